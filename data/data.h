@@ -1,0 +1,172 @@
+// data.h -- files in and out, batches, and densities to sample: what feeds a tape and keeps its results.
+//
+//     ad_error error;
+//     data_table *table = data_read("points.csv", &error);        // .csv, .tsv or .npy
+//     if (table == NULL) { puts(error.message); return 1; }
+//     data_batches batches = {.count = table->rows, .size = 256, .seed = 1};
+//     int64_t rows[256];
+//     int64_t n = data_batch(&batches, epoch, k, rows);            // shuffled row numbers, no row is copied
+//     ad_source source = data_source(table, 0, rows);              // for ad_input; then ad_rows_set(set, n, 0)
+//
+// Files are never trusted: every size is checked before it is believed, and a bad file gives a message that names the
+// file, the place in it, and what was expected. Files are written whole or not at all: a kill at any moment leaves the
+// old file or the new one.
+#ifndef PULLBACK_DATA_H
+#define PULLBACK_DATA_H
+
+#include "ad.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- tables -------------------------------------------------------------------------------------------------------
+
+typedef struct data_storage data_storage;  // what a table's values live in: memory of its own or a mapped file
+
+// Numbers in rows and columns, row-major and packed. Fields may be read. A table that is only to be written can be made
+// on the stack over the caller's own values, with the rest zero.
+typedef struct data_table {
+    ad_type type;
+    int64_t rows, columns;
+    const void *values;        // [rows][columns]
+    const char *const *names;  // [columns] from a header line, or NULL
+    data_storage *storage;     // private
+} data_table;
+
+// A new table owned by the caller, values zero and to be written through data_values. NULL on error.
+AD_API data_table *data_table_new(ad_type type, int64_t rows, int64_t columns, ad_error *error);
+AD_API void data_table_free(data_table *table);
+// The values of a table of data_table_new, to write; NULL for one that is mapped or borrowed.
+AD_API void *data_values(data_table *table);
+// Element (row, column) as a double; NaN when there is none.
+AD_API double data_get(const data_table *table, int64_t row, int64_t column);
+
+// Rows of the table for ad_input, starting at a column: the input's shape says how many columns follow, which the caller
+// keeps within table->columns. index: row numbers, or NULL for all in order. Reads the table in place (a mapped file
+// too), so it borrows table and index.
+AD_API ad_source data_source(const data_table *table, int64_t first_column, const int64_t *index);
+
+// AD_OK when every value is finite; else AD_ENONFINITE and a message naming the first bad row and column.
+AD_API ad_status data_check_finite(const data_table *table, ad_error *error);
+
+// ---- reading and writing tables -----------------------------------------------------------------------------------
+
+// Reads a table: .npy by its content, else .csv and .tsv by the ending. NULL on error. The caller owns the table.
+AD_API data_table *data_read(const char *path, ad_error *error);
+
+typedef struct data_csv_options {
+    char separator;      // ',', ';' or '\t'; 0: found in the first row (tab before semicolon before comma)
+    int header;          // 1: the first row holds names; -1: it holds numbers; 0: names when no field of it is a number
+    bool allow_missing;  // empty fields and NA become NaN; otherwise they are errors
+} data_csv_options;
+
+// Reads a text table (RFC 4180: quotes, CRLF; a UTF-8 byte-order mark is skipped) as doubles. options may be NULL. Every
+// row has as many fields as the first; empty lines are skipped. Numbers are decimal with a point, or nan and inf, read
+// correctly rounded whatever the locale. Errors name file, line and column. Needs at most 4 times the file's size.
+AD_API data_table *data_read_csv(const char *path, const data_csv_options *options, ad_error *error);
+
+// Reads an array of numpy: f4 or f8 of either byte order, 1-D (one column) or 2-D, C or Fortran order. Native C-order
+// files are mapped and read in place, so the file must not be truncated while the table lives.
+AD_API data_table *data_read_npy(const char *path, ad_error *error);
+
+// Writes the table as a 2-D array of format version 1.0, atomically.
+AD_API ad_status data_write_npy(const char *path, const data_table *table, ad_error *error);
+
+// ---- splitting and batches ----------------------------------------------------------------------------------------
+
+// Row numbers of two parts, each in ascending order.
+typedef struct data_split {
+    int64_t *train, *valid;
+    int64_t n_train, n_valid;
+} data_split;
+
+// Puts each of 0..rows-1 into valid with probability fraction, by a hash of its number and seed: a row stays in its part
+// when rows are appended. For few rows a part may be empty. NULL on error. The caller owns the split.
+AD_API data_split *data_split_new(int64_t rows, double fraction, uint64_t seed, ad_error *error);
+AD_API void data_split_free(data_split *split);
+
+// How rows are drawn. A plain value, nothing to free: batch k of epoch e is a function of these fields, e and k alone, so
+// training resumes anywhere, and no permutation is ever stored.
+typedef struct data_batches {
+    int64_t count;         // rows to draw from
+    int64_t size;          // rows in a batch
+    uint64_t seed;
+    const int64_t *index;  // [count] their numbers (data_split), borrowed; NULL: 0 .. count-1
+    bool drop_last;        // leave out the last batch of an epoch when it is not full
+    bool in_order;         // no shuffling
+} data_batches;
+
+// Number of batches in an epoch; 0 when count or size is not positive.
+AD_API int64_t data_batch_count(const data_batches *batches);
+// Fills rows[0..n) and returns n <= size: size, or what is left in the last batch; 0 when there is no such batch. The
+// batches of an epoch hold every row once, in an order that a Feistel network over the row numbers gives.
+AD_API int64_t data_batch(const data_batches *batches, int64_t epoch, int64_t batch, int64_t *rows);
+
+// ---- tensors in a file (safetensors) ------------------------------------------------------------------------------
+
+// Names are UTF-8 without control characters, at most 256 bytes, never "__metadata__", and distinct.
+typedef struct data_tensor {
+    const char *name;
+    ad_type type;
+    ad_shape shape;
+    const void *data;  // C order
+} data_tensor;
+
+typedef struct data_meta {
+    const char *key, *value;
+} data_meta;
+
+// What a file holds. To save, fill one in over your own memory with storage NULL.
+typedef struct data_tensors {
+    const data_tensor *tensor;  // [n]
+    int64_t n;
+    const data_meta *meta;  // [n_meta] any texts; keys distinct and not starting with "pullback."
+    int64_t n_meta;
+    data_storage *storage;  // private
+} data_tensors;
+
+// Writes a .safetensors file atomically: a temporary file beside it, synced, renamed over path. On failure the old file
+// is as it was and the temporary one is gone. The digest of the whole file (XXH3, 128 bits: it finds damage, it is no
+// signature) stands in its __metadata__. Doubles come first in the file, so that every tensor is aligned.
+AD_API ad_status data_save_tensors(const char *path, const data_tensors *tensors, ad_error *error);
+
+// Reads a whole .safetensors file (F32 and F64; ours or another tool's) into memory, or fails and leaves nothing. Holes,
+// overlaps, trailing bytes, duplicate names and sizes that do not fit are errors; so is a digest that does not match.
+// Data is aligned for its type. meta is what was saved, without our own entries. The caller owns the result.
+AD_API data_tensors *data_load_tensors(const char *path, ad_error *error);
+// Frees what data_load_tensors returned.
+AD_API void data_tensors_free(data_tensors *tensors);
+// The tensor of that name, or NULL. Linear in n.
+AD_API const data_tensor *data_find_tensor(const data_tensors *tensors, const char *name);
+// The text saved under key, or NULL.
+AD_API const char *data_find_meta(const data_tensors *tensors, const char *key);
+
+// ---- densities in the plane ---------------------------------------------------------------------------------------
+
+// A density with a sampler and its exact logarithm, to test flows against.
+typedef struct data_density {
+    const char *name;
+    double entropy;  // differential, in nats: the mean negative log-likelihood of a perfect model
+    // Fills x [n][2]. Point i depends on seed and first + i alone.
+    void (*sample)(int64_t n, uint64_t seed, int64_t first, double *x);
+    double (*log_density)(const double *x);  // at x [2]
+} data_density;
+
+// The density of that name ("moons"), or NULL: static.
+AD_API const data_density *data_find_density(const char *name);
+// Points 0 .. n - 1 of the density as a new table of n x 2. NULL on error.
+AD_API data_table *data_density_table(const data_density *density, ad_type type, int64_t n, uint64_t seed,
+                                      ad_error *error);
+
+// Two moons: t = pi u; an outer point (cos t, sin t) or an inner one (1 - cos t, .5 - sin t), half each, plus normal noise
+// of .1 in both coordinates, gives p; x = 2 p + (-1, -.2).
+AD_API void data_moons_sample(int64_t n, uint64_t seed, int64_t first, double *x);
+// Exact to 1e-10 at any finite point.
+AD_API double data_moons_log_density(const double *x);
+#define DATA_MOONS_ENTROPY 2.3939
+
+#ifdef __cplusplus
+}
+#endif
+#endif
