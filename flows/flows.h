@@ -1,0 +1,282 @@
+// flows.h -- normalizing flows: invertible layers, conditioner nets, base densities and models, recorded on an ad tape.
+//
+//     flow_model *model = flow_realnvp(2, 0, NULL, &error);           // 2 features, no context, default options
+//     flow_init_from_data(model, &source, &error);                    // standardisation kept in the model
+//     ad_var log_p = flow_log_prob(model, x, AD_NONE);                // [] per row
+//     ad_backward(ad_neg(ad_mean_rows(log_p)));                       // then optim_adam_step: see optim.h
+//     ad_var fresh = flow_sample(model, rows, &random, 0, AD_NONE);   // [2] per row
+//     flow_save(model, "model.safetensors", &error);
+//
+// Two directions, named by what they do: *normalize* takes data x to latent z, *generate* takes z to x. Layers stand in the
+// order in which normalize applies them. A context is [C] per row (or shared), or AD_NONE when the model takes none.
+#ifndef PULLBACK_FLOWS_H
+#define PULLBACK_FLOWS_H
+
+#include "ad.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct json_t;  // jansson.h: needed by authors of layers only
+
+// ---- models ---------------------------------------------------------------------------------------------------------
+
+typedef struct flow_layer flow_layer;
+typedef struct flow_net flow_net;
+typedef struct flow_base flow_base;
+typedef struct flow_model flow_model;
+
+// What a layer gives: value, and log|det d value / d input| of the direction taken.
+typedef struct flow_result {
+    ad_var value, log_det;
+} flow_result;
+
+// What flow_sample_and_log_prob gives.
+typedef struct flow_draw {
+    ad_var value, log_prob;
+} flow_draw;
+
+// A model: the density of x such that layer's normalize(x) follows base. Owns both from now on, on failure too (they are
+// then freed). Fails (NULL) when their shapes do not fit, or when either is NULL.
+AD_API flow_model *flow_model_new(flow_layer *layer, flow_base *base, ad_error *error);
+AD_API void flow_model_free(flow_model *model);
+
+// Features of a row of x; context features (0: none); borrowed layer and base.
+AD_API ad_shape flow_model_shape(const flow_model *model);
+AD_API int64_t flow_model_context(const flow_model *model);
+AD_API flow_layer *flow_model_layer(const flow_model *model);
+AD_API flow_base *flow_model_base(const flow_model *model);
+
+// Log-density of each row of x under the model, shape [] per row.
+// x: [D] per row; context: [C] per row, or AD_NONE. Borrows both. Differentiable in x, context and parameters.
+// log_det and base density are summed in f64 and rounded once. Fails on the tape (AD_ESHAPE) when D or C are not the model's.
+AD_API ad_var flow_log_prob(const flow_model *model, ad_var x, ad_var context);
+// z and log|det dz/dx|; x and log|det dx/dz|. Shapes and failure as flow_log_prob; log_det [] per row.
+AD_API flow_result flow_normalize(const flow_model *model, ad_var x, ad_var context);
+AD_API flow_result flow_generate(const flow_model *model, ad_var z, ad_var context);
+// Samples, [D] per row of rows. random is borrowed until the run ends: the same seed, step and stream give the same rows.
+AD_API ad_var flow_sample(const flow_model *model, ad_rows rows, const ad_random *random, uint32_t stream, ad_var context);
+// Samples and their log-density ([] per row) in one pass through the layers.
+AD_API flow_draw flow_sample_and_log_prob(const flow_model *model, ad_rows rows, const ad_random *random, uint32_t stream,
+                                          ad_var context);
+
+// A tensor of a model under the name it has in files ("flow.1.net.W0"): param or state, the other is NULL.
+typedef struct flow_tensor {
+    const char *name;
+    ad_param *param;
+    ad_state *state;
+} flow_tensor;
+// All trainable tensors, in a fixed order; *n their number. Borrowed from the model, in its lifetime.
+AD_API ad_param *const *flow_params(const flow_model *model, int *n);
+// All tensors, saved states among them.
+AD_API const flow_tensor *flow_tensors(const flow_model *model, int *n);
+// Number of trainable elements.
+AD_API int64_t flow_param_count(const flow_model *model);
+
+// Data-dependent initialisation: each layer that has one, in order, sees the rows of source as the layers before it leave
+// them. Done once: layers already initialised (also by flow_load) stay as they are. context: NULL when the model takes none.
+// Fails, leaving the model as it was, on a non-finite value or a constant feature, naming row and feature.
+AD_API ad_status flow_init_from_data(flow_model *model, const ad_source *source, const ad_source *context, ad_error *error);
+
+// Writes the model, atomically, as a safetensors file: tensors by name, the model's own description in the metadata.
+AD_API ad_status flow_save(const flow_model *model, const char *path, ad_error *error);
+
+typedef struct flow_layer_type flow_layer_type;
+typedef struct flow_load_options {
+    const flow_layer_type *const *types;  // layers beside the library's own, ended by NULL; or NULL
+} flow_load_options;
+// The model of a file, rebuilt from its own description. options may be NULL. NULL, and nothing kept, when the file cannot be
+// read, is of an unknown version, names an unknown layer, lacks a tensor, or has one of another shape or type.
+AD_API flow_model *flow_load(const char *path, const flow_load_options *options, ad_error *error);
+// The model as JSON text, as stored in files. Caller frees with free(). NULL when out of memory.
+AD_API char *flow_describe(const flow_model *model);
+
+// ---- conditioner nets -------------------------------------------------------------------------------------------------
+
+typedef enum flow_activation { FLOW_RELU = 0, FLOW_TANH, FLOW_LEAKY_RELU /* slope 0.01 below 0 */ } flow_activation;
+
+typedef struct flow_mlp_options {
+    int layers;                  // hidden layers; 0: 2; negative: none (one linear map)
+    int64_t width;               // of hidden layers; 0: 64
+    flow_activation activation;  // weights start as He et al. 2015 (relu), Glorot and Bengio 2010 (tanh), both uniform
+    bool zero_last;              // last linear starts at zero: the net's output does, too
+    uint64_t seed;               // of the initial values
+    ad_type type;                // of the parameters: AD_F32 (0) or AD_F64
+} flow_mlp_options;
+
+// A multi-layer perceptron [in] -> [out]. options may be NULL. Owned by the caller until a layer takes it over.
+AD_API flow_net *flow_mlp(int64_t in, int64_t out, const flow_mlp_options *options, ad_error *error);
+AD_API void flow_net_free(flow_net *net);
+// The net's output for x [..., in] -> [..., out].
+AD_API ad_var flow_net_apply(const flow_net *net, ad_var x);
+
+// ---- layers -----------------------------------------------------------------------------------------------------------
+// Constructors return a layer owned by the caller until a chain or model takes it over, or NULL with *error filled in.
+
+typedef enum flow_half { FLOW_KEEP_FIRST = 0, FLOW_KEEP_SECOND } flow_half;
+
+typedef struct flow_coupling_options {
+    flow_half keep;        // the part left alone, which conditions the other
+    int64_t split;         // features in the first part; 0: (D + 1) / 2
+    double bound;          // |log-scale| stays below it, by bound tanh(r / bound); 0: 2; INFINITY: plain exp
+    flow_mlp_options mlp;  // of the conditioner (zero_last is set: the layer starts as the identity)
+    flow_net *net;         // instead: a net [kept + C] -> [2 changed], owned by the layer, also on failure
+} flow_coupling_options;
+// Affine coupling (Dinh et al. 2017; Kingma and Dhariwal 2018): x2 = z2 exp(s) + t, z2 = (x2 - t) exp(-s), where (s, t) come
+// from one net of (x1, context): log-scale in its first half of outputs, shift in its second. x: [D], D >= 2, or D = 1 with a
+// context. Generate is the exact inverse.
+AD_API flow_layer *flow_affine_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error);
+
+// z[i] = x[order[i]]; order NULL: reversed. order is copied. log_det 0.
+AD_API flow_layer *flow_permutation(int64_t D, const int64_t *order, ad_error *error);
+// The same with a random order (Fisher and Yates, of seed alone).
+AD_API flow_layer *flow_random_permutation(int64_t D, uint64_t seed, ad_error *error);
+
+typedef struct flow_standardise_options {
+    const double *mean, *sd;  // [D] each; both NULL: 0 and 1 until flow_init_from_data fits them
+    ad_type type;             // of the two states
+} flow_standardise_options;
+// z = (x - mean) / sd, feature by feature; mean and sd are states: saved, not trained.
+AD_API flow_layer *flow_standardise(int64_t D, const flow_standardise_options *options, ad_error *error);
+
+// layers[0] first (data side). Owns the layers from now on, on failure too; the array is copied. A NULL among them (a
+// constructor that failed) fails with *error left as that constructor filled it in.
+AD_API flow_layer *flow_chain(flow_layer *const *layers, int n, ad_error *error);
+
+AD_API void flow_layer_free(flow_layer *layer);
+// One layer on its own: as flow_normalize and flow_generate.
+AD_API flow_result flow_layer_normalize(const flow_layer *layer, ad_var x, ad_var context);
+AD_API flow_result flow_layer_generate(const flow_layer *layer, ad_var z, ad_var context);
+
+// ---- base densities ---------------------------------------------------------------------------------------------------
+
+// Independent standard normals, [D].
+AD_API flow_base *flow_standard_normal(int64_t D, ad_error *error);
+AD_API void flow_base_free(flow_base *base);
+
+// ---- presets ----------------------------------------------------------------------------------------------------------
+
+typedef enum flow_mix {
+    FLOW_MIX_HALVES = 0,  // couplings keep the first and the second half in turn
+    FLOW_MIX_REVERSE,     // features reversed between couplings
+    FLOW_MIX_RANDOM       // features permuted at random between couplings
+} flow_mix;
+
+typedef struct flow_realnvp_options {
+    int layers;            // couplings; 0: 8
+    double bound;          // of the log-scales, as flow_coupling_options
+    flow_mix mix;
+    bool raw;              // no standardising layer in front
+    flow_mlp_options mlp;  // of the conditioners; seed and type are those of the whole model
+} flow_realnvp_options;
+// RealNVP for vectors (Dinh et al. 2017): standardise, affine couplings, standard normal base. Starts as the identity.
+AD_API flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error);
+
+// ---- checking ---------------------------------------------------------------------------------------------------------
+
+typedef struct flow_check_options {
+    int rows;              // points in a batch; 0: 7
+    int cases;             // random parameter values, contexts and points; 0: 3
+    double spread;         // standard deviation of the points; 0: 1
+    double perturb;        // of the noise added to parameters for each case, so that no layer is checked only where it
+                           // starts, as the identity; 0: 0.3; negative: none. The layer is as before afterwards.
+    double tolerance;      // relative, times the condition number where an inverse is involved; 0: 1e-9
+    uint64_t seed;
+} flow_check_options;
+
+// Tests a layer in f64: finite values; round trip both ways; log_det of both directions against the determinant of the
+// autodiff Jacobian; gradients in x, context and each parameter against differences; rows computed alone equal to rows in a
+// batch, bit for bit; context really used. AD_OK, or a message that says in words what is wrong, where, and both values.
+AD_API ad_status flow_check(flow_layer *layer, const flow_check_options *options, ad_error *error);
+// The model's layer as above; then log_prob against the base density of z plus log_det, and flow_sample_and_log_prob against
+// flow_log_prob of the same samples.
+AD_API ad_status flow_check_model(flow_model *model, const flow_check_options *options, ad_error *error);
+
+// ---- for authors of layers ----------------------------------------------------------------------------------------------
+// A layer is a struct that begins with flow_layer, made by flow_layer_new, and one flow_layer_type. Its tensors and parts are
+// added to its owner, which frees, lists, saves and loads them: a type has nothing to write for that.
+
+typedef struct flow_owner flow_owner;
+typedef struct flow_part {
+    char *name;
+    flow_owner *owner;
+} flow_part;
+// What owns tensors: the head of every layer, net and base. Fields may be read.
+struct flow_owner {
+    int n_params, n_states, n_parts;
+    ad_param **params;
+    ad_state **states;
+    flow_part *parts;
+    void (*release)(flow_owner *self);  // frees what the object owns beyond tensors and parts; NULL: nothing
+};
+// Add a tensor (zero) or a part under a name unique in this owner; freed with it (the part on failure, too).
+AD_API ad_param *flow_add_param(flow_owner *owner, const char *name, ad_type type, ad_shape shape, ad_error *error);
+AD_API ad_state *flow_add_state(flow_owner *owner, const char *name, ad_type type, ad_shape shape, ad_error *error);
+AD_API ad_status flow_add_part(flow_owner *owner, const char *name, flow_owner *part, ad_error *error);
+
+// How an object is made again from its description.
+typedef struct flow_making {
+    const flow_layer_type *const *types;  // beside the library's own; NULL: none
+} flow_making;
+
+struct flow_layer_type {
+    const char *name;  // in files, errors and scopes
+    // Both directions, recorded as ops: shapes are checked and the scope is set by the caller. log_det may be left in parts of
+    // any shape (say, one log-slope a feature): callers sum them all, in f64, once. AD_NONE: zero.
+    flow_result (*normalize)(const flow_layer *layer, ad_var x, ad_var context);
+    flow_result (*generate)(const flow_layer *layer, ad_var z, ad_var context);
+    // Options as a new JSON object, without tensors; NULL when out of memory. And a layer made from them.
+    struct json_t *(*describe)(const flow_layer *layer);
+    flow_layer *(*make)(const struct json_t *options, const flow_making *making, ad_error *error);
+    // Sets the layer from the rows it is given (values of x [D]; context NULL when it takes none). NULL: nothing to do.
+    ad_status (*init)(flow_layer *layer, const ad_source *x, const ad_source *context, ad_error *error);
+    // A configuration for the law tests: number i of as many as one likes.
+    flow_layer *(*example)(int i, ad_error *error);
+};
+
+struct flow_layer {
+    flow_owner owner;
+    const flow_layer_type *type;
+    ad_shape x_shape, z_shape;  // of a row on the data side and on the latent side
+    int64_t C;                  // context features; 0: takes none
+    bool initialised;           // nothing left to do for flow_init_from_data
+};
+// A zeroed layer of size bytes (sizeof the struct that begins with flow_layer) for rows of shape [D], or NULL.
+AD_API void *flow_layer_new(const flow_layer_type *type, size_t size, int64_t D, int64_t C, ad_error *error);
+
+// Nets and bases are the same idea.
+typedef struct flow_net_type {
+    const char *name;
+    ad_var (*apply)(const flow_net *net, ad_var x);
+    struct json_t *(*describe)(const flow_net *net);
+    flow_net *(*make)(const struct json_t *options, const flow_making *making, ad_error *error);
+} flow_net_type;
+struct flow_net {
+    flow_owner owner;
+    const flow_net_type *type;
+    int64_t in, out;
+};
+
+typedef struct flow_base_type {
+    const char *name;
+    // Parts of the log-density, of any shape: callers sum them.
+    ad_var (*log_prob)(const flow_base *base, ad_var z, ad_var context);
+    ad_var (*sample)(const flow_base *base, ad_rows rows, const ad_random *random, uint32_t stream, ad_var context);
+    struct json_t *(*describe)(const flow_base *base);
+    flow_base *(*make)(const struct json_t *options, const flow_making *making, ad_error *error);
+} flow_base_type;
+struct flow_base {
+    flow_owner owner;
+    const flow_base_type *type;
+    ad_shape shape;
+    int64_t C;
+};
+
+// The library's layer types, ended by NULL.
+AD_API const flow_layer_type *const *flow_layer_types(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
