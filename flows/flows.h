@@ -7,8 +7,9 @@
 //     ad_var fresh = flow_sample(model, rows, &random, 0, AD_NONE);   // [2] per row
 //     flow_save(model, "model.safetensors", &error);
 //
-// Two directions, named by what they do: *normalize* takes data x to latent z, *generate* takes z to x. Layers stand in the
-// order in which normalize applies them. A context is [C] per row (or shared), or AD_NONE when the model takes none.
+// Two directions, named by what they do: *normalize* takes data x to latent z, *generate* takes z to x. Layers stand in
+// the order in which normalize applies them. A context is [C] per row (or shared), or AD_NONE when the model takes
+// none.
 #ifndef PULLBACK_FLOWS_H
 #define PULLBACK_FLOWS_H
 
@@ -20,7 +21,7 @@ extern "C" {
 
 struct json_t;  // jansson.h: needed by authors of layers only
 
-// ---- models ---------------------------------------------------------------------------------------------------------
+// ---- models -------------------------------------------------------------------------------------------------------
 
 typedef struct flow_layer flow_layer;
 typedef struct flow_net flow_net;
@@ -37,8 +38,8 @@ typedef struct flow_draw {
     ad_var value, log_prob;
 } flow_draw;
 
-// A model: the density of x such that layer's normalize(x) follows base. Owns both from now on, on failure too (they are
-// then freed). Fails (NULL) when their shapes do not fit, or when either is NULL.
+// A model: the density of x such that layer's normalize(x) follows base. Owns both from now on, on failure too (they
+// are then freed). Fails (NULL) when their shapes do not fit, or when either is NULL.
 AD_API flow_model *flow_model_new(flow_layer *layer, flow_base *base, ad_error *error);
 AD_API void flow_model_free(flow_model *model);
 
@@ -50,16 +51,19 @@ AD_API flow_base *flow_model_base(const flow_model *model);
 
 // Log-density of each row of x under the model, shape [] per row.
 // x: [D] per row; context: [C] per row, or AD_NONE. Borrows both. Differentiable in x, context and parameters.
-// log_det and base density are summed in f64 and rounded once. Fails on the tape (AD_ESHAPE) when D or C are not the model's.
+// log_det and base density are summed in f64 and rounded once. Fails on the tape (AD_ESHAPE) when D or C are not the
+// model's.
 AD_API ad_var flow_log_prob(const flow_model *model, ad_var x, ad_var context);
 // z and log|det dz/dx|; x and log|det dx/dz|. Shapes and failure as flow_log_prob; log_det [] per row.
 AD_API flow_result flow_normalize(const flow_model *model, ad_var x, ad_var context);
 AD_API flow_result flow_generate(const flow_model *model, ad_var z, ad_var context);
-// Samples, [D] per row of rows. random is borrowed until the run ends: the same seed, step and stream give the same rows.
-AD_API ad_var flow_sample(const flow_model *model, ad_rows rows, const ad_random *random, uint32_t stream, ad_var context);
+// Samples, [D] per row of rows. random is borrowed until the run ends: the same seed, step and stream give the same
+// rows.
+AD_API ad_var flow_sample(const flow_model *model, ad_rows rows, const ad_random *random, uint32_t stream,
+                          ad_var context);
 // Samples and their log-density ([] per row) in one pass through the layers.
-AD_API flow_draw flow_sample_and_log_prob(const flow_model *model, ad_rows rows, const ad_random *random, uint32_t stream,
-                                          ad_var context);
+AD_API flow_draw flow_sample_and_log_prob(const flow_model *model, ad_rows rows, const ad_random *random,
+                                          uint32_t stream, ad_var context);
 
 // A tensor of a model under the name it has in files ("flow.1.net.W0"): param or state, the other is NULL.
 typedef struct flow_tensor {
@@ -74,10 +78,11 @@ AD_API const flow_tensor *flow_tensors(const flow_model *model, int *n);
 // Number of trainable elements.
 AD_API int64_t flow_param_count(const flow_model *model);
 
-// Data-dependent initialisation: each layer that has one, in order, sees the rows of source as the layers before it leave
-// them. Done once: layers already initialised (also by flow_load) stay as they are. context: NULL when the model takes none.
-// Fails, leaving the model as it was, on a non-finite value or a constant feature, naming row and feature.
-AD_API ad_status flow_init_from_data(flow_model *model, const ad_source *source, const ad_source *context, ad_error *error);
+// Data-dependent initialisation: each layer that has one, in order, sees the rows of source as the layers before it
+// leave them. Done once: layers already initialised (also by flow_load) stay as they are. context: NULL when the model
+// takes none. Fails, leaving the model as it was, on a non-finite value or a constant feature, naming row and feature.
+AD_API ad_status flow_init_from_data(flow_model *model, const ad_source *source, const ad_source *context,
+                                     ad_error *error);
 
 // Writes the model, atomically, as a safetensors file: tensors by name, the model's own description in the metadata.
 AD_API ad_status flow_save(const flow_model *model, const char *path, ad_error *error);
@@ -86,13 +91,14 @@ typedef struct flow_layer_type flow_layer_type;
 typedef struct flow_load_options {
     const flow_layer_type *const *types;  // layers beside the library's own, ended by NULL; or NULL
 } flow_load_options;
-// The model of a file, rebuilt from its own description. options may be NULL. NULL, and nothing kept, when the file cannot be
-// read, is of an unknown version, names an unknown layer, lacks a tensor, or has one of another shape or type.
+// The model of a file, rebuilt from its own description. options may be NULL. NULL, and nothing kept, when the file
+// cannot be read, is of an unknown version, names an unknown layer, lacks a tensor, or has one of another shape or
+// type.
 AD_API flow_model *flow_load(const char *path, const flow_load_options *options, ad_error *error);
 // The model as JSON text, as stored in files. Caller frees with free(). NULL when out of memory.
 AD_API char *flow_describe(const flow_model *model);
 
-// ---- conditioner nets -------------------------------------------------------------------------------------------------
+// ---- conditioner nets ---------------------------------------------------------------------------------------------
 
 typedef enum flow_activation { FLOW_RELU = 0, FLOW_TANH, FLOW_LEAKY_RELU /* slope 0.01 below 0 */ } flow_activation;
 
@@ -111,7 +117,7 @@ AD_API void flow_net_free(flow_net *net);
 // The net's output for x [..., in] -> [..., out].
 AD_API ad_var flow_net_apply(const flow_net *net, ad_var x);
 
-// ---- layers -----------------------------------------------------------------------------------------------------------
+// ---- layers -------------------------------------------------------------------------------------------------------
 // Constructors return a layer owned by the caller until a chain or model takes it over, or NULL with *error filled in.
 
 typedef enum flow_half { FLOW_KEEP_FIRST = 0, FLOW_KEEP_SECOND } flow_half;
@@ -123,9 +129,9 @@ typedef struct flow_coupling_options {
     flow_mlp_options mlp;  // of the conditioner (zero_last is set: the layer starts as the identity)
     flow_net *net;         // instead: a net [kept + C] -> [2 changed], owned by the layer, also on failure
 } flow_coupling_options;
-// Affine coupling (Dinh et al. 2017; Kingma and Dhariwal 2018): x2 = z2 exp(s) + t, z2 = (x2 - t) exp(-s), where (s, t) come
-// from one net of (x1, context): log-scale in its first half of outputs, shift in its second. x: [D], D >= 2, or D = 1 with a
-// context. Generate is the exact inverse.
+// Affine coupling (Dinh et al. 2017; Kingma and Dhariwal 2018): x2 = z2 exp(s) + t, z2 = (x2 - t) exp(-s), where (s, t)
+// come from one net of (x1, context): log-scale in its first half of outputs, shift in its second. x: [D], D >= 2, or D
+// = 1 with a context. Generate is the exact inverse.
 AD_API flow_layer *flow_affine_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error);
 
 // z[i] = x[order[i]]; order NULL: reversed. order is copied. log_det 0.
@@ -149,13 +155,13 @@ AD_API void flow_layer_free(flow_layer *layer);
 AD_API flow_result flow_layer_normalize(const flow_layer *layer, ad_var x, ad_var context);
 AD_API flow_result flow_layer_generate(const flow_layer *layer, ad_var z, ad_var context);
 
-// ---- base densities ---------------------------------------------------------------------------------------------------
+// ---- base densities -----------------------------------------------------------------------------------------------
 
 // Independent standard normals, [D].
 AD_API flow_base *flow_standard_normal(int64_t D, ad_error *error);
 AD_API void flow_base_free(flow_base *base);
 
-// ---- presets ----------------------------------------------------------------------------------------------------------
+// ---- presets ------------------------------------------------------------------------------------------------------
 
 typedef enum flow_mix {
     FLOW_MIX_HALVES = 0,  // couplings keep the first and the second half in turn
@@ -164,8 +170,8 @@ typedef enum flow_mix {
 } flow_mix;
 
 typedef struct flow_realnvp_options {
-    int layers;            // couplings; 0: 8
-    double bound;          // of the log-scales, as flow_coupling_options
+    int layers;    // couplings; 0: 8
+    double bound;  // of the log-scales, as flow_coupling_options
     flow_mix mix;
     bool raw;              // no standardising layer in front
     flow_mlp_options mlp;  // of the conditioners; seed and type are those of the whole model
@@ -173,29 +179,30 @@ typedef struct flow_realnvp_options {
 // RealNVP for vectors (Dinh et al. 2017): standardise, affine couplings, standard normal base. Starts as the identity.
 AD_API flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error);
 
-// ---- checking ---------------------------------------------------------------------------------------------------------
+// ---- checking -----------------------------------------------------------------------------------------------------
 
 typedef struct flow_check_options {
-    int rows;              // points in a batch; 0: 7
-    int cases;             // random parameter values, contexts and points; 0: 3
-    double spread;         // standard deviation of the points; 0: 1
-    double perturb;        // of the noise added to parameters for each case, so that no layer is checked only where it
-                           // starts, as the identity; 0: 0.3; negative: none. The layer is as before afterwards.
-    double tolerance;      // relative, times the condition number where an inverse is involved; 0: 1e-9
+    int rows;          // points in a batch; 0: 7
+    int cases;         // random parameter values, contexts and points; 0: 3
+    double spread;     // standard deviation of the points; 0: 1
+    double perturb;    // of the noise added to parameters for each case, so that no layer is checked only where it
+                       // starts, as the identity; 0: 0.3; negative: none. The layer is as before afterwards.
+    double tolerance;  // relative, times the condition number where an inverse is involved; 0: 1e-9
     uint64_t seed;
 } flow_check_options;
 
 // Tests a layer in f64: finite values; round trip both ways; log_det of both directions against the determinant of the
-// autodiff Jacobian; gradients in x, context and each parameter against differences; rows computed alone equal to rows in a
-// batch, bit for bit; context really used. AD_OK, or a message that says in words what is wrong, where, and both values.
+// autodiff Jacobian; gradients in x, context and each parameter against differences; rows computed alone equal to rows
+// in a batch, bit for bit; context really used. AD_OK, or a message that says in words what is wrong, where, and both
+// values.
 AD_API ad_status flow_check(flow_layer *layer, const flow_check_options *options, ad_error *error);
-// The model's layer as above; then log_prob against the base density of z plus log_det, and flow_sample_and_log_prob against
-// flow_log_prob of the same samples.
+// The model's layer as above; then log_prob against the base density of z plus log_det, and flow_sample_and_log_prob
+// against flow_log_prob of the same samples.
 AD_API ad_status flow_check_model(flow_model *model, const flow_check_options *options, ad_error *error);
 
-// ---- for authors of layers ----------------------------------------------------------------------------------------------
-// A layer is a struct that begins with flow_layer, made by flow_layer_new, and one flow_layer_type. Its tensors and parts are
-// added to its owner, which frees, lists, saves and loads them: a type has nothing to write for that.
+// ---- for authors of layers ----------------------------------------------------------------------------------------
+// A layer is a struct that begins with flow_layer, made by flow_layer_new, and one flow_layer_type. Its tensors and
+// parts are added to its owner, which frees, lists, saves and loads them: a type has nothing to write for that.
 
 typedef struct flow_owner flow_owner;
 typedef struct flow_part {
@@ -222,8 +229,8 @@ typedef struct flow_making {
 
 struct flow_layer_type {
     const char *name;  // in files, errors and scopes
-    // Both directions, recorded as ops: shapes are checked and the scope is set by the caller. log_det may be left in parts of
-    // any shape (say, one log-slope a feature): callers sum them all, in f64, once. AD_NONE: zero.
+    // Both directions, recorded as ops: shapes are checked and the scope is set by the caller. log_det may be left in
+    // parts of any shape (say, one log-slope a feature): callers sum them all, in f64, once. AD_NONE: zero.
     flow_result (*normalize)(const flow_layer *layer, ad_var x, ad_var context);
     flow_result (*generate)(const flow_layer *layer, ad_var z, ad_var context);
     // Options as a new JSON object, without tensors; NULL when out of memory. And a layer made from them.
