@@ -1,7 +1,7 @@
 // flows.h -- normalizing flows: invertible layers, conditioner nets, base densities and models, recorded on an ad tape.
 //
 //     flow_model *model = flow_realnvp(2, 0, NULL, &error);           // 2 features, no context, default options
-//     flow_init_from_data(model, &source, &error);                    // standardisation kept in the model
+//     flow_init_from_data(model, &rows, &error);                      // standardisation kept in the model
 //     ad_var log_p = flow_log_prob(model, x, AD_NONE);                // [] per row
 //     ad_backward(ad_neg(ad_mean_rows(log_p)));                       // then optim_adam_step: see optim.h
 //     ad_var fresh = flow_sample(model, rows, &random, 0, AD_NONE);   // [2] per row
@@ -78,11 +78,18 @@ AD_API const flow_tensor *flow_tensors(const flow_model *model, int *n);
 // Number of trainable elements.
 AD_API int64_t flow_param_count(const flow_model *model);
 
-// Data-dependent initialisation: each layer that has one, in order, sees the rows of source as the layers before it
-// leave them. Done once: layers already initialised (also by flow_load) stay as they are. context: NULL when the model
-// takes none. Fails, leaving the model as it was, on a non-finite value or a constant feature, naming row and feature.
-AD_API ad_status flow_init_from_data(flow_model *model, const ad_source *source, const ad_source *context,
-                                     ad_error *error);
+// Rows to learn from or to score. x: all rows there are; context: that of each, or data NULL. index (say, a
+// data_split's) picks n of them; NULL: all of x.count. x.index and context.index must be NULL. Borrows everything.
+typedef struct flow_rows {
+    ad_source x, context;
+    const int64_t *index;
+    int64_t n;
+} flow_rows;
+
+// Data-dependent initialisation: each layer that has one, in order, sees the rows as the layers before it leave them.
+// Done once: layers already initialised (also by flow_load) stay as they are. Fails on a non-finite value or a constant
+// feature, naming row and feature; layers before the one that fails are then initialised.
+AD_API ad_status flow_init_from_data(flow_model *model, const flow_rows *rows, ad_error *error);
 
 // Writes the model, atomically, as a safetensors file: tensors by name, the model's own description in the metadata.
 AD_API ad_status flow_save(const flow_model *model, const char *path, ad_error *error);
@@ -236,8 +243,8 @@ struct flow_layer_type {
     // Options as a new JSON object, without tensors; NULL when out of memory. And a layer made from them.
     struct json_t *(*describe)(const flow_layer *layer);
     flow_layer *(*make)(const struct json_t *options, const flow_making *making, ad_error *error);
-    // Sets the layer from the rows it is given (values of x [D]; context NULL when it takes none). NULL: nothing to do.
-    ad_status (*init)(flow_layer *layer, const ad_source *x, const ad_source *context, ad_error *error);
+    // Sets the layer from rows as they reach it. NULL: nothing to do.
+    ad_status (*init)(flow_layer *layer, const flow_rows *rows, ad_error *error);
     // A configuration for the law tests: number i of as many as one likes.
     flow_layer *(*example)(int i, ad_error *error);
 };

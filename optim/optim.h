@@ -1,6 +1,6 @@
 // optim.h -- fitting flows to data: Adam, maximum likelihood, evaluation.
 //
-//     optim_rows train = {.x = data_source(table, 0, NULL)};
+//     flow_rows train = {.x = data_source(table, 0, NULL)};
 //     optim_fit(model, &train, &(optim_fit_options){.steps = 5000, .validation = &held_out}, &result, &error);
 //
 // is made of public calls only, and is the same as a loop of one's own around
@@ -54,14 +54,6 @@ AD_API double optim_schedule_factor(optim_schedule schedule, int64_t step, int64
 
 // ---- maximum likelihood -------------------------------------------------------------------------------------------
 
-// Rows to learn from or to score. x: all rows there are; context: that of each, or data NULL. index (say, a
-// data_split's) picks n of them; NULL: all of x.count. x.index and context.index must be NULL.
-typedef struct optim_rows {
-    ad_source x, context;
-    const int64_t *index;
-    int64_t n;
-} optim_rows;
-
 typedef struct optim_progress {
     int64_t step, steps;  // done, and to do
     double loss;          // mean negative log-likelihood of the batch, nats
@@ -77,14 +69,14 @@ typedef struct optim_fit_options {
     int64_t batch;  // rows a step; 0: 256; at most the rows there are
     double lr;      // 0: 1e-3
     optim_schedule schedule;
-    int64_t warm_up;               // steps; 0: none
-    double last_lr;                // of the cosine, as a share of lr; 0: 0
-    optim_adam_options adam;       // max_norm 0: 10 here; negative: no clipping
-    const optim_rows *validation;  // NULL: none, and the last weights are kept
-    int64_t validate_every;        // steps; 0: steps / 20, at least 1
-    uint64_t seed;                 // of the order of rows
-    ad_engine *engine;             // NULL: one of its own
-    ad_type type;                  // computed in: AD_F32 or AD_F64
+    int64_t warm_up;              // steps; 0: none
+    double last_lr;               // of the cosine, as a share of lr; 0: 0
+    optim_adam_options adam;      // max_norm 0: 10 here; negative: no clipping
+    const flow_rows *validation;  // NULL: none, and the last weights are kept
+    int64_t validate_every;       // steps; 0: steps / 20, at least 1
+    uint64_t seed;                // of the order of rows
+    ad_engine *engine;            // NULL: one of its own
+    ad_type type;                 // computed in: AD_F32 or AD_F64
     // Called after every step; false stops the fit (which ends as if steps were done). Must not touch the model.
     bool (*progress)(void *arg, const optim_progress *progress);
     void *progress_arg;
@@ -105,12 +97,12 @@ typedef struct optim_fit_result {
 // number of threads. AD_ENONFINITE when loss or gradients stop being finite, with a message that names the place; the
 // model then has its best weights so far, or, without validation, the last before the failure. Borrows everything until
 // it returns.
-AD_API ad_status optim_fit(flow_model *model, const optim_rows *rows, const optim_fit_options *options,
+AD_API ad_status optim_fit(flow_model *model, const flow_rows *rows, const optim_fit_options *options,
                            optim_fit_result *result, ad_error *error);
 
 // Mean log-density of rows under the model and its standard error (NULL: not wanted), computed in batches of batch rows
 // (0: 4096) on engine (NULL: one of its own) and summed in f64.
-AD_API ad_status optim_mean_log_prob(const flow_model *model, const optim_rows *rows, int64_t batch, ad_engine *engine,
+AD_API ad_status optim_mean_log_prob(const flow_model *model, const flow_rows *rows, int64_t batch, ad_engine *engine,
                                      double *mean, double *standard_error, ad_error *error);
 
 #ifdef __cplusplus
