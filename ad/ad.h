@@ -74,7 +74,7 @@ typedef enum ad_type { AD_F32 = 0, AD_F64 = 1 } ad_type;
 AD_API size_t ad_type_size(ad_type type);
 
 typedef struct ad_shape {
-    int rank;                  // 0 (a scalar) to AD_MAX_RANK
+    int64_t rank;              // 0 (a scalar) to AD_MAX_RANK
     int64_t dim[AD_MAX_RANK];  // dim[rank..] are 0
 } ad_shape;
 

@@ -56,7 +56,7 @@ typedef struct ad_kernel_operand {
 typedef struct ad_kernel {
     int n;                       // operands
     int R, live;                 // lanes, and how many of them are rows that exist (the rest repeat the last)
-    int64_t first_row;           // global number of the row in lane 0
+    int64_t row, first_row;      // number of the row in lane 0: in this batch, and globally (random numbers)
     const ad_kernel_operand *x;  // [n]
     void *y;                     // row reductions: the accumulator, of y's shape
     const ad_shape *shape;       // of y

@@ -1,0 +1,26 @@
+// arena.h -- memory that is handed out in order and taken back all at once.
+#ifndef AD_ARENA_H
+#define AD_ARENA_H
+
+#include <stddef.h>
+
+typedef struct ad_arena_chunk ad_arena_chunk;
+typedef struct ad_arena {
+    ad_arena_chunk *first, *current;
+    size_t used;  // of current
+} ad_arena;
+
+// size bytes, 64-byte aligned, uninitialised; NULL when out of memory.
+void *ad_arena_take(ad_arena *arena, size_t size);
+// Takes back all that was handed out after the mark. Chunks are kept for later.
+ad_arena ad_arena_mark(const ad_arena *arena);
+void ad_arena_release(ad_arena *arena, ad_arena mark);
+void ad_arena_reset(ad_arena *arena);
+void ad_arena_free(ad_arena *arena);
+
+// Makes room for n elements of size bytes in *array (capacity *room), keeping its content. False when out of memory.
+int ad_grow(void *array, size_t *room, size_t n, size_t size);
+// 64-byte aligned memory, a multiple of 64 bytes, for n elements of size bytes; NULL on overflow or when out of memory.
+void *ad_aligned(size_t n, size_t size);
+
+#endif

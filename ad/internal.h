@@ -1,0 +1,214 @@
+// internal.h -- what the files of ad/ share: the recording and what is bound to it. The plan is in plan.h.
+#ifndef AD_INTERNAL_H
+#define AD_INTERNAL_H
+
+#include "arena.h"
+#include "op.h"
+
+// What an op means to the planner, beyond computing y from x.
+enum {
+    AD_ROLE_PLAIN,        // runs its kernel
+    AD_ROLE_DIRECT,       // leaf whose data is used where it lies when its type is the tape's
+    AD_ROLE_VIEW,         // strided copy of x[0]: an alias where it is contiguous
+    AD_ROLE_PLACE,        // sum of parts at offsets: parts are computed in place where they can be
+    AD_ROLE_ALIAS,        // same value as x[0]; other operands only serve derivatives
+    AD_ROLE_PLACEHOLDER,  // has no value of its own: loop state, cotangent of a jvp
+    AD_ROLE_LOOP          // ad_loop
+};
+
+// ---- the recording --------------------------------------------------------------------------------------------------
+
+// A node's identity, hashed and compared as bytes: this header, then n operand ids (padded to 8 bytes), then attributes.
+typedef struct ad_record {
+    const ad_op *op;
+    uint32_t rows;  // row set + 1; 0: shared
+    uint32_t slot;  // what a leaf is bound to, + 1; 0: none
+    uint32_t n, attr_size;
+} ad_record;
+
+typedef struct ad_node {
+    const ad_op *op;
+    size_t record;  // offset in the tape's record stream
+    uint32_t rows, slot, n;
+    uint32_t scope;
+    int64_t count;
+    ad_shape shape;
+} ad_node;
+
+typedef struct ad_scope_node {  // one entry of a scope path
+    const char *name;
+    int index;
+    uint32_t parent;
+} ad_scope_node;
+
+typedef struct ad_slot {  // what a leaf reads at run
+    const ad_op *op;
+    uint64_t key;         // identity: pointer, content hash of a constant, or row set + 1
+    const void *bound;    // NULL: the row set's ad_row_set
+} ad_slot;
+
+typedef struct ad_row_set {
+    const char *name;
+    int64_t count, first;
+} ad_row_set;
+
+typedef enum ad_output_kind { AD_KEEP, AD_ASSIGN, AD_GRADIENT, AD_GRADIENT_ADD } ad_output_kind;
+typedef struct ad_output {  // part of the plan's identity, but for target
+    uint32_t id;            // UINT32_MAX: zeros
+    ad_output_kind kind;
+    ad_type type;           // of target
+    int64_t count;
+} ad_output;
+
+typedef struct ad_output_memory {  // of one output
+    void *target;                  // state or gradient
+    void *data;                    // kept value, or a state's old value (ad_reject)
+    size_t room;                   // bytes of data
+    int64_t rows;                  // of a kept value; 0: shared
+} ad_output_memory;
+
+// All that a run reads and writes outside the plan: of a tape, or of a compiled program.
+typedef struct ad_binding {
+    ad_engine *engine;
+    ad_type type;
+    ad_slot *slots;
+    size_t n_slots, room_slots;
+    ad_row_set *rows;
+    size_t n_rows, room_rows;
+    ad_output_memory *memory;  // one an output, longer ones of earlier steps kept for reuse
+    size_t n_memory, room_memory;
+} ad_binding;
+
+struct ad_tape {
+    ad_binding bind;
+    bool own_engine, training, ran;  // ran: since the last node or output was added
+    uint32_t epoch;
+    ad_error error;
+
+    char *stream;  // records one after another
+    size_t stream_size, stream_room;
+    ad_node *nodes;
+    size_t n_nodes, room_nodes;
+    uint32_t *table;  // hash-consing: node ids + 1, open addressing, emptied by reset
+    uint32_t *hashes; // of nodes
+    size_t table_room, room_hashes;
+    uint32_t *slot_table;  // slot numbers + 1 by (op, key)
+    size_t slot_table_room;
+    ad_scope_node *scopes;
+    size_t n_scopes, room_scopes;
+    uint32_t scope;
+    ad_output *outputs;
+    size_t n_outputs, room_outputs;
+    ad_arena constants, scratch;
+    uint32_t placeholders;  // numbers given to placeholders
+    int64_t count_run;      // states can be taken back until the next run
+    bool can_reject;
+};
+
+// Records a leaf: attributes say all but what it is bound to. rows.tape NULL: shared. op->shape gets n = 0 and attr.
+ad_var ad_record_leaf(ad_tape *tape, ad_rows rows, const ad_op *op, const void *attr, size_t attr_size, const void *bound);
+// The same with the identity of what is bound given apart (constants).
+ad_var ad_record_leaf_key(ad_tape *tape, ad_rows rows, const ad_op *op, const void *attr, size_t attr_size,
+                          const void *bound, uint64_t key);
+// As ad_apply, the result having the given rows (tape NULL: those of the operands) and any number of operands, 0 included.
+ad_var ad_apply_rows(const ad_op *op, ad_tape *tape, ad_rows rows, const ad_var *x, int n, const void *attr,
+                     size_t attr_size);
+void ad_record_init(ad_tape *tape);
+void ad_record_reset(ad_tape *tape);
+void ad_record_free(ad_tape *tape);
+
+// The node of a live handle; NULL for any other.
+const ad_node *ad_node_of(ad_var v);
+// Checks a handle given to a public call named what; false, with the error on the tape, when it cannot be used.
+bool ad_check_var(ad_var v, const char *what);
+static inline ad_var ad_var_at(ad_tape *tape, uint32_t id) {
+    ad_var v = {tape, id, tape->epoch};
+    return v;
+}
+static inline ad_var ad_inert(ad_tape *tape) {
+    ad_var v = {tape, UINT32_MAX, tape ? tape->epoch : 0};
+    return v;
+}
+static inline const ad_record *ad_node_record(const char *stream, const ad_node *node) {
+    return (const ad_record *)(const void *)(stream + node->record);
+}
+static inline const uint32_t *ad_node_inputs(const char *stream, const ad_node *node) {
+    return (const uint32_t *)(const void *)(stream + node->record + sizeof(ad_record));
+}
+static inline const void *ad_node_attr(const char *stream, const ad_node *node) {
+    return stream + node->record + sizeof(ad_record) + (node->n + 1) / 2 * 8;
+}
+// Operands that carry values (the others serve derivatives only).
+static inline uint32_t ad_live_inputs(const ad_node *node) {
+    return node->op->role == AD_ROLE_ALIAS ? 1 : node->n;
+}
+
+// "flow[3]/mlp[1]" into buffer; "" at top level.
+char *ad_scope_path(const ad_tape *tape, uint32_t scope, char *buffer, size_t size);
+
+// What parameters, states and constants begin with.
+typedef struct ad_tensor {
+    char *name;
+    ad_shape shape;
+    ad_type type;
+    int64_t count;
+    void *data;
+} ad_tensor;
+extern const ad_op *const ad_param_op, *const ad_input_op, *const ad_shared_input_op;
+
+// ---- shapes ---------------------------------------------------------------------------------------------------------
+
+bool ad_shape_broadcast(ad_shape a, ad_shape b, ad_shape *out);
+int64_t ad_shape_axis(ad_shape s, int64_t axis);  // counted from the start; -1: none
+void ad_shape_strides(ad_shape s, int64_t *stride);
+
+// ---- ops that the engine itself records -------------------------------------------------------------------------------
+
+// x read through strides: out element (i0, i1, ...) is x's element offset + sum i_k stride[k]. Zero strides repeat.
+typedef struct ad_view_attr {
+    ad_shape shape;
+    int64_t offset;
+    int64_t stride[AD_MAX_RANK];
+} ad_view_attr;
+ad_var ad_view(ad_var x, const ad_view_attr *attr);
+bool ad_view_contiguous(const ad_view_attr *attr);
+// Sum of parts, each added through its view of the result (attr.shape is the part's shape); zero elsewhere.
+ad_var ad_place(ad_tape *tape, ad_rows rows, ad_shape shape, const ad_var *parts, const ad_view_attr *where, int n);
+enum { AD_PLACE_ADDS, AD_PLACE_GAPS, AD_PLACE_FULL };  // parts overlap or are strided; are apart; and leave nothing out
+typedef struct ad_place_attr {                         // followed by one ad_view_attr a part
+    ad_shape shape;
+    int64_t n, cover;
+} ad_place_attr;
+static inline const ad_view_attr *ad_place_parts(const ad_place_attr *attr) {
+    return (const ad_view_attr *)(const void *)(attr + 1);
+}
+// A leaf without value, of v's shape and rows; each call makes another.
+ad_var ad_placeholder(ad_tape *tape, ad_rows rows, ad_shape shape);
+extern const ad_op *const ad_placeholder_op;
+
+typedef struct ad_loop_attr {
+    int64_t n;               // features of the state
+    int64_t max_iterations;
+} ad_loop_attr;
+
+// ---- gradients ------------------------------------------------------------------------------------------------------
+
+// g with the shape and rows of x: broadcast axes and rows summed, missing ones spread.
+ad_var ad_conform(ad_var g, ad_var x);
+// As ad_vjp; with barrier, paths from y end at every x (partial derivatives holding the other x fixed).
+void ad_vjp_paths(ad_var y, ad_var gy, const ad_var *x, int n, ad_var *gx, bool barrier);
+// expr with every occurrence of from replaced by to.
+ad_var ad_substitute(ad_var expr, ad_var from, ad_var to);
+
+// ---- registry -------------------------------------------------------------------------------------------------------
+
+const ad_op *const *ad_op_registry(int *n);
+// op with the kernels of the instruction set in use (op itself for ops of users).
+const ad_op *ad_isa_op(const ad_op *op);
+
+// ---- running --------------------------------------------------------------------------------------------------------
+
+int64_t ad_engine_plans_made(const ad_engine *engine);
+bool ad_binding_slot(ad_binding *bind, ad_slot slot);
+
+#endif

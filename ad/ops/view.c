@@ -1,0 +1,433 @@
+// view.c -- rearranging elements: strided views and their adjoint (sums of parts at places), gathers, copies for rows.
+//
+// Slices, reshapes, transposes, broadcasts are one op, view; concatenation, padding and the gradients of views are one op,
+// place. Each is the other's vjp. The planner turns contiguous views into aliases, and lets parts of a place be computed
+// where they belong.
+#include <string.h>
+
+#include "../internal.h"
+#include "family.h"
+
+// ---- kernels ----------------------------------------------------------------------------------------------------------
+
+static void copy_lanes(char *y, const char *x, int lane, int R, size_t e) {
+    if (lane) memcpy(y, x, (size_t)R * e);
+    else if (e == 4) for (int r = 0; r < R; r++) memcpy(y + 4 * r, x, 4);
+    else for (int r = 0; r < R; r++) memcpy(y + 8 * r, x, 8);
+}
+
+// Calls for every element of a view, in order: `index` is its element in the viewed tensor. At most AD_MAX_RANK loops.
+#define FOR_VIEW(attr, index, body)                                                        \
+    do {                                                                                   \
+        int64_t i_[AD_MAX_RANK] = {0}, count_ = ad_shape_count((attr)->shape);             \
+        int64_t index = (attr)->offset;                                                    \
+        for (int64_t n_ = 0; n_ < count_; n_++) {                                          \
+            body;                                                                          \
+            for (int64_t a_ = (attr)->shape.rank - 1; a_ >= 0; a_--) {                     \
+                index += (attr)->stride[a_];                                               \
+                if (++i_[a_] < (attr)->shape.dim[a_]) break;                               \
+                index -= (attr)->stride[a_] * i_[a_];                                      \
+                i_[a_] = 0;                                                                \
+            }                                                                              \
+        }                                                                                  \
+    } while (0)
+
+static void view_bytes(const ad_kernel *k, size_t e) {
+    const ad_view_attr *attr = k->attr;
+    const ad_kernel_operand *x = &k->x[0];
+    char *y = k->y;
+    FOR_VIEW(attr, index, copy_lanes(y, (const char *)x->data + index * x->stride * (int64_t)e, x->lane, k->R, e);
+             y += (size_t)k->R * e);
+}
+static void view_f32(const ad_kernel *k) { view_bytes(k, 4); }
+static void view_f64(const ad_kernel *k) { view_bytes(k, 8); }
+
+#define ADD_PART(name, T)                                                                                 \
+    static void name(const ad_kernel *k, const ad_kernel_operand *x, const ad_view_attr *where) {         \
+        const T *part = x->data;                                                                          \
+        FOR_VIEW(where, index, {                                                                          \
+            T *y = (T *)k->y + index * k->R;                                                              \
+            for (int r = 0; r < k->R; r++) y[r] += part[r * x->lane];                                     \
+            part += x->stride;                                                                            \
+        });                                                                                               \
+    }
+ADD_PART(add_part_f32, float)
+ADD_PART(add_part_f64, double)
+
+static void copy_part(const ad_kernel *k, const ad_kernel_operand *x, const ad_view_attr *where, size_t e) {
+    char *y = (char *)k->y + (size_t)where->offset * (size_t)k->R * e;
+    int64_t n = ad_shape_count(where->shape);
+    if (x->lane && x->stride == k->R) {
+        memcpy(y, x->data, (size_t)n * (size_t)k->R * e);
+        return;
+    }
+    for (int64_t f = 0; f < n; f++)
+        copy_lanes(y + (size_t)(f * k->R) * e, (const char *)x->data + f * x->stride * (int64_t)e, x->lane, k->R, e);
+}
+
+// Zeroes all features that no part in place covers; parts apart from each other, ascending, are skipped where in place.
+static void zero_rest(const ad_kernel *k, const ad_view_attr *where, int64_t n, size_t e) {
+    int64_t total = ad_shape_count(*k->shape), from = 0;
+    size_t bytes = (size_t)k->R * e;
+    for (int64_t i = 0; i < n; i++) {
+        if (k->x[i].data) continue;  // in place; the planner places parts in ascending order only
+        memset((char *)k->y + (size_t)from * bytes, 0, (size_t)(where[i].offset - from) * bytes);
+        from = where[i].offset + ad_shape_count(where[i].shape);
+    }
+    memset((char *)k->y + (size_t)from * bytes, 0, (size_t)(total - from) * bytes);
+}
+
+static void place_parts(const ad_kernel *k, size_t e,
+                        void (*add)(const ad_kernel *, const ad_kernel_operand *, const ad_view_attr *)) {
+    const ad_place_attr *attr = k->attr;
+    const ad_view_attr *where = ad_place_parts(attr);
+    if (attr->cover != AD_PLACE_FULL) zero_rest(k, where, attr->n, e);
+    for (int64_t i = 0; i < attr->n; i++) {
+        if (!k->x[i].data) continue;
+        if (attr->cover == AD_PLACE_ADDS) add(k, &k->x[i], &where[i]);
+        else copy_part(k, &k->x[i], &where[i], e);
+    }
+}
+static void place_f32(const ad_kernel *k) { place_parts(k, 4, add_part_f32); }
+static void place_f64(const ad_kernel *k) { place_parts(k, 8, add_part_f64); }
+
+typedef struct take_attr {  // followed by n indices
+    int64_t axis, n, size;  // size: of the axis on the side that has it in full
+} take_attr;
+
+static const int64_t *take_index(const take_attr *attr) { return (const int64_t *)(const void *)(attr + 1); }
+
+static void take_bytes(const ad_kernel *k, size_t e) {
+    const take_attr *attr = k->attr;
+    const ad_kernel_operand *x = &k->x[0];
+    int64_t post = 1;
+    for (int64_t a = attr->axis + 1; a < k->shape->rank; a++) post *= k->shape->dim[a];
+    int64_t pre = attr->n * post ? ad_shape_count(*k->shape) / (attr->n * post) : 0;
+    char *y = k->y;
+    for (int64_t p = 0; p < pre; p++) {
+        for (int64_t i = 0; i < attr->n; i++) {
+            int64_t f = (p * attr->size + take_index(attr)[i]) * post;
+            for (int64_t q = 0; q < post; q++, y += (size_t)k->R * e)
+                copy_lanes(y, (const char *)x->data + (f + q) * x->stride * (int64_t)e, x->lane, k->R, e);
+        }
+    }
+}
+static void take_f32(const ad_kernel *k) { take_bytes(k, 4); }
+static void take_f64(const ad_kernel *k) { take_bytes(k, 8); }
+
+#define PUT(name, T)                                                                                              \
+    static void name(const ad_kernel *k) {                                                                        \
+        const take_attr *attr = k->attr;                                                                          \
+        const ad_kernel_operand *x = &k->x[0];                                                                    \
+        int64_t post = 1, total = ad_shape_count(*k->shape);                                                      \
+        for (int64_t a = attr->axis + 1; a < k->shape->rank; a++) post *= k->shape->dim[a];                       \
+        memset(k->y, 0, (size_t)(total * k->R) * sizeof(T));                                                      \
+        const T *from = x->data;                                                                                  \
+        for (int64_t p = 0; p < total / (attr->size * post); p++) {                                               \
+            for (int64_t i = 0; i < attr->n; i++) {                                                               \
+                T *y = (T *)k->y + (p * attr->size + take_index(attr)[i]) * post * k->R;                          \
+                for (int64_t q = 0; q < post; q++, from += x->stride)                                             \
+                    for (int r = 0; r < k->R; r++) y[q * k->R + r] += from[r * x->lane];                          \
+            }                                                                                                     \
+        }                                                                                                         \
+    }
+PUT(put_f32, float)
+PUT(put_f64, double)
+
+// ---- descriptors --------------------------------------------------------------------------------------------------------
+
+static bool view_shape(ad_shape_call *c) {
+    c->y = ((const ad_view_attr *)c->attr)->shape;
+    return true;
+}
+static bool place_shape(ad_shape_call *c) {
+    c->y = ((const ad_place_attr *)c->attr)->shape;
+    return true;
+}
+static bool same_shape(ad_shape_call *c) {
+    c->y = c->x[0];
+    return true;
+}
+static bool take_shape(ad_shape_call *c) {
+    const take_attr *attr = c->attr;
+    c->y = c->x[0];
+    c->y.dim[attr->axis] = attr->n;
+    return true;
+}
+static bool put_shape(ad_shape_call *c) {
+    const take_attr *attr = c->attr;
+    c->y = c->x[0];
+    c->y.dim[attr->axis] = attr->size;
+    return true;
+}
+
+static void view_vjp(const ad_vjp_call *c) {
+    c->gx[0] = ad_place(c->y.tape, ad_rows_of(c->y), ad_shape_of(c->x[0]), &c->gy, c->attr, 1);
+}
+static void place_vjp(const ad_vjp_call *c) {
+    for (int i = 0; i < c->n; i++)
+        if (c->need[i]) c->gx[i] = ad_view(c->gy, &ad_place_parts(c->attr)[i]);
+}
+static void to_rows_vjp(const ad_vjp_call *c) { c->gx[0] = c->gy; }
+
+static const ad_op take_op, put_op;
+static size_t take_attr_size(const take_attr *attr) { return sizeof *attr + (size_t)attr->n * sizeof(int64_t); }
+static void take_vjp(const ad_vjp_call *c) {
+    c->gx[0] = ad_apply(&put_op, &c->gy, 1, c->attr, take_attr_size(c->attr));
+}
+static void put_vjp(const ad_vjp_call *c) {
+    c->gx[0] = ad_apply(&take_op, &c->gy, 1, c->attr, take_attr_size(c->attr));
+}
+
+static ad_var test_view(void *arg, const ad_var *x) {
+    (void)arg;
+    ad_var y = ad_slice(ad_transpose(x[0], (const int[]){1, 0}), 1, 1, 1);
+    return ad_mul(ad_expand(y, ad_shape2(3, 2)), ad_reshape(x[0], ad_shape2(3, 2)));
+}
+static ad_var test_place(void *arg, const ad_var *x) {
+    (void)arg;
+    ad_var parts[] = {ad_slice(x[0], 1, 1, 2), ad_square(x[0]), ad_slice(x[0], 1, 0, 1)};
+    return ad_concat(parts, 3, 1);
+}
+static ad_var test_take(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_square(ad_take(x[0], 1, (const int64_t[]){2, 0, 2, 1}, 4));
+}
+static ad_var test_to_rows(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_mul(ad_to_rows(x[1], ad_rows_of(x[0])), x[0]);
+}
+#define X23 {.shape = {2, {2, 3}}, .rows = true}
+static const ad_op_test view_tests[] = {{.n = 1, .x = {X23}, .f = test_view}};
+static const ad_op_test place_tests[] = {{.n = 1, .x = {X23}, .f = test_place}};
+static const ad_op_test take_tests[] = {{.n = 1, .x = {X23}, .f = test_take}};
+static const ad_op_test to_rows_tests[] = {{.n = 2, .x = {X23, {.shape = {2, {2, 3}}}}, .f = test_to_rows}};
+
+static const ad_op view_op = {.name = "view", .flags = AD_OP_STRIDED | AD_OP_CHEAP, .shape = view_shape, .vjp = view_vjp,
+                              .kernel = {view_f32, view_f64}, .tests = view_tests, .n_tests = 1, .role = AD_ROLE_VIEW};
+static const ad_op place_op = {.name = "place", .flags = AD_OP_STRIDED, .shape = place_shape, .vjp = place_vjp,
+                               .kernel = {place_f32, place_f64}, .tests = place_tests, .n_tests = 1,
+                               .role = AD_ROLE_PLACE};
+static const ad_op take_op = {.name = "take", .flags = AD_OP_STRIDED, .shape = take_shape, .vjp = take_vjp,
+                              .kernel = {take_f32, take_f64}, .tests = take_tests, .n_tests = 1};
+static const ad_op put_op = {.name = "put", .flags = AD_OP_STRIDED, .shape = put_shape, .vjp = put_vjp,
+                             .kernel = {put_f32, put_f64}, .tests = take_tests, .n_tests = 1};
+static const ad_op to_rows_op = {.name = "to_rows", .flags = AD_OP_CHEAP, .shape = same_shape, .vjp = to_rows_vjp,
+                                 .kernel = {NULL, NULL}, .tests = to_rows_tests, .n_tests = 1, .role = AD_ROLE_ALIAS};
+
+AD_FAMILY(view) = {&view_op, &place_op, &take_op, &put_op, &to_rows_op, NULL};
+
+// ---- recording ----------------------------------------------------------------------------------------------------------
+
+#if AD_ISA_BASE
+bool ad_view_contiguous(const ad_view_attr *attr) {
+    int64_t n = 1;
+    for (int64_t a = attr->shape.rank - 1; a >= 0; a--) {
+        if (attr->shape.dim[a] != 1 && attr->stride[a] != n) return false;
+        n *= attr->shape.dim[a];
+    }
+    return true;
+}
+
+static ad_view_attr whole(ad_shape shape) {
+    ad_view_attr attr = {.shape = shape};
+    ad_shape_strides(shape, attr.stride);
+    return attr;
+}
+
+ad_var ad_view(ad_var x, const ad_view_attr *attr) {
+    if (ad_view_contiguous(attr) && attr->offset == 0 && ad_shape_equal(attr->shape, ad_shape_of(x))) return x;
+    return ad_apply(&view_op, &x, 1, attr, sizeof *attr);
+}
+
+ad_var ad_place(ad_tape *t, ad_rows rows, ad_shape shape, const ad_var *parts, const ad_view_attr *where, int n) {
+    size_t size = sizeof(ad_place_attr) + (size_t)n * sizeof *where;
+    ad_arena mark = ad_arena_mark(&t->scratch);
+    ad_place_attr *attr = ad_arena_take(&t->scratch, size);
+    if (!attr) {
+        ad_tape_fail(t, AD_ENOMEM, "place: out of memory");
+        return ad_inert(t);
+    }
+    *attr = (ad_place_attr){shape, n, AD_PLACE_GAPS};
+    memcpy(attr + 1, where, (size_t)n * sizeof *where);
+    int64_t end = 0, covered = 0;  // parts apart from each other are recognised when they come in order
+    for (int i = 0; i < n; i++) {
+        if (!ad_view_contiguous(&where[i]) || where[i].offset < end) attr->cover = AD_PLACE_ADDS;
+        end = where[i].offset + ad_shape_count(where[i].shape);
+        covered += ad_shape_count(where[i].shape);
+    }
+    if (attr->cover == AD_PLACE_GAPS && covered == ad_shape_count(shape)) attr->cover = AD_PLACE_FULL;
+    ad_var y = ad_apply_rows(&place_op, t, rows, parts, n, attr, size);
+    ad_arena_release(&t->scratch, mark);
+    return y;
+}
+
+// Checks x and axis of a public call; the axis from the start, or -1 with the error on the tape.
+static int64_t check_axis(ad_var x, int axis, const char *what) {
+    if (!ad_check_var(x, what)) return -1;
+    char text[64];
+    int64_t a = ad_shape_axis(ad_shape_of(x), axis);
+    if (a < 0)
+        ad_tape_fail(x.tape, AD_EARG, "%s: axis %d of shape %s", what, axis, ad_shape_print(ad_shape_of(x), text, sizeof text));
+    return a;
+}
+
+ad_var ad_reshape(ad_var x, ad_shape shape) {
+    if (!ad_check_var(x, "reshape")) return ad_inert(x.tape);
+    if (ad_shape_count(shape) != ad_shape_count(ad_shape_of(x))) {
+        char a[64], b[64];
+        ad_tape_fail(x.tape, AD_ESHAPE, "reshape: %s to %s changes the number of elements",
+                     ad_shape_print(ad_shape_of(x), a, sizeof a), ad_shape_print(shape, b, sizeof b));
+        return ad_inert(x.tape);
+    }
+    ad_view_attr attr = whole(shape);
+    return ad_view(x, &attr);
+}
+
+ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t length) {
+    int64_t a = check_axis(x, axis, "slice");
+    if (a < 0) return ad_inert(x.tape);
+    ad_view_attr attr = whole(ad_shape_of(x));
+    if (start < 0 || length < 0 || start > attr.shape.dim[a] - length) {
+        char text[64];
+        ad_tape_fail(x.tape, AD_EARG, "slice: %lld elements from %lld of axis %d of shape %s", (long long)length,
+                     (long long)start, axis, ad_shape_print(attr.shape, text, sizeof text));
+        return ad_inert(x.tape);
+    }
+    attr.shape.dim[a] = length;
+    attr.offset = start * attr.stride[a];
+    return ad_view(x, &attr);
+}
+
+ad_var ad_transpose(ad_var x, const int *order) {
+    if (!ad_check_var(x, "transpose")) return ad_inert(x.tape);
+    ad_shape s = ad_shape_of(x);
+    ad_view_attr from = whole(s), attr = from;
+    unsigned seen = 0;
+    for (int i = 0; i < s.rank; i++) {
+        if (order[i] < 0 || order[i] >= s.rank || (seen & 1u << order[i])) {
+            ad_tape_fail(x.tape, AD_EARG, "transpose: order is not a permutation of the %d axes", (int)s.rank);
+            return ad_inert(x.tape);
+        }
+        seen |= 1u << order[i];
+        attr.shape.dim[i] = s.dim[order[i]];
+        attr.stride[i] = from.stride[order[i]];
+    }
+    return ad_view(x, &attr);
+}
+
+ad_var ad_expand(ad_var x, ad_shape shape) {
+    if (!ad_check_var(x, "expand")) return ad_inert(x.tape);
+    ad_shape s = ad_shape_of(x), joint;
+    char a[64], b[64];
+    if (ad_shape_count(shape) < 0 || !ad_shape_broadcast(s, shape, &joint) || !ad_shape_equal(joint, shape)) {
+        ad_tape_fail(x.tape, AD_ESHAPE, "expand: %s does not broadcast to %s", ad_shape_print(s, a, sizeof a),
+                     ad_shape_print(shape, b, sizeof b));
+        return ad_inert(x.tape);
+    }
+    int64_t stride[AD_MAX_RANK];
+    ad_shape_strides(s, stride);
+    ad_view_attr attr = {.shape = shape};
+    for (int64_t i = 0; i < s.rank; i++)
+        if (s.dim[i] != 1) attr.stride[shape.rank - s.rank + i] = stride[i];
+    return ad_view(x, &attr);
+}
+
+static bool concat_shape(const ad_var *x, int n, int64_t a, ad_shape *out) {
+    *out = ad_shape_of(x[0]);
+    for (int i = 1; i < n; i++) {
+        ad_shape s = ad_shape_of(x[i]), like = *out;
+        if (s.rank != out->rank) return false;
+        like.dim[a] = s.dim[a];
+        if (!ad_shape_equal(like, s)) return false;
+        out->dim[a] += s.dim[a];
+    }
+    return true;
+}
+
+static bool concat_check(const ad_var *x, int n) {
+    for (int i = 0; i < n; i++) {
+        if (x[i].tape != x[0].tape) {
+            ad_tape_fail(x[0].tape, ad_is_none(x[i]) ? AD_EARG : AD_EMIX, "concat: parts 0 and %d are not on one tape", i);
+            if (x[i].tape) ad_tape_fail(x[i].tape, AD_EMIX, "concat: parts on different tapes");
+            return false;
+        }
+        if (!ad_check_var(x[i], "concat")) return false;
+    }
+    return true;
+}
+
+ad_var ad_concat(const ad_var *x, int n, int axis) {
+    ad_tape *t = NULL;
+    for (int i = 0; i < n && !t; i++) t = x[i].tape;
+    if (!t) return ad_none();
+    int64_t a = concat_check(x, n) ? check_axis(x[0], axis, "concat") : -1;
+    ad_shape shape;
+    if (a < 0) return ad_inert(t);
+    if (!concat_shape(x, n, a, &shape)) {
+        ad_tape_fail(t, AD_ESHAPE, "concat: parts differ in rank, or in a dimension other than axis %d", axis);
+        return ad_inert(t);
+    }
+    ad_arena mark = ad_arena_mark(&t->scratch);
+    ad_view_attr *where = ad_arena_take(&t->scratch, (size_t)n * sizeof *where);
+    if (!where) {
+        ad_tape_fail(t, AD_ENOMEM, "concat: out of memory");
+        return ad_inert(t);
+    }
+    for (int64_t i = 0, start = 0; i < n; start += ad_shape_of(x[i]).dim[a], i++) {
+        where[i] = whole(shape);
+        where[i].shape = ad_shape_of(x[i]);
+        where[i].offset = start * where[i].stride[a];
+    }
+    ad_rows none = {NULL, 0, 0};
+    ad_var y = n == 1 ? x[0] : ad_place(t, none, shape, x, where, n);
+    ad_arena_release(&t->scratch, mark);
+    return y;
+}
+
+// Indices in steps are a strided view: reversal, slices.
+static bool affine(const int64_t *index, int64_t n) {
+    for (int64_t i = 2; i < n; i++)
+        if (index[i] - index[i - 1] != index[1] - index[0]) return false;
+    return true;
+}
+
+ad_var ad_take(ad_var x, int axis, const int64_t *index, int64_t n) {
+    int64_t a = check_axis(x, axis, "take");
+    if (a < 0) return ad_inert(x.tape);
+    ad_view_attr view = whole(ad_shape_of(x));
+    for (int64_t i = 0; i < n; i++) {
+        if (index[i] >= 0 && index[i] < view.shape.dim[a]) continue;
+        ad_tape_fail(x.tape, AD_EARG, "take: index %lld at %lld: axis %d has %lld elements", (long long)index[i], (long long)i,
+                     axis, (long long)view.shape.dim[a]);
+        return ad_inert(x.tape);
+    }
+    if (n > 0 && affine(index, n)) {
+        view.offset = index[0] * view.stride[a];
+        view.stride[a] *= n > 1 ? index[1] - index[0] : 1;
+        view.shape.dim[a] = n;
+        return ad_view(x, &view);
+    }
+    size_t size = sizeof(take_attr) + (size_t)(n > 0 ? n : 0) * sizeof *index;
+    ad_arena mark = ad_arena_mark(&x.tape->scratch);
+    take_attr *attr = n < 0 || n > INT32_MAX ? NULL : ad_arena_take(&x.tape->scratch, size);
+    if (!attr) {
+        ad_tape_fail(x.tape, n < 0 ? AD_EARG : AD_ENOMEM, "take: %lld indices", (long long)n);
+        return ad_inert(x.tape);
+    }
+    *attr = (take_attr){a, n, view.shape.dim[a]};
+    if (n) memcpy(attr + 1, index, (size_t)n * sizeof *index);
+    ad_var y = ad_apply(&take_op, &x, 1, attr, size);
+    ad_arena_release(&x.tape->scratch, mark);
+    return y;
+}
+
+ad_var ad_to_rows(ad_var x, ad_rows rows) {
+    if (!ad_check_var(x, "to_rows")) return ad_inert(x.tape);
+    if (ad_has_rows(x) || !rows.tape) {
+        ad_tape_fail(x.tape, AD_EARG, "to_rows: %s", rows.tape ? "the operand has rows already" : "no row set");
+        return ad_inert(x.tape);
+    }
+    return ad_apply_rows(&to_rows_op, x.tape, rows, &x, 1, NULL, 0);
+}
+#endif

@@ -1,0 +1,283 @@
+// record.c -- appending nodes: operand checks, shapes, and hash-consing (an identical node is returned, not recorded).
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+enum { MAX_OPERANDS = 4096, FIRST_TABLE = 1024 };
+
+void ad_record_init(ad_tape *t) {
+    t->table_room = t->slot_table_room = 0;
+}
+
+void ad_record_reset(ad_tape *t) {
+    t->stream_size = t->n_nodes = 0;
+    if (t->table) memset(t->table, 0, t->table_room * sizeof *t->table);
+    if (t->slot_table) memset(t->slot_table, 0, t->slot_table_room * sizeof *t->slot_table);
+}
+
+void ad_record_free(ad_tape *t) {
+    free(t->stream);
+    free(t->nodes);
+    free(t->table);
+    free(t->hashes);
+    free(t->slot_table);
+}
+
+// ---- tables -------------------------------------------------------------------------------------------------------
+
+static void table_insert(uint32_t *table, size_t room, uint32_t hash, uint32_t value) {
+    size_t i = hash & (room - 1);
+    while (table[i]) i = (i + 1) & (room - 1);
+    table[i] = value;
+}
+
+// Doubles an open-addressing table when it is half full; hashes[i] belongs to entry i.
+static bool table_room(uint32_t **table, size_t *room, size_t n, const uint32_t *hashes) {
+    if (2 * (n + 1) <= *room) return true;
+    size_t want = *room ? 2 * *room : FIRST_TABLE;
+    uint32_t *bigger = calloc(want, sizeof *bigger);
+    if (!bigger) return false;
+    for (size_t i = 0; i < n; i++) table_insert(bigger, want, hashes[i], (uint32_t)i + 1);
+    free(*table);
+    *table = bigger, *room = want;
+    return true;
+}
+
+static size_t record_bytes(uint32_t n, uint32_t attr_size) {
+    return sizeof(ad_record) + (n + 1) / 2 * 8 + (attr_size + 7) / 8 * 8;
+}
+
+// The node whose record equals the bytes at the stream's end, or UINT32_MAX.
+static uint32_t find(const ad_tape *t, uint32_t hash, size_t bytes) {
+    if (!t->table_room) return UINT32_MAX;
+    const char *record = t->stream + t->stream_size;
+    for (size_t i = hash & (t->table_room - 1); t->table[i]; i = (i + 1) & (t->table_room - 1)) {
+        uint32_t id = t->table[i] - 1;
+        if (t->hashes[id] == hash && memcmp(t->stream + t->nodes[id].record, record, bytes) == 0) return id;
+    }
+    return UINT32_MAX;
+}
+
+// ---- slots ----------------------------------------------------------------------------------------------------------
+
+static uint32_t slot_hash(const ad_op *op, uint64_t key) {
+    return (uint32_t)((((uint64_t)(uintptr_t)op >> 4) ^ key) * 0x9E3779B97F4A7C15u >> 32);
+}
+
+static bool slot_table_grow(ad_tape *t) {
+    size_t n = t->bind.n_slots;
+    if (2 * (n + 1) <= t->slot_table_room) return true;
+    uint32_t *hashes = malloc((n + 1) * sizeof *hashes);
+    if (!hashes) return false;
+    for (size_t i = 0; i < n; i++) hashes[i] = slot_hash(t->bind.slots[i].op, t->bind.slots[i].key);
+    bool ok = table_room(&t->slot_table, &t->slot_table_room, n, hashes);
+    free(hashes);
+    return ok;
+}
+
+// Number + 1 of the slot of (op, key), made when new; 0 when out of memory.
+static uint32_t slot_of(ad_tape *t, const ad_op *op, const void *bound, uint64_t key) {
+    ad_binding *b = &t->bind;
+    if (!slot_table_grow(t) || !ad_grow(&b->slots, &b->room_slots, b->n_slots + 1, sizeof *b->slots)) return 0;
+    uint32_t hash = slot_hash(op, key);
+    size_t mask = t->slot_table_room - 1;
+    for (size_t i = hash & mask; t->slot_table[i]; i = (i + 1) & mask) {
+        const ad_slot *s = &b->slots[t->slot_table[i] - 1];
+        if (s->op == op && s->key == key) return t->slot_table[i];
+    }
+    b->slots[b->n_slots++] = (ad_slot){op, key, bound};
+    table_insert(t->slot_table, t->slot_table_room, hash, (uint32_t)b->n_slots);
+    return (uint32_t)b->n_slots;
+}
+
+// ---- shapes and errors ----------------------------------------------------------------------------------------------
+
+static void fail_shape(ad_tape *t, const ad_op *op, ad_status status, const char *why, const ad_var *x, int n) {
+    char text[200] = "", one[64];
+    size_t used = 0;
+    for (int i = 0; i < n && i < 4 && used < sizeof text - 1; i++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s%s", i ? ", " : n ? "; operands " : "",
+                                 ad_shape_print(ad_shape_of(x[i]), one, sizeof one), ad_has_rows(x[i]) ? " per row" : "");
+    }
+    ad_tape_fail(t, status, "%s: %s%s%s", op->name, why, text, n > 4 ? ", ..." : "");
+}
+
+static bool broadcast_all(ad_shape_call *c) {
+    c->y = c->n ? c->x[0] : ad_shape0();
+    for (int i = 1; i < c->n; i++)
+        if (!ad_shape_broadcast(c->y, c->x[i], &c->y)) return ad_shape_fail(c, "shapes do not broadcast");
+    return true;
+}
+
+static bool result_shape(ad_tape *t, const ad_op *op, const ad_var *x, int n, const void *attr, ad_shape *y) {
+    ad_shape small[8];
+    bool small_rows[8];
+    ad_arena mark = ad_arena_mark(&t->scratch);
+    ad_shape *shape = n <= 8 ? small : ad_arena_take(&t->scratch, (size_t)n * sizeof *shape);
+    bool *rows = n <= 8 ? small_rows : ad_arena_take(&t->scratch, (size_t)n * sizeof *rows);
+    if (!shape || !rows) {
+        ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", op->name);
+        return false;
+    }
+    for (int i = 0; i < n; i++) shape[i] = ad_shape_of(x[i]), rows[i] = ad_has_rows(x[i]);
+    ad_shape_call call = {.n = n, .x = shape, .rows = rows, .attr = attr};
+    bool ok = op->shape ? op->shape(&call) : broadcast_all(&call);
+    if (ok && ad_shape_count(call.y) < 0) ok = ad_shape_fail(&call, "result too large or with a negative dimension");
+    if (!ok) fail_shape(t, op, AD_ESHAPE, call.message, x, n);
+    *y = call.y;
+    ad_arena_release(&t->scratch, mark);
+    return ok;
+}
+
+// ---- recording --------------------------------------------------------------------------------------------------------
+
+// The record at the stream's end as a node: an old one when identical, else new, its shape asked for.
+static ad_var commit(ad_tape *t, const ad_op *op, const ad_var *x, const ad_record *head) {
+    size_t bytes = record_bytes(head->n, head->attr_size);
+    uint32_t hash = (uint32_t)XXH3_64bits(t->stream + t->stream_size, bytes), id = find(t, hash, bytes);
+    if (id != UINT32_MAX) return ad_var_at(t, id);
+    ad_node node = {.op = op, .record = t->stream_size, .rows = head->rows, .slot = head->slot, .n = head->n,
+                    .scope = t->scope};
+    if (!result_shape(t, op, x, (int)head->n, ad_node_attr(t->stream, &node), &node.shape)) return ad_inert(t);
+    node.count = ad_shape_count(node.shape);
+    size_t n = t->n_nodes;
+    if (n >= UINT32_MAX - 1 || !ad_grow(&t->nodes, &t->room_nodes, n + 1, sizeof *t->nodes) ||
+        !ad_grow(&t->hashes, &t->room_hashes, n + 1, sizeof *t->hashes) ||
+        !table_room(&t->table, &t->table_room, n, t->hashes)) {
+        ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", op->name);
+        return ad_inert(t);
+    }
+    t->nodes[n] = node;
+    t->hashes[n] = hash;
+    t->n_nodes++;
+    t->ran = false;
+    t->stream_size += bytes;
+    table_insert(t->table, t->table_room, hash, (uint32_t)n + 1);
+    return ad_var_at(t, (uint32_t)n);
+}
+
+// Writes header, operand ids and attributes at the stream's end; false when out of memory.
+static bool write_record(ad_tape *t, const ad_record *head, const ad_var *x, const void *attr) {
+    size_t bytes = record_bytes(head->n, head->attr_size);
+    if (!ad_grow(&t->stream, &t->stream_room, t->stream_size + bytes, 1)) {
+        ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", head->op->name);
+        return false;
+    }
+    char *p = t->stream + t->stream_size;
+    memcpy(p, head, sizeof *head);
+    uint32_t *ids = (uint32_t *)(void *)(p + sizeof *head);
+    for (uint32_t i = 0; i < head->n; i++) ids[i] = x[i].id;
+    if (head->n & 1) ids[head->n] = 0;
+    if (head->attr_size) {
+        char *a = p + sizeof *head + (head->n + 1) / 2 * 8;
+        memset(p + bytes - 8, 0, 8);
+        memcpy(a, attr, head->attr_size);
+    }
+    return true;
+}
+
+// An operand of partial broadcast shape ([2,1] where [2,3] is needed) spread by a view: kernels take the full shape, or
+// one element.
+static ad_var spread_operand(ad_var v, ad_shape y) {
+    const ad_node *node = ad_node_of(v);
+    if (node->count == 1 || node->count == ad_shape_count(y)) return v;
+    return ad_expand(v, y);
+}
+
+// Row set of the operands in *rows; false with the error reported.
+static bool check_operands(ad_tape *t, const ad_op *op, const ad_var *x, int n, uint32_t *rows) {
+    *rows = 0;
+    for (int i = 0; i < n; i++) {
+        if (x[i].tape != t) {
+            if (ad_is_none(x[i])) {
+                ad_tape_fail(t, AD_EARG, "%s: operand %d is AD_NONE", op->name, i);
+            } else {
+                ad_tape_fail(t, AD_EMIX, "%s: operands 0 and %d are on different tapes", op->name, i);
+                ad_tape_fail(x[i].tape, AD_EMIX, "%s: operands 0 and %d are on different tapes", op->name, i);
+            }
+            return false;
+        }
+        if (t->error.status != AD_OK || !ad_check_var(x[i], op->name)) return false;
+        uint32_t r = t->nodes[x[i].id].rows;
+        if (r && *rows && r != *rows) {
+            ad_tape_fail(t, AD_EMIX, "%s: operands of two row sets, '%s' and '%s': they meet only through reductions", op->name,
+                         t->bind.rows[*rows - 1].name, t->bind.rows[r - 1].name);
+            return false;
+        }
+        if (r) *rows = r;
+    }
+    return true;
+}
+
+static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const void *attr, size_t attr_size,
+                    uint32_t force_rows) {
+    uint32_t rows;
+    if (!check_operands(t, op, x, n, &rows)) return ad_inert(t);
+    if (force_rows) rows = force_rows;
+    ad_var spread[8];
+    if ((op->flags & AD_OP_ELEMENTWISE) && n > 1) {
+        ad_shape y;
+        if (n > 8) {
+            ad_tape_fail(t, AD_EARG, "%s: %d operands; elementwise ops take at most 8", op->name, n);
+            return ad_inert(t);
+        }
+        const ad_shape first = t->nodes[x[0].id].shape;
+        bool same = true;
+        for (int i = 1; i < n; i++) same = same && ad_shape_equal(first, t->nodes[x[i].id].shape);
+        if (!same) {
+            if (!result_shape(t, op, x, n, attr, &y)) return ad_inert(t);
+            for (int i = 0; i < n; i++) spread[i] = spread_operand(x[i], y);
+            x = spread;
+        }
+    }
+    ad_record head = {op, op->flags & AD_OP_REDUCES_ROWS ? 0 : rows, 0, (uint32_t)n, (uint32_t)attr_size};
+    return write_record(t, &head, x, attr) ? commit(t, op, x, &head) : ad_inert(t);
+}
+
+ad_var ad_apply(const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size) {
+    ad_tape *t = NULL;
+    for (int i = 0; i < n && !t; i++) t = x[i].tape;
+    if (!t) return ad_none();
+    if (n > MAX_OPERANDS || attr_size > 65536 * sizeof(ad_view_attr)) {
+        ad_tape_fail(t, AD_EARG, "%s: %d operands, %zu bytes of attributes: too many", op->name, n, attr_size);
+        return ad_inert(t);
+    }
+    return apply(op, t, x, n, attr, attr_size, 0);
+}
+
+static bool check_rows(ad_tape *t, ad_rows rows, const ad_op *op) {
+    if (!rows.tape || (rows.tape == t && rows.epoch == t->epoch && rows.id < t->bind.n_rows)) return true;
+    ad_tape_fail(t, rows.tape != t ? AD_EMIX : AD_ESTALE, "%s: a row set of another tape, or made before its last reset",
+                 op->name);
+    return false;
+}
+
+ad_var ad_apply_rows(const ad_op *op, ad_tape *t, ad_rows rows, const ad_var *x, int n, const void *attr,
+                     size_t attr_size) {
+    if (!t) return ad_none();
+    if (t->error.status != AD_OK || !check_rows(t, rows, op)) return ad_inert(t);
+    return apply(op, t, x, n, attr, attr_size, rows.tape ? rows.id + 1 : 0);
+}
+
+ad_var ad_record_leaf_key(ad_tape *t, ad_rows rows, const ad_op *op, const void *attr, size_t attr_size,
+                          const void *bound, uint64_t key) {
+    if (!t) return ad_none();
+    if (t->error.status != AD_OK) return ad_inert(t);
+    if (!check_rows(t, rows, op)) return ad_inert(t);
+    uint32_t slot = 0;
+    if ((bound || key) && !(slot = slot_of(t, op, bound, key))) {
+        ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", op->name);
+        return ad_inert(t);
+    }
+    ad_record head = {op, rows.tape ? rows.id + 1 : 0, slot, 0, (uint32_t)attr_size};
+    return write_record(t, &head, NULL, attr) ? commit(t, op, NULL, &head) : ad_inert(t);
+}
+
+ad_var ad_record_leaf(ad_tape *t, ad_rows rows, const ad_op *op, const void *attr, size_t attr_size, const void *bound) {
+    return ad_record_leaf_key(t, rows, op, attr, attr_size, bound, (uint64_t)(uintptr_t)bound);
+}
