@@ -247,4 +247,6 @@ void ad_pool_free(ad_pool *pool) {
     free(pool);
 }
 
-int ad_pool_threads(const ad_pool *pool) { return pool->threads; }
+int ad_pool_threads(const ad_pool *pool) {
+    return pool->threads;
+}

@@ -83,9 +83,9 @@ static inline void util_assert_close_at(double a, double b, double tolerance, in
     _fail(file, line);
 }
 
-#define util_assert_all_close(a, b, n, tolerance) \
+#define util_assert_all_close(a, b, n, tolerance)    \
     for (int64_t util_i = 0; util_i < (n); util_i++) \
-        util_assert_close_at((a)[util_i], (b)[util_i], tolerance, util_i, __FILE__, __LINE__)
+    util_assert_close_at((a)[util_i], (b)[util_i], tolerance, util_i, __FILE__, __LINE__)
 
 #define util_assert_contains(text, part) util_assert_contains_at(text, part, __FILE__, __LINE__)
 static inline void util_assert_contains_at(const char *text, const char *part, const char *file, int line) {
