@@ -58,7 +58,7 @@ int64_t ad_shape_axis(ad_shape s, int64_t axis) {
 
 void ad_shape_strides(ad_shape s, int64_t *stride) {
     int64_t n = 1;
-    for (int i = s.rank - 1; i >= 0; i--) stride[i] = n, n *= s.dim[i];
+    for (int64_t i = s.rank - 1; i >= 0; i--) stride[i] = n, n *= s.dim[i];
 }
 
 bool ad_shape_fail(ad_shape_call *call, const char *format, ...) {

@@ -102,7 +102,7 @@ static void take_bytes(const ad_kernel *k, size_t e) {
     const ad_kernel_operand *x = &k->x[0];
     int64_t post = 1;
     for (int64_t a = attr->axis + 1; a < k->shape->rank; a++) post *= k->shape->dim[a];
-    int64_t pre = attr->n * post ? ad_shape_count(*k->shape) / (attr->n * post) : 0;
+    int64_t run = attr->n * post, pre = run ? ad_shape_count(*k->shape) / run : 0;
     char *y = k->y;
     for (int64_t p = 0; p < pre; p++) {
         for (int64_t i = 0; i < attr->n; i++) {
@@ -121,6 +121,7 @@ static void take_f64(const ad_kernel *k) { take_bytes(k, 8); }
         const ad_kernel_operand *x = &k->x[0];                                                                    \
         int64_t post = 1, total = ad_shape_count(*k->shape);                                                      \
         for (int64_t a = attr->axis + 1; a < k->shape->rank; a++) post *= k->shape->dim[a];                       \
+        if (!total) return;                                                                                       \
         memset(k->y, 0, (size_t)(total * k->R) * sizeof(T));                                                      \
         const T *from = x->data;                                                                                  \
         for (int64_t p = 0; p < total / (attr->size * post); p++) {                                               \
