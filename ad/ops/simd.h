@@ -1,0 +1,238 @@
+// simd.h -- vectors of floats and doubles for kernels: one source for plain C, AVX2+FMA and AVX-512.
+//
+// vf holds VF floats, vd VD doubles; both take + - * / as scalars do. In plain C a vector is one number, which is also the
+// fallback for every compiler and machine without these instruction sets. The instruction set is that of the compilation
+// (ad/ops/family.h), so nothing here may be called from a file compiled otherwise.
+#ifndef AD_OPS_SIMD_H
+#define AD_OPS_SIMD_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "family.h"
+
+#if !AD_ISA_BASE && defined(__AVX512F__) && defined(__AVX512DQ__)
+#define AD_SIMD_AVX512 1
+#include <immintrin.h>
+#elif !AD_ISA_BASE && defined(__AVX2__) && defined(__FMA__)
+#define AD_SIMD_AVX2 1
+#include <immintrin.h>
+#endif
+
+// The iterations of the loop that follows are independent although y may be the same array as an operand: y[j] is written
+// after x[j] is read and nothing else overlaps.
+#if defined(__clang__)
+#define AD_IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define AD_IVDEP _Pragma("GCC ivdep")
+#else
+#define AD_IVDEP
+#endif
+
+#if defined(__GNUC__)
+#define AD_INLINE static inline __attribute__((always_inline, unused))
+#else
+#define AD_INLINE static inline
+#endif
+
+// Initialisers of a descriptor: both kernels of NAME; a list of tests.
+#define AD_KERNELS(NAME) .lanes = {NAME##_f32, NAME##_f64}
+#define AD_TESTS(LIST) .tests = LIST, .n_tests = sizeof LIST / sizeof LIST[0]
+
+// ---- flat loops the compiler vectorises -------------------------------------------------------------------------------
+
+// Lanes kernels NAME_f32 and NAME_f64: y[j] = EXPR of a (and b, c), the operands' elements.
+#define AD_LANES1(NAME, EXPR) AD_LANES1_T(NAME##_f32, float, EXPR) AD_LANES1_T(NAME##_f64, double, EXPR)
+#define AD_LANES2(NAME, EXPR) AD_LANES2_T(NAME##_f32, float, EXPR) AD_LANES2_T(NAME##_f64, double, EXPR)
+#define AD_LANES3(NAME, EXPR) AD_LANES3_T(NAME##_f32, float, EXPR) AD_LANES3_T(NAME##_f64, double, EXPR)
+// As AD_LANES1, with c: the op's attribute, one double, rounded to the element type.
+#define AD_LANES1_NUMBER(NAME, EXPR)             \
+    AD_LANES1_NUMBER_T(NAME##_f32, float, EXPR)  \
+    AD_LANES1_NUMBER_T(NAME##_f64, double, EXPR)
+
+#define AD_LANES1_T(NAME, T, EXPR)                                                    \
+    static void NAME(size_t n, void *vy, const void *const *x, const void *attr) {    \
+        T *y = vy;                                                                    \
+        const T *xa = x[0];                                                           \
+        (void)attr;                                                                   \
+        AD_IVDEP for (size_t j = 0; j < n; j++) {                                     \
+            const T a = xa[j];                                                        \
+            y[j] = (EXPR);                                                            \
+        }                                                                             \
+    }
+#define AD_LANES1_NUMBER_T(NAME, T, EXPR)                                             \
+    static void NAME(size_t n, void *vy, const void *const *x, const void *attr) {    \
+        T *y = vy;                                                                    \
+        const T *xa = x[0];                                                           \
+        const T c = (T)*(const double *)attr;                                         \
+        AD_IVDEP for (size_t j = 0; j < n; j++) {                                     \
+            const T a = xa[j];                                                        \
+            y[j] = (EXPR);                                                            \
+        }                                                                             \
+    }
+#define AD_LANES2_T(NAME, T, EXPR)                                                    \
+    static void NAME(size_t n, void *vy, const void *const *x, const void *attr) {    \
+        T *y = vy;                                                                    \
+        const T *xa = x[0], *xb = x[1];                                               \
+        (void)attr;                                                                   \
+        AD_IVDEP for (size_t j = 0; j < n; j++) {                                     \
+            const T a = xa[j], b = xb[j];                                             \
+            y[j] = (EXPR);                                                            \
+        }                                                                             \
+    }
+#define AD_LANES3_T(NAME, T, EXPR)                                                    \
+    static void NAME(size_t n, void *vy, const void *const *x, const void *attr) {    \
+        T *y = vy;                                                                    \
+        const T *xa = x[0], *xb = x[1], *xc = x[2];                                   \
+        (void)attr;                                                                   \
+        AD_IVDEP for (size_t j = 0; j < n; j++) {                                     \
+            const T a = xa[j], b = xb[j], c = xc[j];                                  \
+            y[j] = (EXPR);                                                            \
+        }                                                                             \
+    }
+
+// ---- loops over a function of vectors ---------------------------------------------------------------------------------
+
+// Lanes kernel NAME from FN, of vf -> vf (V = vf) or vd -> vd (V = vd). Nothing is read or written beyond n.
+#define AD_LANES_VF(NAME, FN) AD_LANES_V(NAME, FN, float, vf, VF)
+#define AD_LANES_VD(NAME, FN) AD_LANES_V(NAME, FN, double, vd, VD)
+#define AD_LANES_V(NAME, FN, T, V, WIDTH)                                             \
+    static void NAME(size_t n, void *vy, const void *const *x, const void *attr) {    \
+        T *y = vy;                                                                    \
+        const T *xa = x[0];                                                           \
+        size_t j = 0;                                                                 \
+        (void)attr;                                                                   \
+        for (; j + WIDTH <= n; j += WIDTH) V##_store(y + j, FN(V##_load(xa + j)));    \
+        if (j < n) V##_store_part(y + j, FN(V##_load_part(xa + j, n - j)), n - j);    \
+    }
+
+// ---- the vectors ----------------------------------------------------------------------------------------------------------
+// load_part reads the first n elements (n < width), zero in the others; store_part writes the first n.
+// vd_from_f32 widens VD floats, vd_to_f32 rounds to them.
+
+#if defined(AD_SIMD_AVX512)
+
+typedef __m512 vf;
+typedef __m512d vd;
+enum { VF = 16, VD = 8 };
+#define AD_SLEEF_F32(fn) Sleef_##fn##f16_u10avx512f
+#define AD_SLEEF_F64(fn) Sleef_##fn##d8_u10avx512f
+
+AD_INLINE __mmask16 vf_first(size_t n) { return (__mmask16)((1u << n) - 1); }
+AD_INLINE __mmask8 vd_first(size_t n) { return (__mmask8)((1u << n) - 1); }
+AD_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+AD_INLINE vd vd_load(const double *p) { return _mm512_loadu_pd(p); }
+AD_INLINE void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+AD_INLINE void vd_store(double *p, vd a) { _mm512_storeu_pd(p, a); }
+AD_INLINE vf vf_load_part(const float *p, size_t n) { return _mm512_maskz_loadu_ps(vf_first(n), p); }
+AD_INLINE vd vd_load_part(const double *p, size_t n) { return _mm512_maskz_loadu_pd(vd_first(n), p); }
+AD_INLINE void vf_store_part(float *p, vf a, size_t n) { _mm512_mask_storeu_ps(p, vf_first(n), a); }
+AD_INLINE void vd_store_part(double *p, vd a, size_t n) { _mm512_mask_storeu_pd(p, vd_first(n), a); }
+AD_INLINE vd vd_from_f32(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
+AD_INLINE vd vd_from_f32_part(const float *p, size_t n) {
+    return _mm512_cvtps_pd(_mm512_castps512_ps256(_mm512_maskz_loadu_ps(vf_first(n), p)));
+}
+AD_INLINE void vd_to_f32(float *p, vd a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
+
+AD_INLINE vf vf_set(float a) { return _mm512_set1_ps(a); }
+AD_INLINE vd vd_set(double a) { return _mm512_set1_pd(a); }
+AD_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }    // a b + c
+AD_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
+AD_INLINE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
+AD_INLINE vd vd_abs(vd a) { return _mm512_abs_pd(a); }
+// max(a, b); b where either is NaN.
+AD_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+AD_INLINE vd vd_max(vd a, vd b) { return _mm512_max_pd(a, b); }
+AD_INLINE vf vf_copysign(vf magnitude, vf sign) {
+    return _mm512_or_ps(magnitude, _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));  // magnitude >= 0
+}
+// a where x's sign bit is set, else b.
+AD_INLINE vf vf_if_negative(vf x, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(x)), b, a); }
+AD_INLINE vd vd_if_negative(vd x, vd a, vd b) { return _mm512_mask_blend_pd(_mm512_movepi64_mask(_mm512_castpd_si512(x)), b, a); }
+// 2^k for z = k + 1.5 * 2^23 and -127 <= k <= 127; 2^-127 comes as 0.
+AD_INLINE vf vf_pow2(vf z) {
+    __m512i k = _mm512_slli_epi32(_mm512_castps_si512(z), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(k, _mm512_set1_epi32(127 << 23)));
+}
+
+#elif defined(AD_SIMD_AVX2)
+
+typedef __m256 vf;
+typedef __m256d vd;
+enum { VF = 8, VD = 4 };
+#define AD_SLEEF_F32(fn) Sleef_##fn##f8_u10avx2
+#define AD_SLEEF_F64(fn) Sleef_##fn##d4_u10avx2
+
+AD_INLINE __m256i vf_first(size_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+AD_INLINE __m256i vd_first(size_t n) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x((int64_t)n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+AD_INLINE vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
+AD_INLINE vd vd_load(const double *p) { return _mm256_loadu_pd(p); }
+AD_INLINE void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
+AD_INLINE void vd_store(double *p, vd a) { _mm256_storeu_pd(p, a); }
+AD_INLINE vf vf_load_part(const float *p, size_t n) { return _mm256_maskload_ps(p, vf_first(n)); }
+AD_INLINE vd vd_load_part(const double *p, size_t n) { return _mm256_maskload_pd(p, vd_first(n)); }
+AD_INLINE void vf_store_part(float *p, vf a, size_t n) { _mm256_maskstore_ps(p, vf_first(n), a); }
+AD_INLINE void vd_store_part(double *p, vd a, size_t n) { _mm256_maskstore_pd(p, vd_first(n), a); }
+AD_INLINE vd vd_from_f32(const float *p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
+AD_INLINE vd vd_from_f32_part(const float *p, size_t n) {
+    return _mm256_cvtps_pd(_mm_maskload_ps(p, _mm256_castsi256_si128(vf_first(n))));
+}
+AD_INLINE void vd_to_f32(float *p, vd a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
+
+AD_INLINE vf vf_set(float a) { return _mm256_set1_ps(a); }
+AD_INLINE vd vd_set(double a) { return _mm256_set1_pd(a); }
+AD_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+AD_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
+AD_INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+AD_INLINE vd vd_abs(vd a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
+AD_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+AD_INLINE vd vd_max(vd a, vd b) { return _mm256_max_pd(a, b); }
+AD_INLINE vf vf_copysign(vf magnitude, vf sign) {
+    return _mm256_or_ps(magnitude, _mm256_and_ps(sign, _mm256_set1_ps(-0.0f)));
+}
+AD_INLINE vf vf_if_negative(vf x, vf a, vf b) { return _mm256_blendv_ps(b, a, x); }
+AD_INLINE vd vd_if_negative(vd x, vd a, vd b) { return _mm256_blendv_pd(b, a, x); }
+AD_INLINE vf vf_pow2(vf z) {
+    __m256i k = _mm256_slli_epi32(_mm256_castps_si256(z), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(k, _mm256_set1_epi32(127 << 23)));
+}
+
+#else
+
+typedef float vf;
+typedef double vd;
+enum { VF = 1, VD = 1 };
+#define AD_SLEEF_F32(fn) Sleef_##fn##f_u10
+#define AD_SLEEF_F64(fn) Sleef_##fn##_u10
+
+AD_INLINE vf vf_load(const float *p) { return *p; }
+AD_INLINE vd vd_load(const double *p) { return *p; }
+AD_INLINE void vf_store(float *p, vf a) { *p = a; }
+AD_INLINE void vd_store(double *p, vd a) { *p = a; }
+AD_INLINE vf vf_load_part(const float *p, size_t n) { return n ? *p : 0; }
+AD_INLINE vd vd_load_part(const double *p, size_t n) { return n ? *p : 0; }
+AD_INLINE void vf_store_part(float *p, vf a, size_t n) {
+    if (n) *p = a;
+}
+AD_INLINE void vd_store_part(double *p, vd a, size_t n) {
+    if (n) *p = a;
+}
+AD_INLINE vd vd_from_f32(const float *p) { return *p; }
+AD_INLINE vd vd_from_f32_part(const float *p, size_t n) { return n ? *p : 0; }
+AD_INLINE void vd_to_f32(float *p, vd a) { *p = (float)a; }
+
+AD_INLINE vf vf_set(float a) { return a; }
+AD_INLINE vd vd_set(double a) { return a; }
+AD_INLINE vf vf_abs(vf a) { return fabsf(a); }
+AD_INLINE vd vd_abs(vd a) { return fabs(a); }
+AD_INLINE vf vf_max(vf a, vf b) { return a > b ? a : b; }
+AD_INLINE vd vd_max(vd a, vd b) { return a > b ? a : b; }
+AD_INLINE vd vd_if_negative(vd x, vd a, vd b) { return signbit(x) ? a : b; }
+
+#endif
+#endif
