@@ -1,0 +1,88 @@
+// options.c -- long options on getopt_long.
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 32 };
+
+static _Noreturn void wrong(const char *program, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "%s: ", program);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\nTry '%s --help'.\n", program);
+    va_end(args);
+    exit(2);
+}
+
+static void print_default(const option_row *row) {
+    const char *text = row->kind == OPTION_TEXT ? *(const char **)row->value : NULL;
+    if (row->kind == OPTION_COUNT) printf(" [%" PRId64 "]", *(int64_t *)row->value);
+    if (row->kind == OPTION_NUMBER) printf(" [%g]", *(double *)row->value);
+    if (text) printf(" [%s]", text);
+}
+
+static _Noreturn void help(const char *program, const char *summary, const option_row *rows, int n) {
+    printf("Usage: %s [option]...\n%s\n\n", program, summary);
+    for (int i = 0; i < n; i++) {
+        int used =
+            printf("  --%s%s%s", rows[i].name, rows[i].argument ? " " : "", rows[i].argument ? rows[i].argument : "");
+        printf("%*s%s", used < 24 ? 24 - used : 1, "", rows[i].help);
+        print_default(&rows[i]);
+        putchar('\n');
+    }
+    printf("  --help                print this and exit\n");
+    exit(fflush(stdout) ? 1 : 0);
+}
+
+static void set(const char *program, const option_row *row, const char *text) {
+    char *end = NULL;
+    errno = 0;
+    if (row->kind == OPTION_FLAG) {
+        *(bool *)row->value = true;
+        return;
+    }
+    if (row->kind == OPTION_TEXT) {
+        if (!*text) wrong(program, "--%s: expected %s, got an empty text", row->name, row->argument);
+        *(const char **)row->value = text;
+        return;
+    }
+    bool whole = row->kind == OPTION_COUNT;
+    int64_t count = whole ? strtoll(text, &end, 10) : 0;
+    double number = whole ? (double)count : strtod(text, &end);
+    if (end == text || *end || errno || !(number >= row->low && number <= row->high)) {
+        wrong(program, "--%s: expected a %snumber from %.12g to %.12g, got '%s'", row->name, whole ? "whole " : "",
+              row->low, row->high, text);
+    }
+    if (whole) {
+        *(int64_t *)row->value = count;
+    } else {
+        *(double *)row->value = number;
+    }
+}
+
+void options_read(int argc, char **argv, const char *summary, const option_row *rows, int n) {
+    const char *slash = strrchr(argv[0], '/'), *program = slash ? slash + 1 : argv[0];
+    struct option list[MOST + 2] = {{0}};
+    if (n > MOST) wrong(program, "more than %d options in the table", MOST);
+    for (int i = 0; i < n; i++) {
+        list[i] =
+            (struct option){rows[i].name, rows[i].kind == OPTION_FLAG ? no_argument : required_argument, NULL, i + 1};
+    }
+    list[n] = (struct option){"help", no_argument, NULL, n + 1};
+    opterr = 0;
+    for (int code, at = 1; (code = getopt_long(argc, argv, "+:", list, NULL)) != -1; at = optind) {
+        if (code == ':') wrong(program, "%s: expected a value after it", argv[optind - 1]);
+        if (code < 1 || code > n + 1) wrong(program, "unknown or ambiguous option '%s'", argv[at]);
+        if (code == n + 1) help(program, summary, rows, n);
+        set(program, &rows[code - 1], optarg);
+    }
+    if (optind < argc) wrong(program, "unexpected argument '%s'", argv[optind]);
+}

@@ -1,0 +1,121 @@
+// points.c -- where points come from, and what a model says about them.
+#include "points.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { VALID = 10000, FEWEST = 50, BATCH = 4096 };
+
+// ---- parts
+// ------------------------------------------------------------------------------------------------------------
+
+ad_status points_of_moons(points *p, int64_t n_train, int64_t n_test, uint64_t seed, ad_error *error) {
+    const int64_t rows = n_train + VALID + n_test;
+    *p = (points){.n_train = n_train, .n_valid = VALID, .n_test = n_test};
+    p->table = data_density_table(data_find_density("moons"), AD_F64, rows, seed, error);
+    if (!p->table) return error->status;
+    p->order = malloc((size_t)rows * sizeof *p->order);
+    if (!p->order) return ad_fail(error, AD_ENOMEM, "out of memory for %lld points", (long long)rows);
+    for (int64_t i = 0; i < rows; i++) p->order[i] = i;
+    return AD_OK;
+}
+
+// Row numbers of the three parts, one after the other: two splits, the second one of what the first put aside.
+static ad_status split(points *p, uint64_t seed, ad_error *error) {
+    data_split *outer = data_split_new(p->table->rows, 0.2, seed, error);
+    data_split *inner = outer ? data_split_new(outer->n_valid, 0.5, seed + 1, error) : NULL;
+    if (inner) {
+        p->n_train = outer->n_train, p->n_valid = inner->n_train, p->n_test = inner->n_valid;
+        memcpy(p->order, outer->train, (size_t)p->n_train * sizeof *p->order);
+        int64_t *rest = p->order + p->n_train;
+        for (int64_t i = 0; i < p->n_valid; i++) *rest++ = outer->valid[inner->train[i]];
+        for (int64_t i = 0; i < p->n_test; i++) *rest++ = outer->valid[inner->valid[i]];
+    }
+    ad_status status = inner ? AD_OK : error->status;
+    data_split_free(inner);
+    data_split_free(outer);
+    return status;
+}
+
+ad_status points_of_file(points *p, const char *file, bool test_only, uint64_t seed, ad_error *error) {
+    *p = (points){.table = data_read(file, error)};
+    if (!p->table) return error->status;
+    const int64_t rows = p->table->rows;
+    if (p->table->columns != 2) {
+        return ad_fail(error, AD_EFORMAT, "%s: expected two columns, found %lld", file, (long long)p->table->columns);
+    }
+    if (rows < (test_only ? 1 : FEWEST)) {
+        return ad_fail(error, AD_EFORMAT, "%s: expected at least %d rows, found %lld", file, test_only ? 1 : FEWEST,
+                       (long long)rows);
+    }
+    ad_error inner = {0};
+    if (data_check_finite(p->table, &inner) != AD_OK)
+        return ad_fail(error, inner.status, "%s: %s", file, inner.message);
+    p->order = malloc((size_t)rows * sizeof *p->order);
+    if (!p->order) return ad_fail(error, AD_ENOMEM, "out of memory for %lld points", (long long)rows);
+    if (!test_only) return split(p, seed, error);
+    p->n_test = rows;
+    for (int64_t i = 0; i < rows; i++) p->order[i] = i;
+    return AD_OK;
+}
+
+void points_free(points *p) {
+    data_table_free(p->table);
+    free(p->order);
+}
+
+static flow_rows part(const points *p, int64_t first, int64_t n) {
+    return (flow_rows){.x = data_source(p->table, 0, NULL), .index = p->order + first, .n = n};
+}
+
+flow_rows points_train(const points *p) {
+    return part(p, 0, p->n_train);
+}
+flow_rows points_valid(const points *p) {
+    return part(p, p->n_train, p->n_valid);
+}
+
+double *points_test(const points *p) {
+    double *xy = malloc((size_t)p->n_test * 2 * sizeof *xy);
+    for (int64_t i = 0; xy && i < 2 * p->n_test; i++) {
+        xy[i] = data_get(p->table, p->order[p->n_train + p->n_valid + i / 2], i % 2);
+    }
+    return xy;
+}
+
+// ---- models
+// -----------------------------------------------------------------------------------------------------------
+
+ad_status points_score(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *log_p,
+                       ad_error *error) {
+    ad_tape *tape = ad_tape_new(engine, AD_F64);
+    if (!tape) return ad_fail(error, AD_ENOMEM, "out of memory for a tape");
+    for (int64_t first = 0; first < n && ad_tape_status(tape) == AD_OK; first += BATCH) {
+        const int64_t count = n - first < BATCH ? n - first : BATCH;
+        ad_tape_reset(tape);
+        ad_rows rows = ad_rows_new(tape, "points");
+        ad_rows_set(rows, count, first);
+        ad_source source = {.data = xy + 2 * first, .type = AD_F64, .count = count};
+        ad_var p = ad_keep(flow_log_prob(model, ad_input(rows, ad_shape1(2), &source), AD_NONE));
+        if (ad_run(tape) == AD_OK) ad_read(p, log_p + first, count);
+    }
+    ad_status status = ad_tape_status(tape);
+    if (status != AD_OK) ad_fail(error, status, "scoring: %s", ad_tape_message(tape));
+    ad_tape_free(tape);
+    return status;
+}
+
+ad_status points_sample(const flow_model *model, ad_engine *engine, uint64_t seed, int64_t n, double *xy,
+                        ad_error *error) {
+    ad_tape *tape = ad_tape_new(engine, AD_F64);
+    if (!tape) return ad_fail(error, AD_ENOMEM, "out of memory for a tape");
+    ad_random random = {.seed = seed};
+    ad_rows rows = ad_rows_new(tape, "samples");
+    ad_rows_set(rows, n, 0);
+    ad_var x = ad_keep(flow_sample(model, rows, &random, 0, AD_NONE));
+    if (ad_run(tape) == AD_OK) ad_read(x, xy, 2 * n);
+    ad_status status = ad_tape_status(tape);
+    if (status != AD_OK) ad_fail(error, status, "sampling: %s", ad_tape_message(tape));
+    ad_tape_free(tape);
+    return status;
+}
