@@ -47,7 +47,7 @@ AD_API double data_get(const data_table *table, int64_t row, int64_t column);
 // too), so it borrows table and index.
 AD_API ad_source data_source(const data_table *table, int64_t first_column, const int64_t *index);
 
-// AD_OK when every value is finite; else AD_ENONFINITE and a message naming the first bad row and column.
+// AD_OK when every value is finite; else AD_ENONFINITE and a message naming the first bad row and column, from 1.
 AD_API ad_status data_check_finite(const data_table *table, ad_error *error);
 
 // ---- reading and writing tables -----------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ typedef struct data_csv_options {
 
 // Reads a text table (RFC 4180: quotes, CRLF; a UTF-8 byte-order mark is skipped) as doubles. options may be NULL. Every
 // row has as many fields as the first; empty lines are skipped. Numbers are decimal with a point, or nan and inf, read
-// correctly rounded whatever the locale. Errors name file, line and column. Needs at most 4 times the file's size.
+// correctly rounded whatever the locale. Errors name file, line and column. Needs at most 5 times the file's size.
 AD_API data_table *data_read_csv(const char *path, const data_csv_options *options, ad_error *error);
 
 // Reads an array of numpy: f4 or f8 of either byte order, 1-D (one column) or 2-D, C or Fortran order. Native C-order

@@ -1,0 +1,80 @@
+// internal.h -- shared inside data/: storage, files read and written, checked sizes.
+#ifndef PULLBACK_DATA_INTERNAL_H
+#define PULLBACK_DATA_INTERNAL_H
+
+#include <sys/types.h>
+
+#include "data.h"
+
+// A file's bytes, mapped read-only.
+typedef struct data_map {
+    const unsigned char *bytes;
+    size_t size;
+} data_map;
+
+struct data_storage {
+    void *memory;  // values we allocated
+    void *extra;   // names of a table's columns; copies of tensors that the file holds misaligned
+    void *json;    // the parsed header, which owns names and texts of tensors
+    data_map map;
+};
+
+// a * b, a + b: false when the result does not fit.
+static inline bool data_mul(uint64_t a, uint64_t b, uint64_t *out) {
+    *out = a * b;
+    return a == 0 || b <= UINT64_MAX / a;
+}
+static inline bool data_add(uint64_t a, uint64_t b, uint64_t *out) {
+    *out = a + b;
+    return b <= UINT64_MAX - a;
+}
+// Bytes of rows x columns elements, at least one of each; 0 when that does not fit in half the address space.
+size_t data_table_bytes(ad_type type, int64_t rows, int64_t columns);
+
+static inline bool data_host_is_little_endian(void) {
+    const uint16_t one = 1;
+    return *(const unsigned char *)&one == 1;
+}
+
+// A table without values.
+data_table *data_table_bare(ad_type type, int64_t rows, int64_t columns, ad_error *error);
+
+// ---- reading files ----
+
+// What errno says, in words that do not depend on the locale. Static, or written to buffer.
+const char *data_system_text(int code, char buffer[32]);
+// Fails with AD_EIO and "PATH: could not ACTION: REASON".
+ad_status data_fail_system(ad_error *error, const char *path, const char *action, int code);
+// Opens a regular file that is not empty: its descriptor and size, or -1.
+int data_open(const char *path, uint64_t *size, ad_error *error);
+ad_status data_map_file(const char *path, data_map *map, ad_error *error);
+void data_unmap(data_map *map);
+// Reads exactly size bytes at offset.
+ad_status data_read_at(int fd, const char *path, void *buffer, size_t size, uint64_t offset, ad_error *error);
+
+// ---- writing files ----
+
+// A file that appears at path whole, at commit, or never. Calls after a failure do nothing, and commit returns it.
+typedef struct data_writer {
+    const char *path;  // borrowed
+    const char *base;  // its last component
+    char temp[256];    // the temporary file's name, in the same directory
+    int dir, fd;
+    ad_status status;
+    ad_error *error;
+} data_writer;
+
+void data_writer_open(data_writer *writer, const char *path, ad_error *error);
+void data_writer_put(data_writer *writer, const void *bytes, size_t size);
+ad_status data_writer_commit(data_writer *writer);
+
+// ---- numbers in text ----
+
+typedef enum data_number { DATA_NUMBER, DATA_NOT_A_NUMBER, DATA_TOO_LARGE } data_number;
+// Reads all of text[0..size) as a decimal number, nan or inf, correctly rounded.
+data_number data_parse_number(const char *text, size_t size, double *value);
+
+// Copies at most room - 1 bytes of text for a message, with '?' for what does not print and "..." where cut. Returns out.
+char *data_quote(char *out, size_t room, const char *text, size_t size);
+
+#endif

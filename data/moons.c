@@ -1,0 +1,73 @@
+// moons.c -- two moons: sampler and exact log-density, a mixture of Gaussians integrated along two half circles.
+#include <math.h>
+
+#include "densities.h"
+
+static const double noise = 0.1, scale = 2, shift[2] = {-1, -0.2};
+
+void data_moons_sample(int64_t n, uint64_t seed, int64_t first, double *x) {
+    for (int64_t i = 0; i < n; i++, x += 2) {
+        data_draw draw = {seed, (uint64_t)(first + i)};
+        double t = DATA_PI * data_uniform(&draw, 0), p[2] = {cos(t), sin(t)}, e[2];
+        if (data_uniform(&draw, 1) < 0.5) {
+            p[0] = 1 - p[0];
+            p[1] = 0.5 - p[1];
+        }
+        data_normal_pair(&draw, 2, e);
+        for (int k = 0; k < 2; k++) x[k] = scale * (p[k] + noise * e[k]) + shift[k];
+    }
+}
+
+// Gauss-Legendre nodes and weights of 16 points on [-1, 1], the positive half.
+static const double node[8] = {0.0950125098376374402, 0.2816035507792589132, 0.4580167776572273863, 0.6178762444026437484,
+                               0.7554044083550030338, 0.8656312023878317438, 0.9445750230732325761, 0.9894009349916499325};
+static const double weight[8] = {0.1894506104550684963, 0.1826034150449235889, 0.1691565193950025382, 0.1495959888165767321,
+                                 0.1246289712555338720, 0.0951585116824927848, 0.0622535239386478929, 0.0271524594117540949};
+
+// log of the integral of exp(kappa (cos s - cos a)) ds for s in a..b, 0 <= a <= b <= pi: the integrand falls from 1. Beyond
+// the s where it is e^-40 nothing is left to add.
+static double log_arc(double kappa, double a, double b) {
+    double bottom = cos(a) - 40 / kappa;
+    if (bottom > -1) b = fmin(b, acos(bottom));
+    double sum = 0, h = (b - a) / 8;
+    for (int panel = 0; panel < 8; panel++) {
+        double middle = a + (panel + 0.5) * h;
+        for (int i = 0; i < 16; i++) {
+            double s = middle + (i % 2 == 0 ? node[i / 2] : -node[i / 2]) * h / 2;
+            sum += weight[i / 2] * exp(-2 * kappa * sin((s + a) / 2) * sin((s - a) / 2));
+        }
+    }
+    return log(sum * h / 2);
+}
+
+static double log_add(double a, double b) {
+    double high = fmax(a, b), low = fmin(a, b);
+    return high == -INFINITY ? high : high + log1p(exp(low - high));
+}
+
+// log of the integral of exp(-|p - (cos t, sin t)|^2 / (2 noise^2)) dt for t in 0..pi, over a piece of the half circle whose
+// angle to p runs from a to b. |p - c|^2 = (r - 1)^2 + 4 r sin^2(angle / 2).
+static double log_piece(double r, double a, double b) {
+    if (b <= a) return -INFINITY;
+    double v = noise * noise, half = sin(a / 2), distance = (r - 1) * (r - 1) + 4 * r * half * half;
+    if (distance == INFINITY) return -INFINITY;
+    return -distance / (2 * v) + log_arc(r / v, a, b);
+}
+
+// log-density at p of a point on the upper unit half circle plus noise.
+static double log_half_circle(double px, double py) {
+    double r = hypot(px, py), angle = atan2(py, px), v = noise * noise;
+    // Above the axis the nearest point is at angle, and the pieces lie on both sides of it; below, they start at the two
+    // ends and meet opposite p.
+    double integral = angle >= 0 ? log_add(log_piece(r, 0, angle), log_piece(r, 0, DATA_PI - angle))
+                                 : log_add(log_piece(r, -angle, DATA_PI), log_piece(r, DATA_PI + angle, DATA_PI));
+    return integral - log(2 * DATA_PI * v * DATA_PI);
+}
+
+double data_moons_log_density(const double *x) {
+    double p = (x[0] - shift[0]) / scale, q = (x[1] - shift[1]) / scale;
+    double outer = log_half_circle(p, q), inner = log_half_circle(1 - p, 0.5 - q);
+    return log_add(outer, inner) + log(0.5 / (scale * scale));
+}
+
+const data_density data_moons = {"moons", DATA_MOONS_ENTROPY, data_moons_sample, data_moons_log_density};

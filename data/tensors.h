@@ -1,0 +1,38 @@
+// tensors.h -- what the two halves of the .safetensors code share: limits and the digest.
+#ifndef PULLBACK_DATA_TENSORS_H
+#define PULLBACK_DATA_TENSORS_H
+
+#include "internal.h"
+
+// Our own entries of __metadata__. There are two of them so that no single damaged byte can pass a file of ours off as
+// one of a tool that writes no digest: where one is, the other must be.
+#define DATA_FORMAT_KEY "pullback.format"
+#define DATA_FORMAT_VALUE "1"
+#define DATA_DIGEST_KEY "pullback.xxh3_128"
+#define DATA_OWN_PREFIX "pullback."
+// What stands in a header right before the digest, and nowhere else: inside a text its quotes would be escaped.
+#define DATA_DIGEST_MARK "\"" DATA_DIGEST_KEY "\":\""
+#define DATA_DIGEST_ZERO "00000000000000000000000000000000"
+
+enum {
+    DATA_DIGEST_SIZE = 32,           // hexadecimal digits, lower case
+    DATA_NAME_MAX = 256,             // bytes
+    DATA_HEADER_MAX = 16 << 20,      // bytes
+    DATA_TENSORS_MAX = 1000000,
+    DATA_BODY_ALIGNMENT = 8          // of the first tensor in a file that we write
+};
+
+// A piece of a file, in the order of the file.
+typedef struct data_piece {
+    const void *bytes;
+    size_t size;
+} data_piece;
+
+// XXH3-128 of all pieces, as text.
+ad_status data_digest(const data_piece *pieces, int64_t n, char out[DATA_DIGEST_SIZE + 1], ad_error *error);
+// Where the digest's digits stand in a header's text, or NULL.
+const char *data_digest_place(const char *header, size_t size);
+// A name of 1 to 256 bytes without control characters that is not "__metadata__".
+bool data_name_ok(const char *name);
+
+#endif
