@@ -39,7 +39,8 @@ typedef struct flow_draw {
 } flow_draw;
 
 // A model: the density of x such that layer's normalize(x) follows base. Owns both from now on, on failure too (they
-// are then freed). Fails (NULL) when their shapes do not fit, or when either is NULL.
+// are then freed). Fails (NULL) when their shapes do not fit, or when either is NULL: *error is then left as the
+// constructor that failed filled it in.
 AD_API flow_model *flow_model_new(flow_layer *layer, flow_base *base, ad_error *error);
 AD_API void flow_model_free(flow_model *model);
 
@@ -206,6 +207,11 @@ AD_API ad_status flow_check(flow_layer *layer, const flow_check_options *options
 // The model's layer as above; then log_prob against the base density of z plus log_det, and flow_sample_and_log_prob
 // against flow_log_prob of the same samples.
 AD_API ad_status flow_check_model(flow_model *model, const flow_check_options *options, ad_error *error);
+
+// Says where a log-density that is not finite comes from: a tensor, a row of the data, or the first layer that makes
+// it, by name and row. AD_ENONFINITE with a message, or AD_OK ("every value is finite" in the message). error must not
+// be NULL.
+AD_API ad_status flow_find_nonfinite(const flow_model *model, const flow_rows *rows, ad_error *error);
 
 // ---- for authors of layers ----------------------------------------------------------------------------------------
 // A layer is a struct that begins with flow_layer, made by flow_layer_new, and one flow_layer_type. Its tensors and

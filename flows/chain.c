@@ -1,0 +1,210 @@
+// chain.c -- layers one after another: itself a layer.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "internal.h"
+
+typedef struct chain {
+    flow_layer layer;
+    flow_layer **layers;  // [n], parts "0", "1", ...
+    int n;
+} chain;
+
+int flow_chain_length(const flow_layer *layer) {
+    return ((const chain *)layer)->n;
+}
+const flow_layer *flow_chain_at(const flow_layer *layer, int i) {
+    return ((const chain *)layer)->layers[i];
+}
+
+// All layers' terms of log_det are passed on as they are, so that a model rounds their sum once.
+static flow_result run(const chain *c, flow_direction direction, ad_var v, ad_var context) {
+    flow_terms terms = {.n = 0};
+    for (int k = 0; k < c->n; k++) {
+        int i = direction == FLOW_NORMALIZE ? k : c->n - 1 - k;
+        flow_result step = flow_record(c->layers[i], direction, i, v, context);
+        flow_terms_add(&terms, step.log_det);
+        v = step.value;
+    }
+    return (flow_result){v, flow_terms_join(&terms)};
+}
+
+static flow_result normalize(const flow_layer *layer, ad_var x, ad_var context) {
+    return run((const chain *)layer, FLOW_NORMALIZE, x, context);
+}
+
+static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
+    return run((const chain *)layer, FLOW_GENERATE, z, context);
+}
+
+static void release(flow_owner *owner) {
+    free(((chain *)owner)->layers);
+}
+
+// Index of the last layer that still wants to see data; -1: none.
+static int last_uninitialised(const chain *c) {
+    int i = c->n - 1;
+    while (i >= 0 && c->layers[i]->initialised) i--;
+    return i;
+}
+
+static void free_rows(const flow_rows *rows) {
+    free((void *)(uintptr_t)rows->x.data);
+    free((void *)(uintptr_t)rows->context.data);
+}
+
+// Rows after a layer: its latents, and the context of the rows picked. data of both is owned.
+static ad_status pass(const flow_layer *l, int64_t C, flow_rows *seen, int64_t n, ad_error *error) {
+    size_t D = (size_t)ad_shape_count(l->z_shape);
+    double *z = calloc((size_t)n, D * sizeof *z);
+    double *context = C ? calloc((size_t)n, (size_t)C * sizeof *context) : NULL;
+    ad_status status = AD_OK;
+    if (!z || (C && !context)) {
+        status = ad_fail(error, AD_ENOMEM, "chain: out of memory for %lld rows", (long long)n);
+    } else {
+        status = flow_rows_map(l, seen, z, error);
+    }
+    for (int64_t i = 0; status == AD_OK && i < n * C; i++) {
+        int64_t r = i / C;
+        context[i] = flow_source_get(&seen->context, C, seen->index ? seen->index[r] : r, i % C);
+    }
+    *seen = (flow_rows){.x = {.data = z, .type = AD_F64, .count = n},
+                        .context = {.data = context, .type = AD_F64, .count = n}};
+    return status;
+}
+
+// Each layer sees the rows as those before it leave them; nothing is computed after the last that wants to see any.
+static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    chain *c = (chain *)layer;
+    int last = last_uninitialised(c);
+    int64_t n = flow_rows_count(rows, layer->C, error);
+    if (n < 0) return AD_EARG;
+    flow_rows seen = *rows, before;
+    ad_status status = AD_OK;
+    for (int i = 0; i <= last && status == AD_OK; i++) {
+        flow_layer *l = c->layers[i];
+        if (!l->initialised) status = l->type->init(l, &seen, error);
+        if (status != AD_OK) break;
+        l->initialised = true;
+        if (i == last) break;
+        before = seen;
+        status = pass(l, layer->C, &seen, n, error);
+        if (i > 0) free_rows(&before);
+    }
+    if (seen.x.data != rows->x.data) free_rows(&seen);
+    return status;
+}
+
+static bool shape_ok(const chain *c, int i, ad_error *error) {
+    char got[96], want[96];
+    if (i == 0 || ad_shape_equal(c->layers[i]->x_shape, c->layers[i - 1]->z_shape)) return true;
+    ad_fail(error, AD_ESHAPE, "chain: layer %d (%s) takes %s, but layer %d (%s) gives %s", i, c->layers[i]->type->name,
+            ad_shape_print(c->layers[i]->x_shape, want, sizeof want), i - 1, c->layers[i - 1]->type->name,
+            ad_shape_print(c->layers[i - 1]->z_shape, got, sizeof got));
+    return false;
+}
+
+// Settles shapes, context and what remains to be initialised.
+static bool join(chain *c, ad_error *error) {
+    c->layer.initialised = true;
+    for (int i = 0; i < c->n; i++) {
+        const flow_layer *l = c->layers[i];
+        if (!shape_ok(c, i, error)) return false;
+        if (l->C && c->layer.C && l->C != c->layer.C) {
+            ad_fail(error, AD_ESHAPE, "chain: layer %d (%s) takes a context of %lld, one before it of %lld", i,
+                    l->type->name, (long long)l->C, (long long)c->layer.C);
+            return false;
+        }
+        if (l->C) c->layer.C = l->C;
+        if (!l->initialised) c->layer.initialised = false;
+    }
+    c->layer.x_shape = c->layers[0]->x_shape;
+    c->layer.z_shape = c->layers[c->n - 1]->z_shape;
+    return true;
+}
+
+static bool adopt(chain *c, flow_layer *const *layers, int n, ad_error *error) {
+    char name[16];
+    for (int i = 0; i < n; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        if (flow_add_part(&c->layer.owner, name, &layers[i]->owner, error)) {
+            for (int k = i + 1; k < n; k++) flow_layer_free(layers[k]);  // layer i is freed already
+            return false;
+        }
+        c->layers[c->n++] = layers[i];
+    }
+    return true;
+}
+
+flow_layer *flow_chain(flow_layer *const *layers, int n, ad_error *error) {
+    int missing = n < 1;
+    for (int i = 0; i < n; i++) missing += layers[i] == NULL;
+    if (n < 1) ad_fail(error, AD_EARG, "chain: no layers");
+    chain *c = missing ? NULL : flow_layer_new(&flow_chain_type, sizeof *c, 1, 0, error);
+    if (c) c->layers = calloc((size_t)n, sizeof(flow_layer *));
+    if (!c || !c->layers) {
+        if (c) ad_fail(error, AD_ENOMEM, "chain: out of memory");
+        for (int i = 0; i < n; i++) flow_layer_free(layers[i]);
+        flow_layer_free(c ? &c->layer : NULL);
+        return NULL;
+    }
+    c->layer.owner.release = release;
+    if (adopt(c, layers, n, error) && join(c, error)) return &c->layer;
+    flow_layer_free(&c->layer);
+    return NULL;
+}
+
+static json_t *describe(const flow_layer *layer) {
+    const chain *c = (const chain *)layer;
+    json_t *list = json_array();
+    for (int i = 0; list && i < c->n; i++) {
+        if (json_array_append_new(list, flow_describe_layer(c->layers[i])) == 0) continue;
+        json_decref(list);
+        list = NULL;
+    }
+    return json_pack("{s:o}", "layers", list);
+}
+
+static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
+    const json_t *list = json_object_get(options, "layers");
+    size_t n = json_array_size(list);
+    if (n < 1 || n > 100000) {
+        ad_fail(error, AD_EFORMAT, "chain: \"layers\" should be a list of 1 to 100000 layers");
+        return NULL;
+    }
+    flow_layer **layers = calloc(n, sizeof *layers);
+    if (!layers) {
+        ad_fail(error, AD_ENOMEM, "chain: out of memory");
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        layers[i] = flow_make_layer(json_array_get(list, i), making, error);
+        if (!layers[i]) break;  // flow_chain frees the others and fails
+    }
+    flow_layer *layer = flow_chain(layers, (int)n, error);
+    free(layers);
+    return layer;
+}
+
+static flow_layer *example(int i, ad_error *error) {
+    enum { MOST = 6 };
+    int64_t D = 2 + i % 3, C = i % 3;
+    int n = 1 + i % MOST;
+    flow_layer *layers[MOST];
+    for (int k = 0; k < n; k++) {
+        flow_coupling_options o = {.keep = k % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST,
+                                   .mlp = {.width = 8, .seed = (uint64_t)(i + k), .activation = FLOW_TANH}};
+        layers[k] = k % 3 == 1   ? flow_random_permutation(D, (uint64_t)(i + k), error)
+                    : k % 3 == 2 ? flow_standardise(D, NULL, error)
+                                 : flow_affine_coupling(D, C, &o, error);
+    }
+    return flow_chain(layers, n, error);
+}
+
+const flow_layer_type flow_chain_type = {.name = "chain",
+                                         .normalize = normalize,
+                                         .generate = generate,
+                                         .describe = describe,
+                                         .make = make,
+                                         .init = init,
+                                         .example = example};

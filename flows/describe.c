@@ -1,0 +1,132 @@
+// describe.c -- objects to JSON and back: the one list of types, and readers of options.
+#include <string.h>
+
+#include "internal.h"
+
+// The registry: a new type is one line here and one in internal.h.
+static const flow_layer_type *const layer_types[] = {&flow_affine_coupling_type, &flow_permutation_type,
+                                                     &flow_standardise_type, &flow_chain_type, NULL};
+static const flow_net_type *const net_types[] = {&flow_mlp_type, NULL};
+static const flow_base_type *const base_types[] = {&flow_standard_normal_type, NULL};
+
+const flow_layer_type *const *flow_layer_types(void) {
+    return layer_types;
+}
+
+// ---- to JSON ------------------------------------------------------------------------------------------------------
+
+static json_t *with_type(const char *name, json_t *options) {
+    json_t *object = options ? json_pack("{s:s}", "type", name) : NULL;
+    if (object && json_object_update(object, options) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    json_decref(options);
+    return object;
+}
+
+json_t *flow_describe_layer(const flow_layer *layer) {
+    return with_type(layer->type->name, layer->type->describe(layer));
+}
+json_t *flow_describe_net(const flow_net *net) {
+    return with_type(net->type->name, net->type->describe(net));
+}
+json_t *flow_describe_base(const flow_base *base) {
+    return with_type(base->type->name, base->type->describe(base));
+}
+
+json_t *flow_json_list(const int64_t *values, int64_t n) {
+    json_t *list = json_array();
+    for (int64_t i = 0; list && i < n; i++) {
+        if (json_array_append_new(list, json_integer(values[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    return list;
+}
+
+const char *flow_type_text(ad_type type) {
+    return type == AD_F64 ? "f64" : "f32";
+}
+
+// ---- from JSON ----------------------------------------------------------------------------------------------------
+
+static const char *type_of(const json_t *description) {
+    const char *name = json_string_value(json_object_get(description, "type"));
+    return name ? name : "";
+}
+
+static const flow_layer_type *find_layer(const flow_layer_type *const *types, const char *name) {
+    for (; types && *types; types++) {
+        if (strcmp((*types)->name, name) == 0) return *types;
+    }
+    return NULL;
+}
+
+flow_layer *flow_make_layer(const json_t *description, const flow_making *making, ad_error *error) {
+    const char *name = type_of(description);
+    const flow_layer_type *type = making ? find_layer(making->types, name) : NULL;
+    if (!type) type = find_layer(layer_types, name);
+    if (!type) {
+        ad_fail(error, AD_EFORMAT, "unknown layer '%.64s': not one of the library's, nor of the types given", name);
+        return NULL;
+    }
+    flow_layer *layer = type->make(description, making, error);
+    if (layer) layer->initialised = true;
+    return layer;
+}
+
+flow_net *flow_make_net(const json_t *description, const flow_making *making, ad_error *error) {
+    const char *name = type_of(description);
+    for (int i = 0; net_types[i]; i++) {
+        if (strcmp(net_types[i]->name, name) == 0) return net_types[i]->make(description, making, error);
+    }
+    ad_fail(error, AD_EFORMAT, "unknown net '%.64s'", name);
+    return NULL;
+}
+
+flow_base *flow_make_base(const json_t *description, const flow_making *making, ad_error *error) {
+    const char *name = type_of(description);
+    for (int i = 0; base_types[i]; i++) {
+        if (strcmp(base_types[i]->name, name) == 0) return base_types[i]->make(description, making, error);
+    }
+    ad_fail(error, AD_EFORMAT, "unknown base density '%.64s'", name);
+    return NULL;
+}
+
+bool flow_json_int(const json_t *object, const char *key, int64_t low, int64_t high, int64_t *value, ad_error *error) {
+    const json_t *member = json_object_get(object, key);
+    *value = json_integer_value(member);
+    if (json_is_integer(member) && *value >= low && *value <= high) return true;
+    ad_fail(error, AD_EFORMAT, "%.64s: \"%s\" should be a whole number from %lld to %lld", type_of(object), key,
+            (long long)low, (long long)high);
+    return false;
+}
+
+bool flow_json_number(const json_t *object, const char *key, double *value, ad_error *error) {
+    const json_t *member = json_object_get(object, key);
+    *value = json_number_value(member);
+    if (json_is_number(member)) return true;
+    ad_fail(error, AD_EFORMAT, "%.64s: \"%s\" should be a number", type_of(object), key);
+    return false;
+}
+
+bool flow_json_choice(const json_t *object, const char *key, const char *const *texts, int n, int *value,
+                      ad_error *error) {
+    const char *text = json_string_value(json_object_get(object, key));
+    for (*value = 0; text && *value < n; (*value)++) {
+        if (strcmp(texts[*value], text) == 0) return true;
+    }
+    ad_fail(error, AD_EFORMAT, "%.64s: \"%s\" is '%.64s', not a value known here", type_of(object), key,
+            text ? text : "");
+    return false;
+}
+
+bool flow_json_type(const json_t *object, ad_type *type, ad_error *error) {
+    static const char *const texts[] = {"f32", "f64"};
+    int i;
+    if (!flow_json_choice(object, "precision", texts, 2, &i, error)) return false;
+    *type = i ? AD_F64 : AD_F32;
+    return true;
+}

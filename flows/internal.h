@@ -1,0 +1,98 @@
+// internal.h -- what the files of flows/ share: recording with checks, descriptions as JSON, initial values.
+#ifndef FLOWS_INTERNAL_H
+#define FLOWS_INTERNAL_H
+
+#include <jansson.h>
+
+#include "flows.h"
+
+// ---- recording (record.c) -----------------------------------------------------------------------------------------
+
+typedef enum flow_direction { FLOW_NORMALIZE, FLOW_GENERATE } flow_direction;
+
+// Log-density terms of several sources, joined along one axis: [k], or AD_NONE while there are none.
+typedef struct flow_terms {
+    ad_var part[16];
+    int n;
+} flow_terms;
+// Adds a term of any shape (AD_NONE: nothing).
+void flow_terms_add(flow_terms *terms, ad_var term);
+// All terms as one var [k]; AD_NONE when there are none.
+ad_var flow_terms_join(flow_terms *terms);
+// Their sum, accumulated in f64 and rounded once, [] per row when like has rows.
+ad_var flow_terms_sum(flow_terms *terms, ad_var like);
+
+// One layer in one direction under its scope, shapes checked; log_det is left in parts. index < 0: not one of several.
+flow_result flow_record(const flow_layer *layer, flow_direction direction, int index, ad_var v, ad_var context);
+// The same with log_det summed.
+flow_result flow_record_whole(const flow_layer *layer, flow_direction direction, ad_var v, ad_var context);
+// Fails on v's tape unless v has that shape, and context C features (AD_NONE when C is 0). who names the caller.
+bool flow_check_call(const char *who, ad_var v, ad_shape shape, ad_var context, int64_t C);
+// A handle of v's tape that stands for nothing.
+ad_var flow_inert(ad_var v);
+
+// ---- descriptions (describe.c) ------------------------------------------------------------------------------------
+
+// {"type": name, options...}; NULL when out of memory.
+json_t *flow_describe_layer(const flow_layer *layer);
+json_t *flow_describe_net(const flow_net *net);
+json_t *flow_describe_base(const flow_base *base);
+// The object of a description, or NULL (unknown type, bad options).
+flow_layer *flow_make_layer(const json_t *description, const flow_making *making, ad_error *error);
+flow_net *flow_make_net(const json_t *description, const flow_making *making, ad_error *error);
+flow_base *flow_make_base(const json_t *description, const flow_making *making, ad_error *error);
+// A member of a description: false, and a message naming it, when it is absent, of another type or out of range.
+bool flow_json_int(const json_t *object, const char *key, int64_t low, int64_t high, int64_t *value, ad_error *error);
+bool flow_json_number(const json_t *object, const char *key, double *value, ad_error *error);
+// One of n texts: its number.
+bool flow_json_choice(const json_t *object, const char *key, const char *const *texts, int n, int *value,
+                      ad_error *error);
+json_t *flow_json_list(const int64_t *values, int64_t n);
+const char *flow_type_text(ad_type type);  // "f32" or "f64"
+bool flow_json_type(const json_t *object, ad_type *type, ad_error *error);
+
+// Largest feature count a description may ask for: a model file cannot make us allocate without bound.
+#define FLOW_MAX_FEATURES ((int64_t)1 << 24)
+
+// ---- initial values -----------------------------------------------------------------------------------------------
+
+// splitmix64 (Steele, Lea and Flood 2014): integer arithmetic alone, so models start equal on every machine.
+static inline uint64_t flow_random(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+// In [-1, 1).
+static inline double flow_random_unit(uint64_t *state) {
+    return (double)(int64_t)flow_random(state) * 0x1p-63;
+}
+// The seed of part number i of an object with that seed.
+static inline uint64_t flow_subseed(uint64_t seed, uint64_t i) {
+    uint64_t state = seed ^ (i + 1) * 0xd1342543de82ef95u;
+    return flow_random(&state);
+}
+
+// ---- rows on the host (rows.c) ------------------------------------------------------------------------------------
+
+// Number of rows picked, after checking that they are there; -1 and a message otherwise. C 0: no context wanted.
+int64_t flow_rows_count(const flow_rows *rows, int64_t C, ad_error *error);
+// Element e of a row of width elements of a source; of picked row r of x.
+double flow_source_get(const ad_source *source, int64_t width, int64_t row, int64_t e);
+double flow_rows_get(const flow_rows *rows, int64_t D, int64_t r, int64_t e);
+// The rows as they leave a layer's normalize, [n][D] doubles.
+ad_status flow_rows_map(const flow_layer *layer, const flow_rows *rows, double *out, ad_error *error);
+
+// ---- types, one per file ------------------------------------------------------------------------------------------
+
+extern const flow_layer_type flow_affine_coupling_type, flow_permutation_type, flow_standardise_type, flow_chain_type;
+extern const flow_net_type flow_mlp_type;
+extern const flow_base_type flow_standard_normal_type;
+// Of a chain.
+int flow_chain_length(const flow_layer *chain);
+const flow_layer *flow_chain_at(const flow_layer *chain, int i);
+
+// Frees the object that begins with owner, its parts and tensors.
+void flow_owner_free(flow_owner *owner);
+
+#endif
