@@ -59,9 +59,8 @@ typedef struct optim_progress {
     double loss;          // mean negative log-likelihood of the batch, nats
     double validation;    // newest one; NaN before the first
     double grad_norm, lr;
-    double rows_per_second;  // since the previous call
-    double seconds;          // since the start
-    bool validated;          // validation is of this step
+    double rows_per_second, seconds;  // since the start
+    bool validated;                   // validation is of this step
 } optim_progress;
 
 typedef struct optim_fit_options {
@@ -101,7 +100,7 @@ AD_API ad_status optim_fit(flow_model *model, const flow_rows *rows, const optim
                            optim_fit_result *result, ad_error *error);
 
 // Mean log-density of rows under the model and its standard error (NULL: not wanted), computed in batches of batch rows
-// (0: 4096) on engine (NULL: one of its own) and summed in f64.
+// (0: 4096) on engine (NULL: one of its own), in the type of the model's parameters, and summed in f64.
 AD_API ad_status optim_mean_log_prob(const flow_model *model, const flow_rows *rows, int64_t batch, ad_engine *engine,
                                      double *mean, double *standard_error, ad_error *error);
 
