@@ -48,6 +48,10 @@ static flow_model *train(const settings *s, const points *p, ad_engine *engine, 
                                    .progress = show_step,
                                    .progress_arg = &meter};
     ad_status status = flow_init_from_data(model, &rows, error);
+    if (status != AD_OK && s->data) {  // a fault of the user's points
+        ad_error inner = *error;
+        ad_fail(error, status, "%s: %s", s->data, inner.message);
+    }
     if (status == AD_OK) status = optim_fit(model, &rows, &how, fit, error);
     if (status != AD_OK) return flow_model_free(model), NULL;
     progress_end(&meter, "trained %" PRId64 " steps in %.1f s, validation %.4f nats", fit->steps, fit->seconds,
