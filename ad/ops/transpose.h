@@ -1,0 +1,102 @@
+// transpose.h -- square blocks transposed in registers.
+//
+// transpose_block_T turns WIDTH_T rows of WIDTH_T elements, lds apart, into rows ldd apart. Only the first `rows` rows of
+// the source need exist; the last of them stands in for the others. Columns are taken one 16-byte group at a time: the
+// groups of far rows are joined into wide registers while loading, so that only the small transposition inside 16 bytes is
+// left for the shuffle port.
+#ifndef AD_OPS_TRANSPOSE_H
+#define AD_OPS_TRANSPOSE_H
+
+#include "vector.h"
+
+// Where row i of a block starts.
+AD_INLINE int64_t block_row(int i, int64_t rows, int64_t lds) { return (i < rows ? i : rows - 1) * lds; }
+
+#if defined(__AVX512F__)
+
+// 4 elements of rows i, i + 4, i + 8, i + 12.
+AD_INLINE __m512 join_f32(const float *s, int i, int64_t rows, int64_t lds) {
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(s + block_row(i, rows, lds)));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(s + block_row(i + 4, rows, lds)), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(s + block_row(i + 8, rows, lds)), 2);
+    return _mm512_insertf32x4(v, _mm_loadu_ps(s + block_row(i + 12, rows, lds)), 3);
+}
+
+AD_INLINE void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
+    for (int c = 0; c < 16; c += 4) {
+        __m512 r0 = join_f32(s + c, 0, rows, lds), r1 = join_f32(s + c, 1, rows, lds);
+        __m512 r2 = join_f32(s + c, 2, rows, lds), r3 = join_f32(s + c, 3, rows, lds);
+        __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r0, r1)), b = _mm512_castps_pd(_mm512_unpackhi_ps(r0, r1));
+        __m512d e = _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3)), f = _mm512_castps_pd(_mm512_unpackhi_ps(r2, r3));
+        _mm512_storeu_ps(d + c * ldd, _mm512_castpd_ps(_mm512_unpacklo_pd(a, e)));
+        _mm512_storeu_ps(d + (c + 1) * ldd, _mm512_castpd_ps(_mm512_unpackhi_pd(a, e)));
+        _mm512_storeu_ps(d + (c + 2) * ldd, _mm512_castpd_ps(_mm512_unpacklo_pd(b, f)));
+        _mm512_storeu_ps(d + (c + 3) * ldd, _mm512_castpd_ps(_mm512_unpackhi_pd(b, f)));
+    }
+}
+
+// 2 elements of rows i, i + 2, i + 4, i + 6.
+AD_INLINE __m512d join_f64(const double *s, int i, int64_t rows, int64_t lds) {
+    __m512d v = _mm512_castpd128_pd512(_mm_loadu_pd(s + block_row(i, rows, lds)));
+    v = _mm512_insertf64x2(v, _mm_loadu_pd(s + block_row(i + 2, rows, lds)), 1);
+    v = _mm512_insertf64x2(v, _mm_loadu_pd(s + block_row(i + 4, rows, lds)), 2);
+    return _mm512_insertf64x2(v, _mm_loadu_pd(s + block_row(i + 6, rows, lds)), 3);
+}
+
+AD_INLINE void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
+    for (int c = 0; c < 8; c += 2) {
+        __m512d r0 = join_f64(s + c, 0, rows, lds), r1 = join_f64(s + c, 1, rows, lds);
+        _mm512_storeu_pd(d + c * ldd, _mm512_unpacklo_pd(r0, r1));
+        _mm512_storeu_pd(d + (c + 1) * ldd, _mm512_unpackhi_pd(r0, r1));
+    }
+}
+
+#elif defined(__AVX2__) && defined(__FMA__)
+
+// 4 elements of rows i, i + 4.
+AD_INLINE __m256 join_f32(const float *s, int i, int64_t rows, int64_t lds) {
+    __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(s + block_row(i, rows, lds)));
+    return _mm256_insertf128_ps(v, _mm_loadu_ps(s + block_row(i + 4, rows, lds)), 1);
+}
+
+AD_INLINE void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
+    for (int c = 0; c < 8; c += 4) {
+        __m256 r0 = join_f32(s + c, 0, rows, lds), r1 = join_f32(s + c, 1, rows, lds);
+        __m256 r2 = join_f32(s + c, 2, rows, lds), r3 = join_f32(s + c, 3, rows, lds);
+        __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(r0, r1)), b = _mm256_castps_pd(_mm256_unpackhi_ps(r0, r1));
+        __m256d e = _mm256_castps_pd(_mm256_unpacklo_ps(r2, r3)), f = _mm256_castps_pd(_mm256_unpackhi_ps(r2, r3));
+        _mm256_storeu_ps(d + c * ldd, _mm256_castpd_ps(_mm256_unpacklo_pd(a, e)));
+        _mm256_storeu_ps(d + (c + 1) * ldd, _mm256_castpd_ps(_mm256_unpackhi_pd(a, e)));
+        _mm256_storeu_ps(d + (c + 2) * ldd, _mm256_castpd_ps(_mm256_unpacklo_pd(b, f)));
+        _mm256_storeu_ps(d + (c + 3) * ldd, _mm256_castpd_ps(_mm256_unpackhi_pd(b, f)));
+    }
+}
+
+// 2 elements of rows i, i + 2.
+AD_INLINE __m256d join_f64(const double *s, int i, int64_t rows, int64_t lds) {
+    __m256d v = _mm256_castpd128_pd256(_mm_loadu_pd(s + block_row(i, rows, lds)));
+    return _mm256_insertf128_pd(v, _mm_loadu_pd(s + block_row(i + 2, rows, lds)), 1);
+}
+
+AD_INLINE void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
+    for (int c = 0; c < 4; c += 2) {
+        __m256d r0 = join_f64(s + c, 0, rows, lds), r1 = join_f64(s + c, 1, rows, lds);
+        _mm256_storeu_pd(d + c * ldd, _mm256_unpacklo_pd(r0, r1));
+        _mm256_storeu_pd(d + (c + 1) * ldd, _mm256_unpackhi_pd(r0, r1));
+    }
+}
+
+#else
+
+AD_INLINE void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
+    for (int j = 0; j < WIDTH_f32; j++)
+        for (int i = 0; i < WIDTH_f32; i++) d[j * ldd + i] = s[block_row(i, rows, lds) + j];
+}
+
+AD_INLINE void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
+    for (int j = 0; j < WIDTH_f64; j++)
+        for (int i = 0; i < WIDTH_f64; i++) d[j * ldd + i] = s[block_row(i, rows, lds) + j];
+}
+
+#endif
+#endif
