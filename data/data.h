@@ -164,7 +164,7 @@ AD_API data_table *data_density_table(const data_density *density, ad_type type,
 AD_API void data_moons_sample(int64_t n, uint64_t seed, int64_t first, double *x);
 // Exact to 1e-10 at any finite point.
 AD_API double data_moons_log_density(const double *x);
-#define DATA_MOONS_ENTROPY 2.3939
+#define DATA_MOONS_ENTROPY 2.39387919596635
 
 #ifdef __cplusplus
 }

@@ -18,6 +18,7 @@ void data_moons_sample(int64_t n, uint64_t seed, int64_t first, double *x) {
     }
 }
 
+enum { PANELS = 4 };
 // Gauss-Legendre nodes and weights of 16 points on [-1, 1], the positive half.
 static const double node[8] = {0.0950125098376374402, 0.2816035507792589132, 0.4580167776572273863, 0.6178762444026437484,
                                0.7554044083550030338, 0.8656312023878317438, 0.9445750230732325761, 0.9894009349916499325};
@@ -29,8 +30,8 @@ static const double weight[8] = {0.1894506104550684963, 0.1826034150449235889, 0
 static double log_arc(double kappa, double a, double b) {
     double bottom = cos(a) - 40 / kappa;
     if (bottom > -1) b = fmin(b, acos(bottom));
-    double sum = 0, h = (b - a) / 8;
-    for (int panel = 0; panel < 8; panel++) {
+    double sum = 0, h = (b - a) / PANELS;
+    for (int panel = 0; panel < PANELS; panel++) {
         double middle = a + (panel + 0.5) * h;
         for (int i = 0; i < 16; i++) {
             double s = middle + (i % 2 == 0 ? node[i / 2] : -node[i / 2]) * h / 2;
