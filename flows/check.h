@@ -1,0 +1,46 @@
+// check.h -- what the files of flow_check share: a layer under test at some points.
+#ifndef FLOWS_CHECK_H
+#define FLOWS_CHECK_H
+
+#include "internal.h"
+
+typedef struct checking {
+    flow_layer *layer;
+    const char *name;
+    flow_check_options o;
+    int64_t D, C;
+    int B;            // rows
+    int case_number;  // for messages
+    uint64_t random;
+    ad_engine *engine;
+    ad_tape *tape;
+    ad_error *error;
+    double *memory;
+    double *x, *z;               // [B][D] points of either side
+    double *context, *context2;  // [B][C]
+} checking;
+
+// What the layer gives for in, all [B]: value [D], log_det [], and the Jacobian [D][D] of value in in.
+typedef struct check_values {
+    double *value, *log_det, *jacobian;
+} check_values;
+
+static inline const char *check_direction(flow_direction direction) {
+    return direction == FLOW_NORMALIZE ? "normalize" : "generate";
+}
+
+// ---- check_points.c -----------------------------------------------------------------------------------------------
+
+double check_normal(uint64_t *random);
+// Runs the layer on rows first .. first + n of in and context, with gradients when out->jacobian is not NULL.
+ad_status check_run(checking *c, flow_direction direction, const double *in, const double *context, int first, int n,
+                    const check_values *out);
+// log|det a| of a [D][D], which becomes its inverse; infinity norms of both. -INFINITY when it is singular.
+double check_invert(double *a, int64_t D, double *norm, double *inverse_norm);
+
+// ---- check_gradients.c --------------------------------------------------------------------------------------------
+
+// Gradients of a scalar of value and log_det in input, context and every parameter, against differences.
+ad_status check_gradients(checking *c, flow_direction direction);
+
+#endif

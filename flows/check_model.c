@@ -1,0 +1,68 @@
+// check_model.c -- flow_check_model: the layer's laws, then those of the density.
+#include <math.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "model.h"
+
+enum { ROWS = 9 };
+
+// Three ways to the same numbers, all [] per row but value.
+typedef struct ways {
+    ad_var drawn, again, log_prob, of_value, by_hand;
+} ways;
+
+static ways record(flow_model *model, ad_tape *tape, const ad_source *context, const ad_random *random) {
+    ad_rows rows = ad_rows_new(tape, "check");
+    ad_rows_set(rows, ROWS, 0);
+    ad_var c = model->C ? ad_input(rows, ad_shape1(model->C), context) : AD_NONE;
+    flow_draw draw = flow_sample_and_log_prob(model, rows, random, 3, c);
+    flow_result z = flow_normalize(model, draw.value, c);
+    ad_var base = model->base->type->log_prob(model->base, z.value, model->base->C ? c : AD_NONE);
+    return (ways){ad_keep(ad_sum(draw.value)), ad_keep(ad_sum(flow_sample(model, rows, random, 3, c))),
+                  ad_keep(draw.log_prob), ad_keep(flow_log_prob(model, draw.value, c)),
+                  ad_keep(ad_add(ad_sum(base), z.log_det))};
+}
+
+static ad_status agree(ad_var a, ad_var b, const char *what, ad_error *error) {
+    double va[ROWS], vb[ROWS];
+    ad_status status = ad_read(a, va, ROWS);
+    if (status == AD_OK) status = ad_read(b, vb, ROWS);
+    if (status != AD_OK) return ad_fail(error, status, "model: %s", ad_tape_message(a.tape));
+    for (int r = 0; r < ROWS; r++) {
+        if (fabs(va[r] - vb[r]) <= 1e-7 * (1 + fabs(vb[r]))) continue;
+        return ad_fail(error, AD_EARG, "model: %s: row %d has %.10g and %.10g", what, r, va[r], vb[r]);
+    }
+    return AD_OK;
+}
+
+static ad_status check_density(flow_model *model, ad_tape *tape, const double *values, uint64_t seed, ad_error *error) {
+    ad_source context = {.data = values, .type = AD_F64, .count = ROWS};
+    ad_random random = {seed, 0};
+    ways w = record(model, tape, &context, &random);
+    ad_status status = ad_run(tape);
+    if (status != AD_OK) return ad_fail(error, status, "model: %s", ad_tape_message(tape));
+    status = agree(w.drawn, w.again, "flow_sample and flow_sample_and_log_prob draw differently", error);
+    if (status == AD_OK) {
+        status = agree(w.of_value, w.by_hand, "flow_log_prob is not the base density of z plus log_det", error);
+    }
+    if (status != AD_OK) return status;
+    return agree(w.log_prob, w.of_value, "flow_sample_and_log_prob and flow_log_prob disagree about a sample", error);
+}
+
+ad_status flow_check_model(flow_model *model, const flow_check_options *options, ad_error *error) {
+    ad_status status = flow_check(model->layer, options, error);
+    if (status != AD_OK) return status;
+    uint64_t seed = options ? options->seed : 0;
+    double *context = calloc((size_t)(ROWS * model->C) + 1, sizeof *context);
+    ad_tape *tape = ad_tape_new(NULL, AD_F64);
+    if (context && tape) {
+        for (int64_t i = 0; i < ROWS * model->C; i++) context[i] = check_normal(&seed);
+        status = check_density(model, tape, context, seed, error);
+    } else {
+        status = ad_fail(error, AD_ENOMEM, "flow_check_model: out of memory");
+    }
+    ad_tape_free(tape);
+    free(context);
+    return status;
+}
