@@ -22,7 +22,7 @@ typedef struct COLUMNS {
 } COLUMNS;
 
 // The tile of mt rows from row m0, all in registers over K steps.
-AD_INLINE void REAL_NAME(tile)(const int mt, const int nv, const COLUMNS *p, int64_t m0) {
+AD_VECTOR void REAL_NAME(tile)(const int mt, const int nv, const COLUMNS *p, int64_t m0) {
     const int64_t am = p->am, ak = p->ak, ldb = p->ldb, ldc = p->ldc, last = p->last, K = p->K;
     const REAL *A = p->A + m0 * am, *B = p->B, *start = p->start;
     REAL *C = p->C + m0 * ldc, *c = C;
@@ -59,7 +59,7 @@ AD_INLINE void REAL_NAME(tile)(const int mt, const int nv, const COLUMNS *p, int
     }
 }
 
-AD_INLINE void REAL_NAME(tiles)(const int nv, const COLUMNS *p) {
+AD_VECTOR void REAL_NAME(tiles)(const int nv, const COLUMNS *p) {
     int64_t mt;
     for (int64_t m = 0; m < p->M; m += mt) {
         int64_t left = p->M - m;
@@ -127,7 +127,7 @@ static void REAL_NAME(pack_transposed)(int64_t N, int64_t K, const REAL *s, int6
 }
 
 // d[n*ldd ..] = lane by lane, the products of a with row n of b summed over k: what is left is to add the lanes.
-AD_INLINE void REAL_NAME(lane_dots)(const int nt, int64_t K, const REAL *a, const REAL *b, int64_t ldb, REAL *d,
+AD_VECTOR void REAL_NAME(lane_dots)(const int nt, int64_t K, const REAL *a, const REAL *b, int64_t ldb, REAL *d,
                                     int64_t ldd) {
     VEC acc[THIN];
     int64_t k = 0;
@@ -145,7 +145,7 @@ AD_INLINE void REAL_NAME(lane_dots)(const int nt, int64_t K, const REAL *a, cons
 
 // sum[n*WIDTH + j] = row j of a times row n of g->B, for nt rows of B and rows <= WIDTH rows of a. The lanes of WIDTH
 // accumulators are added together, after transposing them.
-AD_INLINE void REAL_NAME(dots)(const int nt, int64_t rows, const ad_gemm *g, const REAL *a, REAL *sum) {
+AD_VECTOR void REAL_NAME(dots)(const int nt, int64_t rows, const ad_gemm *g, const REAL *a, REAL *sum) {
     _Alignas(64) REAL lanes[THIN * WIDTH * WIDTH], turned[WIDTH * WIDTH];
     for (int64_t j = 0; j < rows; j++) {
         REAL_NAME(lane_dots)(nt, g->K, a + j * g->am, g->B, g->ldb, lanes + j * WIDTH, WIDTH * WIDTH);

@@ -10,19 +10,19 @@
 #include "vector.h"
 
 // Where row i of a block starts.
-AD_INLINE int64_t block_row(int i, int64_t rows, int64_t lds) { return (i < rows ? i : rows - 1) * lds; }
+AD_VECTOR int64_t block_row(int i, int64_t rows, int64_t lds) { return (i < rows ? i : rows - 1) * lds; }
 
 #if defined(__AVX512F__)
 
 // 4 elements of rows i, i + 4, i + 8, i + 12.
-AD_INLINE __m512 join_f32(const float *s, int i, int64_t rows, int64_t lds) {
+AD_VECTOR __m512 join_f32(const float *s, int i, int64_t rows, int64_t lds) {
     __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(s + block_row(i, rows, lds)));
     v = _mm512_insertf32x4(v, _mm_loadu_ps(s + block_row(i + 4, rows, lds)), 1);
     v = _mm512_insertf32x4(v, _mm_loadu_ps(s + block_row(i + 8, rows, lds)), 2);
     return _mm512_insertf32x4(v, _mm_loadu_ps(s + block_row(i + 12, rows, lds)), 3);
 }
 
-AD_INLINE void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
+AD_VECTOR void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
     for (int c = 0; c < 16; c += 4) {
         __m512 r0 = join_f32(s + c, 0, rows, lds), r1 = join_f32(s + c, 1, rows, lds);
         __m512 r2 = join_f32(s + c, 2, rows, lds), r3 = join_f32(s + c, 3, rows, lds);
@@ -36,14 +36,14 @@ AD_INLINE void transpose_block_f32(int64_t rows, const float *s, int64_t lds, fl
 }
 
 // 2 elements of rows i, i + 2, i + 4, i + 6.
-AD_INLINE __m512d join_f64(const double *s, int i, int64_t rows, int64_t lds) {
+AD_VECTOR __m512d join_f64(const double *s, int i, int64_t rows, int64_t lds) {
     __m512d v = _mm512_castpd128_pd512(_mm_loadu_pd(s + block_row(i, rows, lds)));
     v = _mm512_insertf64x2(v, _mm_loadu_pd(s + block_row(i + 2, rows, lds)), 1);
     v = _mm512_insertf64x2(v, _mm_loadu_pd(s + block_row(i + 4, rows, lds)), 2);
     return _mm512_insertf64x2(v, _mm_loadu_pd(s + block_row(i + 6, rows, lds)), 3);
 }
 
-AD_INLINE void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
+AD_VECTOR void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
     for (int c = 0; c < 8; c += 2) {
         __m512d r0 = join_f64(s + c, 0, rows, lds), r1 = join_f64(s + c, 1, rows, lds);
         _mm512_storeu_pd(d + c * ldd, _mm512_unpacklo_pd(r0, r1));
@@ -54,12 +54,12 @@ AD_INLINE void transpose_block_f64(int64_t rows, const double *s, int64_t lds, d
 #elif defined(__AVX2__) && defined(__FMA__)
 
 // 4 elements of rows i, i + 4.
-AD_INLINE __m256 join_f32(const float *s, int i, int64_t rows, int64_t lds) {
+AD_VECTOR __m256 join_f32(const float *s, int i, int64_t rows, int64_t lds) {
     __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(s + block_row(i, rows, lds)));
     return _mm256_insertf128_ps(v, _mm_loadu_ps(s + block_row(i + 4, rows, lds)), 1);
 }
 
-AD_INLINE void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
+AD_VECTOR void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
     for (int c = 0; c < 8; c += 4) {
         __m256 r0 = join_f32(s + c, 0, rows, lds), r1 = join_f32(s + c, 1, rows, lds);
         __m256 r2 = join_f32(s + c, 2, rows, lds), r3 = join_f32(s + c, 3, rows, lds);
@@ -73,12 +73,12 @@ AD_INLINE void transpose_block_f32(int64_t rows, const float *s, int64_t lds, fl
 }
 
 // 2 elements of rows i, i + 2.
-AD_INLINE __m256d join_f64(const double *s, int i, int64_t rows, int64_t lds) {
+AD_VECTOR __m256d join_f64(const double *s, int i, int64_t rows, int64_t lds) {
     __m256d v = _mm256_castpd128_pd256(_mm_loadu_pd(s + block_row(i, rows, lds)));
     return _mm256_insertf128_pd(v, _mm_loadu_pd(s + block_row(i + 2, rows, lds)), 1);
 }
 
-AD_INLINE void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
+AD_VECTOR void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
     for (int c = 0; c < 4; c += 2) {
         __m256d r0 = join_f64(s + c, 0, rows, lds), r1 = join_f64(s + c, 1, rows, lds);
         _mm256_storeu_pd(d + c * ldd, _mm256_unpacklo_pd(r0, r1));
@@ -88,12 +88,12 @@ AD_INLINE void transpose_block_f64(int64_t rows, const double *s, int64_t lds, d
 
 #else
 
-AD_INLINE void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
+AD_VECTOR void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
     for (int j = 0; j < WIDTH_f32; j++)
         for (int i = 0; i < WIDTH_f32; i++) d[j * ldd + i] = s[block_row(i, rows, lds) + j];
 }
 
-AD_INLINE void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
+AD_VECTOR void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
     for (int j = 0; j < WIDTH_f64; j++)
         for (int i = 0; i < WIDTH_f64; i++) d[j * ldd + i] = s[block_row(i, rows, lds) + j];
 }

@@ -15,10 +15,10 @@
 
 // Loops and functions that must vanish into registers.
 #if defined(__GNUC__)
-#define AD_INLINE static inline __attribute__((always_inline))
+#define AD_VECTOR static inline __attribute__((always_inline))
 #define AD_UNROLL _Pragma("GCC unroll 16")
 #else
-#define AD_INLINE static inline
+#define AD_VECTOR static inline
 #define AD_UNROLL
 #endif
 
@@ -27,26 +27,26 @@
 typedef __m512 vec_f32;
 typedef __m512d vec_f64;
 enum { WIDTH_f32 = 16, WIDTH_f64 = 8 };
-AD_INLINE vec_f32 load_f32(const float *p) { return _mm512_loadu_ps(p); }
-AD_INLINE vec_f64 load_f64(const double *p) { return _mm512_loadu_pd(p); }
-AD_INLINE void store_f32(float *p, vec_f32 v) { _mm512_storeu_ps(p, v); }
-AD_INLINE void store_f64(double *p, vec_f64 v) { _mm512_storeu_pd(p, v); }
-AD_INLINE vec_f32 spread_f32(float x) { return _mm512_set1_ps(x); }
-AD_INLINE vec_f64 spread_f64(double x) { return _mm512_set1_pd(x); }
-AD_INLINE vec_f32 add_f32(vec_f32 a, vec_f32 b) { return _mm512_add_ps(a, b); }
-AD_INLINE vec_f32 mul_add_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm512_fmadd_ps(a, b, c); }
-AD_INLINE vec_f64 add_f64(vec_f64 a, vec_f64 b) { return _mm512_add_pd(a, b); }
-AD_INLINE vec_f64 mul_add_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm512_fmadd_pd(a, b, c); }
-AD_INLINE vec_f32 load_part_f32(const float *p, int64_t n) {
+AD_VECTOR vec_f32 load_f32(const float *p) { return _mm512_loadu_ps(p); }
+AD_VECTOR vec_f64 load_f64(const double *p) { return _mm512_loadu_pd(p); }
+AD_VECTOR void store_f32(float *p, vec_f32 v) { _mm512_storeu_ps(p, v); }
+AD_VECTOR void store_f64(double *p, vec_f64 v) { _mm512_storeu_pd(p, v); }
+AD_VECTOR vec_f32 spread_f32(float x) { return _mm512_set1_ps(x); }
+AD_VECTOR vec_f64 spread_f64(double x) { return _mm512_set1_pd(x); }
+AD_VECTOR vec_f32 add_f32(vec_f32 a, vec_f32 b) { return _mm512_add_ps(a, b); }
+AD_VECTOR vec_f32 mul_add_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm512_fmadd_ps(a, b, c); }
+AD_VECTOR vec_f64 add_f64(vec_f64 a, vec_f64 b) { return _mm512_add_pd(a, b); }
+AD_VECTOR vec_f64 mul_add_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm512_fmadd_pd(a, b, c); }
+AD_VECTOR vec_f32 load_part_f32(const float *p, int64_t n) {
     return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 }
-AD_INLINE vec_f64 load_part_f64(const double *p, int64_t n) {
+AD_VECTOR vec_f64 load_part_f64(const double *p, int64_t n) {
     return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
 }
-AD_INLINE void store_part_f32(float *p, int64_t n, vec_f32 v) {
+AD_VECTOR void store_part_f32(float *p, int64_t n, vec_f32 v) {
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
 }
-AD_INLINE void store_part_f64(double *p, int64_t n, vec_f64 v) {
+AD_VECTOR void store_part_f64(double *p, int64_t n, vec_f64 v) {
     _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), v);
 }
 
@@ -55,26 +55,26 @@ AD_INLINE void store_part_f64(double *p, int64_t n, vec_f64 v) {
 typedef __m256 vec_f32;
 typedef __m256d vec_f64;
 enum { WIDTH_f32 = 8, WIDTH_f64 = 4 };
-AD_INLINE vec_f32 load_f32(const float *p) { return _mm256_loadu_ps(p); }
-AD_INLINE vec_f64 load_f64(const double *p) { return _mm256_loadu_pd(p); }
-AD_INLINE void store_f32(float *p, vec_f32 v) { _mm256_storeu_ps(p, v); }
-AD_INLINE void store_f64(double *p, vec_f64 v) { _mm256_storeu_pd(p, v); }
-AD_INLINE vec_f32 spread_f32(float x) { return _mm256_set1_ps(x); }
-AD_INLINE vec_f64 spread_f64(double x) { return _mm256_set1_pd(x); }
-AD_INLINE vec_f32 add_f32(vec_f32 a, vec_f32 b) { return _mm256_add_ps(a, b); }
-AD_INLINE vec_f32 mul_add_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm256_fmadd_ps(a, b, c); }
-AD_INLINE vec_f64 add_f64(vec_f64 a, vec_f64 b) { return _mm256_add_pd(a, b); }
-AD_INLINE vec_f64 mul_add_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm256_fmadd_pd(a, b, c); }
-AD_INLINE __m256i first_f32(int64_t n) {
+AD_VECTOR vec_f32 load_f32(const float *p) { return _mm256_loadu_ps(p); }
+AD_VECTOR vec_f64 load_f64(const double *p) { return _mm256_loadu_pd(p); }
+AD_VECTOR void store_f32(float *p, vec_f32 v) { _mm256_storeu_ps(p, v); }
+AD_VECTOR void store_f64(double *p, vec_f64 v) { _mm256_storeu_pd(p, v); }
+AD_VECTOR vec_f32 spread_f32(float x) { return _mm256_set1_ps(x); }
+AD_VECTOR vec_f64 spread_f64(double x) { return _mm256_set1_pd(x); }
+AD_VECTOR vec_f32 add_f32(vec_f32 a, vec_f32 b) { return _mm256_add_ps(a, b); }
+AD_VECTOR vec_f32 mul_add_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm256_fmadd_ps(a, b, c); }
+AD_VECTOR vec_f64 add_f64(vec_f64 a, vec_f64 b) { return _mm256_add_pd(a, b); }
+AD_VECTOR vec_f64 mul_add_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm256_fmadd_pd(a, b, c); }
+AD_VECTOR __m256i first_f32(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-AD_INLINE __m256i first_f64(int64_t n) {
+AD_VECTOR __m256i first_f64(int64_t n) {
     return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
 }
-AD_INLINE vec_f32 load_part_f32(const float *p, int64_t n) { return _mm256_maskload_ps(p, first_f32(n)); }
-AD_INLINE vec_f64 load_part_f64(const double *p, int64_t n) { return _mm256_maskload_pd(p, first_f64(n)); }
-AD_INLINE void store_part_f32(float *p, int64_t n, vec_f32 v) { _mm256_maskstore_ps(p, first_f32(n), v); }
-AD_INLINE void store_part_f64(double *p, int64_t n, vec_f64 v) { _mm256_maskstore_pd(p, first_f64(n), v); }
+AD_VECTOR vec_f32 load_part_f32(const float *p, int64_t n) { return _mm256_maskload_ps(p, first_f32(n)); }
+AD_VECTOR vec_f64 load_part_f64(const double *p, int64_t n) { return _mm256_maskload_pd(p, first_f64(n)); }
+AD_VECTOR void store_part_f32(float *p, int64_t n, vec_f32 v) { _mm256_maskstore_ps(p, first_f32(n), v); }
+AD_VECTOR void store_part_f64(double *p, int64_t n, vec_f64 v) { _mm256_maskstore_pd(p, first_f64(n), v); }
 
 #else
 
@@ -82,43 +82,43 @@ AD_INLINE void store_part_f64(double *p, int64_t n, vec_f64 v) { _mm256_maskstor
 typedef float vec_f32 __attribute__((vector_size(16)));
 typedef double vec_f64 __attribute__((vector_size(16)));
 enum { WIDTH_f32 = 4, WIDTH_f64 = 2 };
-AD_INLINE vec_f32 spread_f32(float x) { return (vec_f32){x, x, x, x}; }
-AD_INLINE vec_f64 spread_f64(double x) { return (vec_f64){x, x}; }
+AD_VECTOR vec_f32 spread_f32(float x) { return (vec_f32){x, x, x, x}; }
+AD_VECTOR vec_f64 spread_f64(double x) { return (vec_f64){x, x}; }
 #else
 typedef float vec_f32;
 typedef double vec_f64;
 enum { WIDTH_f32 = 1, WIDTH_f64 = 1 };
-AD_INLINE vec_f32 spread_f32(float x) { return x; }
-AD_INLINE vec_f64 spread_f64(double x) { return x; }
+AD_VECTOR vec_f32 spread_f32(float x) { return x; }
+AD_VECTOR vec_f64 spread_f64(double x) { return x; }
 #endif
-AD_INLINE vec_f32 load_f32(const float *p) {
+AD_VECTOR vec_f32 load_f32(const float *p) {
     vec_f32 v;
     memcpy(&v, p, sizeof v);
     return v;
 }
-AD_INLINE vec_f64 load_f64(const double *p) {
+AD_VECTOR vec_f64 load_f64(const double *p) {
     vec_f64 v;
     memcpy(&v, p, sizeof v);
     return v;
 }
-AD_INLINE void store_f32(float *p, vec_f32 v) { memcpy(p, &v, sizeof v); }
-AD_INLINE void store_f64(double *p, vec_f64 v) { memcpy(p, &v, sizeof v); }
-AD_INLINE vec_f32 load_part_f32(const float *p, int64_t n) {
+AD_VECTOR void store_f32(float *p, vec_f32 v) { memcpy(p, &v, sizeof v); }
+AD_VECTOR void store_f64(double *p, vec_f64 v) { memcpy(p, &v, sizeof v); }
+AD_VECTOR vec_f32 load_part_f32(const float *p, int64_t n) {
     vec_f32 v = spread_f32(0);
     memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
 }
-AD_INLINE vec_f64 load_part_f64(const double *p, int64_t n) {
+AD_VECTOR vec_f64 load_part_f64(const double *p, int64_t n) {
     vec_f64 v = spread_f64(0);
     memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
 }
-AD_INLINE void store_part_f32(float *p, int64_t n, vec_f32 v) { memcpy(p, &v, (size_t)n * sizeof *p); }
-AD_INLINE void store_part_f64(double *p, int64_t n, vec_f64 v) { memcpy(p, &v, (size_t)n * sizeof *p); }
-AD_INLINE vec_f32 add_f32(vec_f32 a, vec_f32 b) { return a + b; }
-AD_INLINE vec_f32 mul_add_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return a * b + c; }
-AD_INLINE vec_f64 add_f64(vec_f64 a, vec_f64 b) { return a + b; }
-AD_INLINE vec_f64 mul_add_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return a * b + c; }
+AD_VECTOR void store_part_f32(float *p, int64_t n, vec_f32 v) { memcpy(p, &v, (size_t)n * sizeof *p); }
+AD_VECTOR void store_part_f64(double *p, int64_t n, vec_f64 v) { memcpy(p, &v, (size_t)n * sizeof *p); }
+AD_VECTOR vec_f32 add_f32(vec_f32 a, vec_f32 b) { return a + b; }
+AD_VECTOR vec_f32 mul_add_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return a * b + c; }
+AD_VECTOR vec_f64 add_f64(vec_f64 a, vec_f64 b) { return a + b; }
+AD_VECTOR vec_f64 mul_add_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return a * b + c; }
 
 #endif
 #endif
