@@ -121,7 +121,7 @@ typedef struct data_meta {
 typedef struct data_tensors {
     const data_tensor *tensor;  // [n]
     int64_t n;
-    const data_meta *meta;  // [n_meta] any texts; keys distinct and not starting with "pullback."
+    const data_meta *meta;  // [n_meta] any texts; keys distinct and without "pullback" and "xxh3_128"
     int64_t n_meta;
     data_storage *storage;  // private
 } data_tensors;

@@ -4,12 +4,11 @@
 
 #include "internal.h"
 
-// Our own entries of __metadata__. There are two of them so that no single damaged byte can pass a file of ours off as
-// one of a tool that writes no digest: where one is, the other must be.
+// Our own entries of __metadata__. There are two of them so that no damaged byte or stretch can pass a file of ours off as
+// one of a tool that writes no digest: where a key has a trace of either, both must be.
 #define DATA_FORMAT_KEY "pullback.format"
 #define DATA_FORMAT_VALUE "1"
 #define DATA_DIGEST_KEY "pullback.xxh3_128"
-#define DATA_OWN_PREFIX "pullback."
 // What stands in a header right before the digest, and nowhere else: inside a text its quotes would be escaped.
 #define DATA_DIGEST_MARK "\"" DATA_DIGEST_KEY "\":\""
 #define DATA_DIGEST_ZERO "00000000000000000000000000000000"
@@ -32,6 +31,8 @@ typedef struct data_piece {
 ad_status data_digest(const data_piece *pieces, int64_t n, char out[DATA_DIGEST_SIZE + 1], ad_error *error);
 // Where the digest's digits stand in a header's text, or NULL.
 const char *data_digest_place(const char *header, size_t size);
+// Whether a key of __metadata__ has a trace of ours.
+bool data_key_is_ours(const char *key);
 // A name of 1 to 256 bytes without control characters that is not "__metadata__".
 bool data_name_ok(const char *name);
 

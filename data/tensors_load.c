@@ -122,8 +122,7 @@ static ad_status parse_header(loading *l) {
 static ad_status check_digest(const loading *l, const json_t *meta) {
     const char *format = json_string_value(json_object_get(meta, DATA_FORMAT_KEY));
     const char *wanted = json_string_value(json_object_get(meta, DATA_DIGEST_KEY));
-    if (format == NULL && wanted == NULL) return AD_OK;
-    if (format == NULL || wanted == NULL) return fail(l, "damaged: only one of the entries of this library is there");
+    if (format == NULL || wanted == NULL) return fail(l, "damaged: the entries of this library are not all there");
     const char *place = data_digest_place(l->header, l->header_size);
     if (place == NULL) return fail(l, "damaged, or written anew by another tool: the digest is not where it was put");
     const unsigned char *after = (const unsigned char *)place + DATA_DIGEST_SIZE;
@@ -146,10 +145,12 @@ static ad_status check_meta(const loading *l) {
     if (!json_is_object(meta)) return fail(l, "__metadata__ is not an object of texts");
     const char *key;
     json_t *value;
+    bool ours = false;
     json_object_foreach((json_t *)(uintptr_t)meta, key, value) {
         if (!json_is_string(value)) return fail(l, "__metadata__ holds something that is not a text");
+        ours = ours || data_key_is_ours(key);
     }
-    return check_digest(l, meta);
+    return ours ? check_digest(l, meta) : AD_OK;
 }
 
 // ---- the tensors ----
@@ -258,7 +259,7 @@ static ad_status place_meta(const loading *l, data_tensors *out) {
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value) {
-        if (strncmp(key, DATA_OWN_PREFIX, strlen(DATA_OWN_PREFIX)) == 0) continue;
+        if (data_key_is_ours(key)) continue;
         meta[out->n_meta++] = (data_meta){key, json_string_value(value)};
     }
     return AD_OK;

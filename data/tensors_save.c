@@ -41,11 +41,10 @@ static ad_status add_meta(const saving *s, json_t *root) {
     if (meta == NULL || json_object_set_new(root, "__metadata__", meta) != 0) return no_memory(s);
     for (int64_t i = 0; i < s->in->n_meta; i++) {
         const char *key = s->in->meta[i].key, *value = s->in->meta[i].value;
-        if (key == NULL) key = DATA_OWN_PREFIX;
-        bool ours = strncmp(key, DATA_OWN_PREFIX, strlen(DATA_OWN_PREFIX)) == 0;
-        if (ours || json_object_get(meta, key) != NULL || json_object_set_new(meta, key, json_string(value)) != 0) {
-            return ad_fail(s->error, AD_EARG, "%s: metadata \"%s\": expected UTF-8 texts under distinct keys that do not start "
-                           "with \"" DATA_OWN_PREFIX "\"", s->path, key);
+        if (key == NULL) key = DATA_FORMAT_KEY;
+        if (data_key_is_ours(key) || json_object_get(meta, key) != NULL || json_object_set_new(meta, key, json_string(value)) != 0) {
+            return ad_fail(s->error, AD_EARG, "%s: metadata \"%s\": expected UTF-8 texts under distinct keys that do not name "
+                           "this library", s->path, key);
         }
     }
     return AD_OK;
