@@ -32,9 +32,10 @@ static ticks ticks_of(plot_range range, int most) {
     double rough = (range.high - range.low) / most, power = pow(10, floor(log10(rough)));
     double step = power * (rough <= power ? 1 : rough <= 2 * power ? 2 : rough <= 5 * power ? 5 : 10);
     double first = ceil(range.low / step - 1e-9), last = floor(range.high / step + 1e-9);
-    if (!(last - first < 2 * most)) return (ticks){0};  // not finite
-    int exponent = (int)floor(log10(fmax(fabs(first), fabs(last)) * step));
-    return (ticks){first * step, step, 1 + (int)(last - first), abs(exponent) < 4 ? 0 : exponent};
+    double size = log10(fmax(fabs(first), fabs(last)) * step);  // -inf for a single tick, at 0
+    if (!(last - first < 2 * most) || !(size < 300)) return (ticks){0};
+    int exponent = fabs(size) < 4 || size < -300 ? 0 : (int)floor(size);
+    return (ticks){first * step, step, 1 + (int)(last - first), exponent};
 }
 
 // Label of tick i, with as many decimals as the step has.
