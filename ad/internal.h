@@ -101,8 +101,7 @@ struct ad_tape {
     size_t n_outputs, room_outputs;
     ad_arena constants, scratch;
     uint32_t placeholders;  // numbers given to placeholders
-    int64_t count_run;      // states can be taken back until the next run
-    bool can_reject;
+    bool can_reject;        // states can be taken back until the next run
 };
 
 // Records a leaf: attributes say all but what it is bound to. rows.tape NULL: shared. op->shape gets n = 0 and attr.
@@ -209,6 +208,5 @@ const ad_op *ad_isa_op(const ad_op *op);
 // ---- running --------------------------------------------------------------------------------------------------------
 
 int64_t ad_engine_plans_made(const ad_engine *engine);
-bool ad_binding_slot(ad_binding *bind, ad_slot slot);
 
 #endif

@@ -56,6 +56,7 @@ typedef struct plan_sum {  // a row reduction: chunk accumulators into y
     uint32_t node;
     bool wide;             // accumulates in double
     int64_t offset;        // bytes
+    int64_t start;         // elements of the section's sums before this one
     plan_place y;
 } plan_sum;
 
@@ -75,9 +76,9 @@ typedef struct plan_set {  // of a row set: what decides blocks and chunks
 
 typedef struct ad_plan {
     uint64_t key[2];
-    size_t identity_size;
     int uses;            // by programs and running tapes
     bool dropped;        // out of the cache
+    bool training;
     int64_t last_use;
 
     ad_type type;

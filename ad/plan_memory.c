@@ -165,7 +165,14 @@ static void note_section(ad_plan *p, const plan_section *s) {
             for (uint32_t k = 0; k < p->steps[t].n; k++)
                 in->moves = in->moves || is_moving(&p->places[p->steps[t].x + k]);
         }
+        for (uint32_t k = in->spreads; k < in->spreads + in->n_spreads; k++)
+            in->moves = in->moves || is_moving(&p->spreads[k].x);
         places += in->n;
+    }
+    int64_t start = 0;
+    for (uint32_t i = s->sums; i < s->sums + s->n_sums; i++) {
+        p->sums[i].start = start;
+        start += p->nodes[p->sums[i].node].count;
     }
     if (s->n > p->max_instrs) p->max_instrs = s->n;
     if (places > p->max_places) p->max_places = places;

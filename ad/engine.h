@@ -1,0 +1,68 @@
+// engine.h -- the engine: threads, plan cache, working memory, and one run over them.
+#ifndef AD_ENGINE_H
+#define AD_ENGINE_H
+
+#include <pthread.h>
+
+#include "plan.h"
+#include "pool.h"
+
+typedef struct ad_memory {  // grows, never shrinks
+    void *data;
+    size_t size;
+} ad_memory;
+// At least size bytes, 64-byte aligned, content undefined; NULL when out of memory.
+void *ad_memory_reserve(ad_memory *memory, size_t size);
+
+typedef struct ad_worker {  // working memory of one thread
+    ad_memory block, tile, scratch, kernels, operands;
+    bool prepared;          // kernels point at this run's section
+} ad_worker;
+
+struct ad_engine {
+    ad_pool *pool;
+    int threads;
+    pthread_mutex_t lock;  // one run at a time
+    ad_plan **plans;
+    int n_plans, max_plans, misses;  // misses in a row
+    int64_t plans_made, clock;
+    ad_plan *last;         // plan of the last run, to say what differs from it
+    ad_worker *workers;    // [threads]
+    ad_memory shared, sums, stored;
+    void (*message)(void *arg, const char *text);
+    void *message_arg;
+    bool profile, trace;
+};
+
+void ad_engine_message(const ad_engine *engine, const char *text);
+// The cached or new plan of what the tape would run, with a use added; NULL with the error on the tape. Engine locked.
+ad_plan *ad_engine_plan(ad_engine *engine, ad_tape *tape);
+// Ends a use; a plan that has left the cache is freed with its last use. Engine locked.
+void ad_engine_release(ad_engine *engine, ad_plan *plan);
+
+// One run of a plan: what every thread reads.
+typedef struct ad_execution {
+    ad_engine *engine;
+    const ad_plan *plan;
+    ad_binding *bind;
+    const ad_tape *tape;  // for scope paths in messages; NULL for programs
+    char *shared, *sums, *stored;
+    size_t element;       // bytes
+    const plan_section *section;
+    plan_blocks blocks;
+    int64_t rows, first_row;
+    ad_error *error;
+    _Atomic int failed;   // out of memory, or non-finite value found by AD_TRACE_NAN: in a worker
+} ad_execution;
+
+// Runs plan on bind. The first error is in *error.
+ad_status ad_execute(ad_engine *engine, ad_plan *plan, ad_binding *bind, const ad_tape *tape, ad_error *error);
+// Exchanges assigned states with the values in their outputs' memory.
+void ad_swap_states(const ad_output *outputs, uint32_t n, ad_binding *bind);
+// block.c: all blocks of chunk `chunk` of run->section, on worker `thread`.
+void ad_run_chunk(void *run, int64_t chunk, int thread);
+// block.c: a shared section.
+void ad_run_shared(ad_execution *run);
+char *ad_place_at(const ad_execution *run, const plan_place *x, char *block, int R, int64_t block_number, char *sums);
+
+#endif
