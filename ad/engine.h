@@ -40,6 +40,9 @@ ad_plan *ad_engine_plan(ad_engine *engine, ad_tape *tape);
 // Ends a use; a plan that has left the cache is freed with its last use. Engine locked.
 void ad_engine_release(ad_engine *engine, ad_plan *plan);
 
+// The plan with its profile, as a message (explain.c).
+void ad_engine_report(const ad_engine *engine, const ad_tape *tape, const ad_plan *plan);
+
 // One run of a plan: what every thread reads.
 typedef struct ad_execution {
     ad_engine *engine;

@@ -80,6 +80,7 @@ ad_status ad_run(ad_tape *t) {
         ad_error error = {AD_OK, ""};
         if (ad_execute(e, plan, &t->bind, t, &error) == AD_OK) {
             t->ran = t->can_reject = true;
+            if (e->profile && plan->profile_runs % 100 == 1) ad_engine_report(e, t, plan);
         } else {
             ad_tape_fail(t, error.status, "%s", error.message);
         }
