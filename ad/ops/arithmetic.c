@@ -16,7 +16,7 @@ AD_LANES1(reciprocal, 1 / a)
 AD_LANES1_NUMBER(scale, a * c)
 AD_LANES1_NUMBER(offset, a + c)
 
-// ---- gradients --------------------------------------------------------------------------------------------------------
+// ---- gradients -----------------------------------------------------------------------------------------------------
 
 static void add_vjp(const ad_vjp_call *call) {
     if (call->need[0]) call->gx[0] = call->gy;
@@ -54,7 +54,7 @@ static void scale_vjp(const ad_vjp_call *call) { call->gx[0] = ad_scale(call->gy
 
 static void offset_vjp(const ad_vjp_call *call) { call->gx[0] = call->gy; }
 
-// ---- tests ------------------------------------------------------------------------------------------------------------
+// ---- tests ---------------------------------------------------------------------------------------------------------
 
 static ad_var scale_test(void *arg, const ad_var *x) {
     (void)arg;
@@ -106,7 +106,7 @@ static const ad_op_test reciprocal_tests[] = {
 static const ad_op_test scale_tests[] = {{.n = 1, .x = {{.shape = {1, {3}}, .rows = true}}, .f = scale_test}};
 static const ad_op_test offset_tests[] = {{.n = 1, .x = {{.shape = {1, {3}}, .rows = true}}, .f = offset_test}};
 
-// ---- descriptors ------------------------------------------------------------------------------------------------------
+// ---- descriptors ---------------------------------------------------------------------------------------------------
 
 enum { CHEAP = AD_OP_ELEMENTWISE | AD_OP_CHEAP };
 

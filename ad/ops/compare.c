@@ -29,7 +29,7 @@ static void where_vjp(const ad_vjp_call *call) {
     if (call->need[2]) call->gx[2] = ad_where(c, zero, call->gy);
 }
 
-// ---- tests ------------------------------------------------------------------------------------------------------------
+// ---- tests ---------------------------------------------------------------------------------------------------------
 
 static const double zero_kink[] = {0};
 
@@ -57,13 +57,15 @@ static const ad_op_test where_tests[] = {
            {.shape = {1, {3}}, .rows = true}},
      .f = where_test},
     {.n = 3,
-     .x = {{.shape = {2, {2, 1}}, .rows = true, .kinks = zero_kink, .n_kinks = 1}, {.shape = {1, {3}}}, {.shape = {0, {0}}}},
+     .x = {{.shape = {2, {2, 1}}, .rows = true, .kinks = zero_kink, .n_kinks = 1},
+           {.shape = {1, {3}}},
+           {.shape = {0, {0}}}},
      .f = where_test},
 };
 static const ad_op_test stop_gradient_tests[] = {
     {.n = 1, .x = {{.shape = {1, {3}}, .rows = true}}, .f = stop_gradient_test, .order = 1}};
 
-// ---- descriptors ------------------------------------------------------------------------------------------------------
+// ---- descriptors ---------------------------------------------------------------------------------------------------
 
 enum { CHEAP = AD_OP_ELEMENTWISE | AD_OP_CHEAP, COMPARISON = CHEAP | AD_OP_CONSTANT };
 
@@ -74,7 +76,8 @@ static const ad_op greater_equal_op = {
 static const ad_op less_equal_op = {
     .name = "less_equal", .flags = COMPARISON, AD_KERNELS(less_equal), AD_TESTS(compare_tests)};
 static const ad_op equal_op = {.name = "equal", .flags = COMPARISON, AD_KERNELS(equal), AD_TESTS(compare_tests)};
-static const ad_op where_op = {.name = "where", .flags = CHEAP, .vjp = where_vjp, AD_KERNELS(where), AD_TESTS(where_tests)};
+static const ad_op where_op = {
+    .name = "where", .flags = CHEAP, .vjp = where_vjp, AD_KERNELS(where), AD_TESTS(where_tests)};
 static const ad_op stop_gradient_op = {
     .name = "stop_gradient", .flags = COMPARISON, AD_KERNELS(stop_gradient), AD_TESTS(stop_gradient_tests)};
 

@@ -1,8 +1,8 @@
 // simd.h -- vectors of floats and doubles for kernels: one source for plain C, AVX2+FMA and AVX-512.
 //
-// vf holds VF floats, vd VD doubles; both take + - * / as scalars do. In plain C a vector is one number, which is also the
-// fallback for every compiler and machine without these instruction sets. The instruction set is that of the compilation
-// (ad/ops/family.h), so nothing here may be called from a file compiled otherwise.
+// vf holds VF floats, vd VD doubles; both take + - * / as scalars do. In plain C a vector is one number, which is also
+// the fallback for every compiler and machine without these instruction sets. The instruction set is that of the
+// compilation (ad/ops/family.h), and everything here is inlined: one name, another meaning in each.
 #ifndef AD_OPS_SIMD_H
 #define AD_OPS_SIMD_H
 
@@ -20,9 +20,10 @@
 #include <immintrin.h>
 #endif
 
-// The iterations of the loop that follows are independent although y may be the same array as an operand: y[j] is written
-// after x[j] is read and nothing else overlaps.
+// The iterations of the loop that follows are independent although y may be the same array as an operand: y[j] is
+// written after x[j] is read and nothing else overlaps.
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"  // sanitizers and -O0 do not vectorise
 #define AD_IVDEP _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
 #define AD_IVDEP _Pragma("GCC ivdep")
@@ -40,7 +41,7 @@
 #define AD_KERNELS(NAME) .lanes = {NAME##_f32, NAME##_f64}
 #define AD_TESTS(LIST) .tests = LIST, .n_tests = sizeof LIST / sizeof LIST[0]
 
-// ---- flat loops the compiler vectorises -------------------------------------------------------------------------------
+// ---- flat loops the compiler vectorises ----------------------------------------------------------------------------
 
 // Lanes kernels NAME_f32 and NAME_f64: y[j] = EXPR of a (and b, c), the operands' elements.
 #define AD_LANES1(NAME, EXPR) AD_LANES1_T(NAME##_f32, float, EXPR) AD_LANES1_T(NAME##_f64, double, EXPR)
@@ -92,7 +93,7 @@
         }                                                                             \
     }
 
-// ---- loops over a function of vectors ---------------------------------------------------------------------------------
+// ---- loops over a function of vectors ------------------------------------------------------------------------------
 
 // Lanes kernel NAME from FN, of vf -> vf (V = vf) or vd -> vd (V = vd). Nothing is read or written beyond n.
 #define AD_LANES_VF(NAME, FN) AD_LANES_V(NAME, FN, float, vf, VF)
@@ -107,7 +108,7 @@
         if (j < n) V##_store_part(y + j, FN(V##_load_part(xa + j, n - j)), n - j);    \
     }
 
-// ---- the vectors ----------------------------------------------------------------------------------------------------------
+// ---- the vectors ---------------------------------------------------------------------------------------------------
 // load_part reads the first n elements (n < width), zero in the others; store_part writes the first n.
 // vd_from_f32 widens VD floats, vd_to_f32 rounds to them.
 
@@ -135,6 +136,13 @@ AD_INLINE vd vd_from_f32_part(const float *p, size_t n) {
 }
 AD_INLINE void vd_to_f32(float *p, vd a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
 
+// The sum of all lanes, lane j with lane j + half, halves from large to small.
+AD_INLINE double vd_sum(vd a) {
+    __m256d b = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
+    __m128d c = _mm_add_pd(_mm256_castpd256_pd128(b), _mm256_extractf128_pd(b, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(c, _mm_unpackhi_pd(c, c)));
+}
+
 AD_INLINE vf vf_set(float a) { return _mm512_set1_ps(a); }
 AD_INLINE vd vd_set(double a) { return _mm512_set1_pd(a); }
 AD_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }    // a b + c
@@ -148,8 +156,16 @@ AD_INLINE vf vf_copysign(vf magnitude, vf sign) {
     return _mm512_or_ps(magnitude, _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));  // magnitude >= 0
 }
 // a where x's sign bit is set, else b.
-AD_INLINE vf vf_if_negative(vf x, vf a, vf b) { return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(x)), b, a); }
-AD_INLINE vd vd_if_negative(vd x, vd a, vd b) { return _mm512_mask_blend_pd(_mm512_movepi64_mask(_mm512_castpd_si512(x)), b, a); }
+AD_INLINE vf vf_if_negative(vf x, vf a, vf b) {
+    return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(x)), b, a);
+}
+AD_INLINE vd vd_if_negative(vd x, vd a, vd b) {
+    return _mm512_mask_blend_pd(_mm512_movepi64_mask(_mm512_castpd_si512(x)), b, a);
+}
+// p where a < b, else q (so where either is NaN).
+AD_INLINE vf vf_if_less(vf a, vf b, vf p, vf q) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), q, p);
+}
 // 2^k for z = k + 1.5 * 2^23 and -127 <= k <= 127; 2^-127 comes as 0.
 AD_INLINE vf vf_pow2(vf z) {
     __m512i k = _mm512_slli_epi32(_mm512_castps_si512(z), 23);
@@ -184,6 +200,11 @@ AD_INLINE vd vd_from_f32_part(const float *p, size_t n) {
 }
 AD_INLINE void vd_to_f32(float *p, vd a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
 
+AD_INLINE double vd_sum(vd a) {
+    __m128d c = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(c, _mm_unpackhi_pd(c, c)));
+}
+
 AD_INLINE vf vf_set(float a) { return _mm256_set1_ps(a); }
 AD_INLINE vd vd_set(double a) { return _mm256_set1_pd(a); }
 AD_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
@@ -197,6 +218,7 @@ AD_INLINE vf vf_copysign(vf magnitude, vf sign) {
 }
 AD_INLINE vf vf_if_negative(vf x, vf a, vf b) { return _mm256_blendv_ps(b, a, x); }
 AD_INLINE vd vd_if_negative(vd x, vd a, vd b) { return _mm256_blendv_pd(b, a, x); }
+AD_INLINE vf vf_if_less(vf a, vf b, vf p, vf q) { return _mm256_blendv_ps(q, p, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
 AD_INLINE vf vf_pow2(vf z) {
     __m256i k = _mm256_slli_epi32(_mm256_castps_si256(z), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(k, _mm256_set1_epi32(127 << 23)));
@@ -225,6 +247,8 @@ AD_INLINE void vd_store_part(double *p, vd a, size_t n) {
 AD_INLINE vd vd_from_f32(const float *p) { return *p; }
 AD_INLINE vd vd_from_f32_part(const float *p, size_t n) { return n ? *p : 0; }
 AD_INLINE void vd_to_f32(float *p, vd a) { *p = (float)a; }
+
+AD_INLINE double vd_sum(vd a) { return a; }
 
 AD_INLINE vf vf_set(float a) { return a; }
 AD_INLINE vd vd_set(double a) { return a; }

@@ -1,0 +1,641 @@
+// test_kernels.c -- white-box: elementwise and sum kernels of every instruction set this CPU has, against references.
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+#include "op.h"
+
+typedef const ad_op *const family[];
+#define FAMILIES(isa)                                                                               \
+    extern family ad_family_arithmetic_##isa, ad_family_exponential_##isa, ad_family_compare_##isa, \
+        ad_family_reduce_##isa
+FAMILIES(plain);
+#if defined(__x86_64__)
+FAMILIES(avx2);
+FAMILIES(avx512);
+#endif
+
+enum { FAMILY_COUNT = 4, ISA_COUNT = 3, OPS = 40, CHUNK = 4096 };
+#define LISTS(isa) \
+    { ad_family_arithmetic_##isa, ad_family_exponential_##isa, ad_family_compare_##isa, ad_family_reduce_##isa }
+
+typedef struct isa {
+    const char *name;
+    const ad_op *const *list[FAMILY_COUNT];
+    const ad_op *op[OPS];  // all lists, one after the other
+    int n;
+} isa;
+
+static isa isas[ISA_COUNT];
+static int n_isas;
+
+static void add_isa(isa added) {
+    for (int f = 0; f < FAMILY_COUNT; f++)
+        for (int i = 0; added.list[f][i]; i++) added.op[added.n++] = added.list[f][i];
+    isas[n_isas++] = added;
+}
+
+static int find_isas(void **state) {
+    (void)state;
+    add_isa((isa){.name = "plain", .list = LISTS(plain)});
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        add_isa((isa){.name = "avx2", .list = LISTS(avx2)});
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        add_isa((isa){.name = "avx512", .list = LISTS(avx512)});
+#endif
+    return 0;
+}
+
+// ---- references ----------------------------------------------------------------------------------------------------
+
+typedef long double real;
+static const double number = -1.75;  // attribute of every call: what scale and offset take
+
+#define REFERENCE(name, expression)                        \
+    static real name##_reference(real a, real b, real c) { \
+        (void)a, (void)b, (void)c;                         \
+        return expression;                                 \
+    }
+REFERENCE(add, a + b)
+REFERENCE(sub, a - b)
+REFERENCE(mul, a *b)
+REFERENCE(div, a / b)
+REFERENCE(neg, -a)
+REFERENCE(square, a *a)
+REFERENCE(sqrt, sqrtl(a))
+REFERENCE(reciprocal, 1 / a)
+REFERENCE(scale, a *number)
+REFERENCE(offset, a + number)
+REFERENCE(exp, expl(a))
+REFERENCE(log, logl(a))
+REFERENCE(tanh, tanhl(a))
+REFERENCE(sigmoid, a < 0 ? expl(a) / (1 + expl(a)) : 1 / (1 + expl(-a)))
+REFERENCE(softplus, a > 0 ? a + log1pl(expl(-a)) : log1pl(expl(a)))
+REFERENCE(relu, a <= 0 ? 0 : a)
+REFERENCE(tanh_slope, a *((1 - b) * (1 + b)))
+REFERENCE(sigmoid_slope, a *(b *(1 - b)))
+REFERENCE(relu_slope, b > 0 ? a : b <= 0 ? 0 : b)
+REFERENCE(greater, a > b)
+REFERENCE(less, a < b)
+REFERENCE(greater_equal, a >= b)
+REFERENCE(less_equal, a <= b)
+REFERENCE(equal, a == b)
+REFERENCE(where, a != 0 ? b : c)
+REFERENCE(stop_gradient, a)
+
+typedef struct reference {
+    const char *name;
+    int n;  // operands
+    real (*f)(real a, real b, real c);
+} reference;
+#define ROW(n, name) \
+    { #name, n, name##_reference }
+static const reference references[] = {
+    ROW(2, add),           ROW(2, sub),           ROW(2, mul),           ROW(2, div),        ROW(1, neg),
+    ROW(1, square),        ROW(1, sqrt),          ROW(1, reciprocal),    ROW(1, scale),      ROW(1, offset),
+    ROW(1, exp),           ROW(1, log),           ROW(1, tanh),          ROW(1, sigmoid),    ROW(1, softplus),
+    ROW(1, relu),          ROW(2, tanh_slope),    ROW(2, sigmoid_slope), ROW(2, relu_slope), ROW(2, greater),
+    ROW(2, less),          ROW(2, greater_equal), ROW(2, less_equal),    ROW(2, equal),      ROW(3, where),
+    ROW(1, stop_gradient),
+};
+enum { REFERENCES = sizeof references / sizeof references[0] };
+
+static const reference *reference_of(const ad_op *op) {
+    for (int i = 0; i < REFERENCES; i++)
+        if (!strcmp(references[i].name, op->name)) return &references[i];
+    fail_msg("no reference for op %s: add one", op->name);
+    return NULL;
+}
+
+static const double smallest[] = {FLT_MIN, DBL_MIN}, largest[] = {FLT_MAX, DBL_MAX};
+
+// Distance of y from exact in units of the last place of exact, denormals having the smallest normal number's.
+static double ulps(ad_type type, double y, real exact) {
+    double rounded = type == AD_F32 ? (double)(float)exact : (double)exact;
+    if (isnan(rounded) || isnan(y)) return isnan(rounded) && isnan(y) ? 0 : INFINITY;
+    if (isinf(rounded) || isinf(y)) {
+        // Within an ulp of overflow either is right.
+        return y == rounded || (fabsl(exact) >= largest[type] && fabs(y) >= largest[type] && (y > 0) == (exact > 0))
+                   ? 0
+                   : INFINITY;
+    }
+    int exponent;
+    frexpl(fmaxl(fabsl(exact), smallest[type]), &exponent);
+    return (double)(fabsl(y - exact) / ldexpl(1, exponent - (type == AD_F32 ? 24 : 53)));
+}
+
+static bool within(const ad_op *op, ad_type type, double y, real exact) {
+    if (op->ulp[type] == 0) return ulps(type, y, exact) <= 0.5001;
+    if (fabsl(exact) < smallest[type]) return fabsl(y - exact) <= smallest[type];  // may be flushed
+    return ulps(type, y, exact) <= op->ulp[type];
+}
+
+// ---- running a kernel on doubles -----------------------------------------------------------------------------------
+
+static void to_type(ad_type type, const double *from, void *to, int n) {
+    for (int j = 0; j < n; j++) {
+        if (type == AD_F32)
+            ((float *)to)[j] = (float)from[j];
+        else
+            ((double *)to)[j] = from[j];
+    }
+}
+
+static void from_type(ad_type type, const void *from, double *to, int n) {
+    for (int j = 0; j < n; j++) to[j] = type == AD_F32 ? (double)((const float *)from)[j] : ((const double *)from)[j];
+}
+
+// y = op(x), through arrays of the type; n <= CHUNK.
+static void run(const ad_op *op, ad_type type, int n, double (*x)[CHUNK], double *y) {
+    static double a[3][CHUNK], out[CHUNK];
+    for (int i = 0; i < 3; i++) to_type(type, x[i], a[i], n);
+    const void *operands[] = {a[0], a[1], a[2]};
+    op->lanes[type]((size_t)n, out, operands, &number);
+    from_type(type, out, y, n);
+}
+
+static double from_bits(ad_type type, uint64_t bits) {
+    double d;
+    float f;
+    if (type == AD_F64) {
+        memcpy(&d, &bits, sizeof d);
+        return d;
+    }
+    uint32_t low = (uint32_t)bits;
+    memcpy(&f, &low, sizeof f);
+    return f;
+}
+
+static uint64_t random_bits(uint64_t *state) {  // splitmix64
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static double uniform(uint64_t *state, double low, double high) {
+    return low + (high - low) * (double)(random_bits(state) >> 11) * 0x1p-53;
+}
+
+// What the slopes are for: b is a tanh or a sigmoid.
+static bool in_domain(const ad_op *op, const double *x) {
+    return !strstr(op->name, "_slope") || !strncmp(op->name, "relu", 4) || fabs(x[1]) <= 1;
+}
+
+static void compare_chunk(int k, ad_type type, int n, double (*x)[CHUNK]) {
+    const reference *r = reference_of(isas[0].op[k]);
+    static real exact[CHUNK];
+    static double y[CHUNK];
+    for (int j = 0; j < n; j++) exact[j] = r->f(x[0][j], x[1][j], x[2][j]);
+    for (int i = 0; i < n_isas; i++) {
+        const ad_op *op = isas[i].op[k];
+        run(op, type, n, x, y);
+        for (int j = 0; j < n; j++) {
+            if (in_domain(op, (double[]){x[0][j], x[1][j]}) && !within(op, type, y[j], exact[j]))
+                fail_msg("%s %s f%d of (%a, %a, %a): %a, expected %La, %.3g ulp", isas[i].name, op->name,
+                         type ? 64 : 32, x[0][j], x[1][j], x[2][j], y[j], exact[j], ulps(type, y[j], exact[j]));
+        }
+    }
+}
+
+// ---- inputs --------------------------------------------------------------------------------------------------------
+
+typedef void (*chunk_fn)(int k, ad_type type, int n, double (*x)[CHUNK]);
+
+// One operand: every stride-th bit pattern of the type, the two others a permutation of it.
+static void sweep_count(int k, ad_type type, chunk_fn fn, uint64_t count) {
+    static double x[3][CHUNK];
+    uint64_t bits = 0, stride = ((type == AD_F32 ? (uint64_t)1 << 32 : UINT64_MAX) / count) - 3;  // odd for f32
+    for (uint64_t done = 0; done < count; done += CHUNK) {
+        for (int j = 0; j < CHUNK; j++, bits += stride) x[0][j] = from_bits(type, bits);
+        for (int j = 0; j < CHUNK; j++) x[1][j] = x[0][j * 1223 % CHUNK], x[2][j] = x[0][j * 611 % CHUNK];
+        fn(k, type, CHUNK, x);
+    }
+}
+
+static void sweep_few(int k, ad_type type, chunk_fn fn) { sweep_count(k, type, fn, 1 << 16); }
+
+// A million of the f32 patterns where the error is not that of one rounding.
+static void sweep_many(int k, ad_type type, chunk_fn fn) {
+    sweep_count(k, type, fn, type == AD_F32 && isas[0].op[k]->ulp[type] > 0 ? 1 << 20 : 1 << 16);
+}
+
+// Where the functions bend: uniform numbers, rounded to the type.
+static void sweep_uniform(int k, ad_type type, chunk_fn fn) {
+    static const double range[] = {1, 10, 100};
+    static double x[3][CHUNK];
+    uint64_t seed = 7;
+    for (int pass = 0; pass < 24; pass++) {
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < CHUNK; j++) {
+                x[i][j] = uniform(&seed, -range[pass % 3], range[pass % 3]);
+                if (type == AD_F32) x[i][j] = (float)x[i][j];
+            }
+        fn(k, type, CHUNK, x);
+    }
+}
+
+// All pairs and triples of values that are special.
+static void sweep_special(int k, ad_type type, chunk_fn fn) {
+    const double special[] = {0,
+                              -0.0,
+                              1,
+                              -1,
+                              0.5,
+                              2,
+                              NAN,
+                              INFINITY,
+                              -INFINITY,
+                              largest[type],
+                              -largest[type],
+                              smallest[type],
+                              -smallest[type],
+                              type == AD_F32 ? 0x1p-149 : 0x1p-1074,
+                              -smallest[type] / 4,
+                              3.5};
+    static double x[3][CHUNK];
+    for (int j = 0; j < CHUNK; j++)
+        x[0][j] = special[j & 15], x[1][j] = special[j >> 4 & 15], x[2][j] = special[j >> 8];
+    fn(k, type, CHUNK, x);
+}
+
+static void for_all_lanes_ops(void (*sweep)(int, ad_type, chunk_fn), chunk_fn fn) {
+    for (int k = 0; k < isas[0].n; k++)
+        for (int type = 0; type < 2; type++)
+            if (isas[0].op[k]->lanes[type]) sweep(k, (ad_type)type, fn);
+}
+
+// ---- tests of lanes kernels ----------------------------------------------------------------------------------------
+
+static void test_lists_agree(void **state) {
+    (void)state;
+    for (int i = 1; i < n_isas; i++) {
+        assert_int_equal(isas[i].n, isas[0].n);
+        for (int k = 0; k < isas[0].n; k++) assert_string_equal(isas[i].op[k]->name, isas[0].op[k]->name);
+    }
+}
+
+static void test_every_op_has_a_test(void **state) {
+    (void)state;
+    for (int k = 0; k < isas[0].n; k++)
+        if (isas[0].op[k]->n_tests < 1) fail_msg("op %s has no ad_op_test", isas[0].op[k]->name);
+}
+
+static void test_bit_patterns(void **state) {
+    (void)state;
+    for_all_lanes_ops(sweep_many, compare_chunk);
+}
+
+static void test_uniform(void **state) {
+    (void)state;
+    for_all_lanes_ops(sweep_uniform, compare_chunk);
+}
+
+static void test_special(void **state) {
+    (void)state;
+    for_all_lanes_ops(sweep_special, compare_chunk);
+}
+
+// The two sets with fma promise the same bits in f32 for what is not SLEEF's; SLEEF keeps it too on this sweep.
+static void equal_bits_chunk(int k, ad_type type, int n, double (*x)[CHUNK]) {
+    static double y[CHUNK], z[CHUNK];
+    run(isas[1].op[k], type, n, x, y);
+    run(isas[2].op[k], type, n, x, z);
+    for (int j = 0; j < n; j++)
+        if (y[j] != z[j] && !(isnan(y[j]) && isnan(z[j])))
+            fail_msg("%s f%d of %a, %a: avx2 %a, avx512 %a", isas[1].op[k]->name, type ? 64 : 32, x[0][j], x[1][j],
+                     y[j], z[j]);
+}
+
+static void test_avx2_equals_avx512(void **state) {
+    (void)state;
+    if (n_isas < 3) skip();
+    for_all_lanes_ops(sweep_uniform, equal_bits_chunk);
+}
+
+// With denormals flushed, as in a run: results of normal operands stay within bounds, or are 0 where they are not
+// normal.
+#if defined(__SSE__)
+static void flushed_chunk(int k, ad_type type, int n, double (*x)[CHUNK]) {
+    static double y[CHUNK];
+    const reference *r = reference_of(isas[0].op[k]);
+    for (int i = 0; i < n_isas; i++) {
+        const ad_op *op = isas[i].op[k];
+        unsigned mode = _mm_getcsr();
+        _mm_setcsr(mode | 0x8040);  // flush to zero, denormals are zero
+        run(op, type, n, x, y);
+        _mm_setcsr(mode);
+        for (int j = 0; j < n; j++) {
+            double v[] = {x[0][j], x[1][j], x[2][j]};
+            bool normal = in_domain(op, v);
+            for (int o = 0; o < r->n; o++) normal = normal && !(v[o] != 0 && fabs(v[o]) < smallest[type]);
+            real exact = r->f(v[0], v[1], v[2]);
+            if (normal && !within(op, type, y[j], exact) && !(fabsl(exact) < smallest[type] && y[j] == 0))
+                fail_msg("%s %s f%d of (%a, %a): %a, expected %La", isas[i].name, op->name, type ? 64 : 32, v[0], v[1],
+                         y[j], exact);
+        }
+    }
+}
+
+static void test_flushed(void **state) {
+    (void)state;
+    for_all_lanes_ops(sweep_few, flushed_chunk);
+    for_all_lanes_ops(sweep_special, flushed_chunk);
+}
+#endif
+
+// n elements that end where the memory ends: one read or written beyond is a fault.
+static void *edge_new(size_t bytes, void **pages) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *p = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(p != MAP_FAILED);
+    assert_int_equal(mprotect(p + page, page, PROT_NONE), 0);
+    *pages = p;
+    return p + page - bytes;
+}
+
+static void edge_free(void *pages) { munmap(pages, 2 * (size_t)sysconf(_SC_PAGESIZE)); }
+
+// The first n of CHUNK results, computed in arrays of exactly n elements; in_place: y is operand number in_place.
+static void check_tail(const isa *i, int k, ad_type type, int n, int in_place) {
+    static double x[3][CHUNK], all[CHUNK], y[CHUNK];
+    uint64_t seed = 11;
+    for (int o = 0; o < 3; o++)
+        for (int j = 0; j < 64; j++) x[o][j] = uniform(&seed, 0.05, 0.95);
+    run(i->op[k], type, 64, x, all);
+    void *pages[4], *edge[4];
+    for (int o = 0; o < 4; o++) edge[o] = edge_new((size_t)n * ad_type_size(type), &pages[o]);
+    for (int o = 0; o < 3; o++) to_type(type, x[o], edge[o], n);
+    void *out = in_place < 0 ? edge[3] : edge[in_place];
+    const void *operands[] = {edge[0], edge[1], edge[2]};
+    memset(pages[3], 0x5a, 64);
+    i->op[k]->lanes[type]((size_t)n, out, operands, &number);
+    from_type(type, out, y, n);
+    for (int j = 0; j < n; j++)
+        if (y[j] != all[j])
+            fail_msg("%s %s f%d: element %d of %d is %a, of 64 is %a", i->name, i->op[k]->name, type ? 64 : 32, j, n,
+                     y[j], all[j]);
+    for (int o = 0; o < 4; o++) edge_free(pages[o]);
+}
+
+static void test_tails(void **state) {
+    (void)state;
+    for (int i = 0; i < n_isas; i++)
+        for (int k = 0; k < isas[0].n; k++)
+            for (int n = 0; n <= 40 && isas[i].op[k]->lanes[0]; n++)
+                check_tail(&isas[i], k, n % 2 ? AD_F32 : AD_F64, n, -1);
+    for (int i = 0; i < n_isas; i++)
+        for (int k = 0; k < isas[0].n; k++)
+            for (int n = 0; n <= 40 && isas[i].op[k]->lanes[0]; n++)
+                check_tail(&isas[i], k, n % 2 ? AD_F64 : AD_F32, n, -1);
+}
+
+static void test_in_place(void **state) {
+    (void)state;
+    for (int i = 0; i < n_isas; i++)
+        for (int k = 0; k < isas[0].n; k++)
+            for (int o = 0; isas[i].op[k]->lanes[0] && o < reference_of(isas[i].op[k])->n; o++) {
+                check_tail(&isas[i], k, AD_F32, 61, o);
+                check_tail(&isas[i], k, AD_F64, 61, o);
+            }
+}
+
+// The documented limits, exactly, signs of zeros included.
+static void test_limits(void **state) {
+    (void)state;
+    static const struct {
+        const char *op;
+        double x, y;
+    } table[] = {
+        {"exp", -INFINITY, 0},
+        {"exp", INFINITY, INFINITY},
+        {"exp", 0, 1},
+        {"log", 0, -INFINITY},
+        {"log", -0.0, -INFINITY},
+        {"log", 1, 0},
+        {"log", INFINITY, INFINITY},
+        {"tanh", 0, 0},
+        {"tanh", -0.0, -0.0},
+        {"tanh", INFINITY, 1},
+        {"tanh", -INFINITY, -1},
+        {"tanh", 20, 1},
+        {"tanh", -20, -1},
+        {"sigmoid", 0, 0.5},
+        {"sigmoid", INFINITY, 1},
+        {"sigmoid", -INFINITY, 0},
+        {"sigmoid", -3e38, 0},
+        {"sigmoid", 3e38, 1},
+        {"softplus", -INFINITY, 0},
+        {"softplus", INFINITY, INFINITY},
+        {"softplus", 0x1p127, 0x1p127},
+        {"softplus", -0x1p127, 0},
+        {"relu", -0.0, 0},
+        {"relu", -INFINITY, 0},
+        {"relu", INFINITY, INFINITY},
+        {"sqrt", -0.0, -0.0},
+        {"reciprocal", -0.0, -INFINITY},
+    };
+    for (size_t t = 0; t < sizeof table / sizeof table[0]; t++)
+        for (int i = 0; i < n_isas; i++)
+            for (int k = 0; k < isas[i].n; k++)
+                for (int type = 0; type < 2 && !strcmp(isas[i].op[k]->name, table[t].op); type++) {
+                    static double x[3][CHUNK], y[CHUNK];
+                    for (int j = 0; j < 19; j++) x[0][j] = table[t].x;
+                    run(isas[i].op[k], (ad_type)type, 19, x, y);
+                    for (int j = 0; j < 19; j++)
+                        if (y[j] != table[t].y || signbit(y[j]) != signbit(table[t].y))
+                            fail_msg("%s %s f%d(%g) = %g", isas[i].name, table[t].op, type ? 64 : 32, table[t].x, y[j]);
+                }
+}
+
+// ---- sums ----------------------------------------------------------------------------------------------------------
+
+typedef struct sum_attr {  // as in ad/ops/reduce.c
+    int32_t axis, all;
+} sum_attr;
+
+static const ad_op *op_named(const isa *i, const char *name) {
+    for (int k = 0; k < i->n; k++)
+        if (!strcmp(i->op[k]->name, name)) return i->op[k];
+    fail_msg("no op %s", name);
+    return NULL;
+}
+
+enum { SUM_ROOM = 1 << 14 };
+static double data[SUM_ROOM], scratch[SUM_ROOM];
+
+static void fill(uint64_t seed) {
+    for (int j = 0; j < SUM_ROOM; j++) data[j] = (float)uniform(&seed, -1, 1);
+}
+
+// The sum kernel on data, in lanes of R at stride (R = 1, stride 1, lane 0 for a shared tensor); y [count][R].
+static void run_sum(const isa *i, ad_type type, ad_shape shape, sum_attr attr, int R, int stride, int lane, double *y,
+                    int count) {
+    static double x[SUM_ROOM], out[SUM_ROOM];
+    to_type(type, data, x, SUM_ROOM);
+    ad_shape y_shape = ad_shape1(count);
+    ad_kernel_operand operand = {x, stride, lane, &shape};
+    ad_kernel k = {.n = 1, .R = R, .live = R, .x = &operand, .y = out, .shape = &y_shape, .attr = &attr};
+    op_named(i, "sum")->kernel[type](&k);
+    from_type(type, out, y, count * R);
+}
+
+static void naive_sum(ad_type type, int pre, int n, int post, int R, int stride, double *y) {
+    for (int p = 0; p < pre; p++)
+        for (int q = 0; q < post; q++)
+            for (int r = 0; r < R; r++) {
+                double sum = 0;
+                for (int j = 0; j < n; j++) sum += data[((p * n + j) * post + q) * stride + r];
+                y[(p * post + q) * R + r] = type == AD_F32 ? (double)(float)sum : sum;
+            }
+}
+
+static void check_sum(int pre, int n, int post, bool all, int R, int stride, int lane) {
+    static double y[SUM_ROOM], plain[SUM_ROOM];
+    int count = pre * post;
+    fill(3);
+    for (int type = 0; type < 2; type++) {
+        ad_shape shape = all ? ad_shape2(n, 1) : ad_shape3(pre, n, post);
+        naive_sum((ad_type)type, pre, n, post, R, stride, scratch);
+        for (int i = 0; i < n_isas; i++) {
+            run_sum(&isas[i], (ad_type)type, shape, (sum_attr){1, all}, R, stride, lane, y, count);
+            if (i == 0) memcpy(plain, y, sizeof y);
+            for (int j = 0; j < count * R; j++) {
+                double tolerance = type == AD_F32 ? 1.2e-7 * fabs(scratch[j]) + 1e-12 : 1e-15 * n;
+                if (!(fabs(y[j] - scratch[j]) <= tolerance) || y[j] != plain[j])
+                    fail_msg("%s f%d [%d,%d,%d] R %d stride %d: y[%d] = %a, naive %a, plain %a", isas[i].name,
+                             type ? 64 : 32, pre, n, post, R, stride, j, y[j], scratch[j], plain[j]);
+            }
+        }
+    }
+}
+
+static void test_sum_of_rows_operand(void **state) {
+    (void)state;
+    static const int extents[] = {0, 1, 2, 3, 5}, lanes[] = {16, 32, 48, 64};
+    for (int a = 1; a < 5; a++)
+        for (int b = 0; b < 5; b++)
+            for (int c = 1; c < 5; c++)
+                for (int l = 0; l < 4; l++) {
+                    check_sum(extents[a], extents[b], extents[c], false, lanes[l], lanes[l], 1);
+                    check_sum(extents[a], extents[b], extents[c], false, lanes[l], lanes[l] + 16, 1);
+                }
+}
+
+static void test_sum_of_shared_operand(void **state) {
+    (void)state;
+    for (int n = 0; n < 40; n++)
+        for (int post = 1; post < 40; post++) check_sum(2, n, post, false, 1, 1, 0);
+    check_sum(3, 7, 5, false, 1, 2, 0);
+}
+
+static void test_sum_of_everything(void **state) {
+    (void)state;
+    for (int n = 0; n < 100; n++) check_sum(1, n, 1, true, 1, 1, 0);
+    check_sum(1, 10007, 1, true, 1, 1, 0);
+    check_sum(1, 100, 1, true, 64, 64, 1);
+}
+
+static void test_sum_is_wide_inside(void **state) {
+    (void)state;
+    fill(3);
+    data[0] = 0x1p30, data[1] = 1, data[2] = -0x1p30;
+    for (int i = 0; i < n_isas; i++) {
+        double y;
+        run_sum(&isas[i], AD_F32, ad_shape3(1, 3, 1), (sum_attr){1, 0}, 1, 1, 0, &y, 1);
+        assert_true(y == 1);
+    }
+}
+
+// A lane's bits do not depend on how many lanes there are.
+static void test_sum_of_a_lane_is_its_own(void **state) {
+    (void)state;
+    static double wide[64], narrow[16];
+    fill(5);
+    for (int i = 0; i < n_isas; i++) {
+        run_sum(&isas[i], AD_F64, ad_shape3(1, 50, 1), (sum_attr){1, 0}, 64, 64, 1, wide, 1);
+        run_sum(&isas[i], AD_F64, ad_shape3(1, 50, 1), (sum_attr){1, 0}, 16, 64, 1, narrow, 1);
+        assert_memory_equal(wide, narrow, sizeof narrow);
+    }
+}
+
+static void run_sum_rows(const isa *i, ad_type type, int features, int R, int stride, int live, bool first, double *y) {
+    static double x[SUM_ROOM];
+    to_type(type, data, x, SUM_ROOM);
+    ad_shape shape = ad_shape1(features);
+    ad_kernel_operand operand = {x, stride, 1, &shape};
+    ad_kernel k = {.n = 1, .R = R, .live = live, .x = &operand, .y = y, .shape = &shape, .first = first};
+    op_named(i, "sum_rows")->kernel[type](&k);
+}
+
+static void test_sum_rows(void **state) {
+    (void)state;
+    enum { F = 5, R = 64, STRIDE = 80 };
+    for (int live = 1; live <= R; live++)
+        for (int type = 0; type < 2; type++) {
+            double plain[F], y[F];
+            fill(9);
+            for (int f = 0; f < F; f++)  // lanes that are no rows
+                for (int r = live; r < STRIDE; r++) data[f * STRIDE + r] = NAN;
+            for (int i = 0; i < n_isas; i++) {
+                run_sum_rows(&isas[i], (ad_type)type, F, R, STRIDE, live, true, y);
+                if (i == 0) memcpy(plain, y, sizeof y);
+                for (int f = 0; f < F; f++) {
+                    double sum = 0;
+                    for (int r = 0; r < live; r++) sum += data[f * STRIDE + r];
+                    if (!(fabs(y[f] - sum) <= 1e-13) || y[f] != plain[f])
+                        fail_msg("%s f%d live %d: y[%d] = %a, naive %a, plain %a", isas[i].name, type ? 64 : 32, live,
+                                 f, y[f], sum, plain[f]);
+                }
+            }
+        }
+}
+
+static void test_sum_rows_adds_to_what_is_there(void **state) {
+    (void)state;
+    fill(9);
+    for (int i = 0; i < n_isas; i++) {
+        double once[3] = {NAN, NAN, NAN}, twice[3];
+        run_sum_rows(&isas[i], AD_F32, 3, 32, 32, 30, true, once);
+        memcpy(twice, once, sizeof once);
+        run_sum_rows(&isas[i], AD_F32, 3, 32, 32, 30, false, twice);
+        for (int f = 0; f < 3; f++) assert_true(twice[f] == 2 * once[f]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lists_agree),
+        cmocka_unit_test(test_every_op_has_a_test),
+        cmocka_unit_test(test_bit_patterns),
+        cmocka_unit_test(test_uniform),
+        cmocka_unit_test(test_special),
+        cmocka_unit_test(test_avx2_equals_avx512),
+#if defined(__SSE__)
+        cmocka_unit_test(test_flushed),
+#endif
+        cmocka_unit_test(test_tails),
+        cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_sum_of_rows_operand),
+        cmocka_unit_test(test_sum_of_shared_operand),
+        cmocka_unit_test(test_sum_of_everything),
+        cmocka_unit_test(test_sum_is_wide_inside),
+        cmocka_unit_test(test_sum_of_a_lane_is_its_own),
+        cmocka_unit_test(test_sum_rows),
+        cmocka_unit_test(test_sum_rows_adds_to_what_is_there),
+    };
+    return cmocka_run_group_tests(tests, find_isas, NULL);
+}
