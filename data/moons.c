@@ -25,17 +25,21 @@ static const double node[8] = {0.0950125098376374402, 0.2816035507792589132, 0.4
 static const double weight[8] = {0.1894506104550684963, 0.1826034150449235889, 0.1691565193950025382, 0.1495959888165767321,
                                  0.1246289712555338720, 0.0951585116824927848, 0.0622535239386478929, 0.0271524594117540949};
 
+// How far beyond a, for 0 <= a <= pi, the function cos a - cos(a + w) first is drop, or more than pi - a where it never is.
+static double reach(double a, double drop) {
+    if (drop > 1e-4) return drop < 1 + cos(a) ? acos(cos(a) - drop) - a : DATA_PI;
+    double square = sin(a) * sin(a) + 2 * drop * cos(a);  // cos to second order: the above would cancel
+    return square > 0 ? 2 * drop / (sin(a) + sqrt(square)) : DATA_PI;
+}
+
 // log of the integral of exp(kappa (cos s - cos a)) ds for s in a..b, 0 <= a <= b <= pi: the integrand falls from 1. Beyond
 // the s where it is e^-40 nothing is left to add.
 static double log_arc(double kappa, double a, double b) {
-    double bottom = cos(a) - 40 / kappa;
-    if (bottom > -1) b = fmin(b, acos(bottom));
-    double sum = 0, h = (b - a) / PANELS;
+    double sum = 0, h = fmin(b - a, reach(a, 40 / kappa)) / PANELS;
     for (int panel = 0; panel < PANELS; panel++) {
-        double middle = a + (panel + 0.5) * h;
         for (int i = 0; i < 16; i++) {
-            double s = middle + (i % 2 == 0 ? node[i / 2] : -node[i / 2]) * h / 2;
-            sum += weight[i / 2] * exp(-2 * kappa * sin((s + a) / 2) * sin((s - a) / 2));
+            double u = (panel + 0.5 + (i % 2 == 0 ? node[i / 2] : -node[i / 2]) / 2) * h;
+            sum += weight[i / 2] * exp(-2 * kappa * sin(a + u / 2) * sin(u / 2));
         }
     }
     return log(sum * h / 2);

@@ -1,163 +1,215 @@
-// test_batches.c -- a row's results do not depend, in any bit, on the batch it came in.
+// test_batches.c -- batches and splits: every row once, nothing stored, the same from any point on.
+#include "data.h"
 #include "util.h"
 
-enum { D = 40, O = 7, MOST = 3000, PREFIXES = 130 };
-
-typedef struct fixture {
-    ad_engine *engine;
-    ad_tape *tape[2];
-    double *data;  // [MOST][D]
-    ad_source source;
-    ad_param *W, *b, *V;  // [D,D], [D], [O,D]
-    char *alone, *other;  // results, in the tape's type
-} fixture;
-
-static int set_up(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    const ad_engine_options options = {.threads = 2};
-    f->engine = ad_engine_new(&options, NULL);
-    for (int type = 0; type < 2; type++) f->tape[type] = ad_tape_new(f->engine, (ad_type)type);
-    f->data = malloc(MOST * D * sizeof *f->data);
-    util_fill(f->data, MOST * D, 1, -1, 1);
-    f->source = util_source(f->data, MOST);
-    f->W = util_param("W", AD_F64, ad_shape2(D, D), 2);
-    f->b = util_param("b", AD_F64, ad_shape1(D), 3);
-    f->V = util_param("V", AD_F64, ad_shape2(O, D), 4);
-    f->alone = calloc(MOST * D, sizeof(double));
-    f->other = calloc(MOST * D, sizeof(double));
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    for (int type = 0; type < 2; type++) ad_tape_free(f->tape[type]);
-    ad_engine_free(f->engine);
-    ad_param_free(f->W);
-    ad_param_free(f->b);
-    ad_param_free(f->V);
-    free(f->data);
-    free(f->alone);
-    free(f->other);
-    free(f);
-    return 0;
-}
-
-typedef ad_var (*function)(fixture *f, ad_var x);
-
-// Two layers, functions and sums of several kinds: [O + 2] per row.
-static ad_var network(fixture *f, ad_var x) {
-    ad_tape *tape = x.tape;
-    const ad_var h = ad_tanh(ad_linear(ad_use(tape, f->W), x, ad_use(tape, f->b)));
-    const ad_var e = ad_exp(ad_sub(h, ad_softplus(x)));
-    const ad_var sum = ad_reshape(ad_log(ad_sum(e)), ad_shape1(1));
-    const ad_var mean = ad_reshape(ad_mean(ad_sigmoid(ad_mul(h, x))), ad_shape1(1));
-    const ad_var parts[] = {ad_linear(ad_use(tape, f->V), e, AD_NONE), sum, mean};
-    return ad_concat(parts, 3, 0);
-}
-
-static ad_var network_gradient(fixture *f, ad_var x) {
-    ad_var g = AD_NONE;
-    ad_grad(ad_sum(ad_square(network(f, x))), &x, 1, &g);
-    return g;
-}
-
-static ad_var noise(fixture *f, ad_var x) {
-    static const ad_random random = {3, 5};
-    (void)f;
-    return ad_mul(x, ad_normal(ad_rows_of(x), ad_shape1(D), &random, 1));
-}
-
-// Bytes of one row of what was computed for `count` rows, written to out.
-static size_t compute(fixture *f, ad_type type, function fn, int64_t count, int64_t first, char *out) {
-    ad_tape *tape = f->tape[type];
-    ad_tape_reset(tape);
-    const ad_rows rows = ad_rows_new(tape, "data");
-    ad_rows_set(rows, count, first);
-    const ad_var y = ad_keep(fn(f, ad_input(rows, ad_shape1(D), &f->source)));
-    util_run(tape);
-    const size_t row = (size_t)ad_shape_count(ad_shape_of(y)) * ad_type_size(type);
-    memcpy(out, ad_data(y), row * (size_t)count);
-    return row;
-}
-
-// Rows of batches of 1 to 130, and of some large ones, against those of one batch.
-static void assert_prefixes_agree(fixture *f, ad_type type, function fn) {
-    const size_t row = compute(f, type, fn, PREFIXES, 0, f->alone);
-    for (int64_t count = 1; count <= PREFIXES; count++) {
-        compute(f, type, fn, count, 0, f->other);
-        for (int64_t r = 0; r < count; r++)
-            if (memcmp(f->alone + r * row, f->other + r * row, row) != 0)
-                fail_msg("row %d of a batch of %d differs", (int)r, (int)count);
-    }
-    for (int64_t count = 500; count <= MOST; count += 1250) {
-        compute(f, type, fn, count, 0, f->other);
-        if (memcmp(f->alone, f->other, PREFIXES * row) != 0) fail_msg("rows of a batch of %d differ", (int)count);
-    }
-}
-
-static void values_in_single_precision(void **state) {
-    assert_prefixes_agree(*state, AD_F32, network);
-}
-static void values_in_double_precision(void **state) {
-    assert_prefixes_agree(*state, AD_F64, network);
-}
-static void gradients_in_single_precision(void **state) {
-    assert_prefixes_agree(*state, AD_F32, network_gradient);
-}
-static void gradients_in_double_precision(void **state) {
-    assert_prefixes_agree(*state, AD_F64, network_gradient);
-}
-static void noise_in_single_precision(void **state) {
-    assert_prefixes_agree(*state, AD_F32, noise);
-}
-static void noise_in_double_precision(void **state) {
-    assert_prefixes_agree(*state, AD_F64, noise);
-}
-
-// The same row in every lane of a block and beyond, among neighbours that differ.
-static void a_row_is_the_same_in_every_lane(void **state) {
-    fixture *f = *state;
-    enum { LANES = 70 };
-    int64_t index[LANES];
-    for (int type = 0; type < 2; type++) {
-        f->source.index = NULL;
-        const size_t row = compute(f, (ad_type)type, network, 10, 0, f->alone);
-        f->source.index = index;
-        for (int lane = 0; lane < LANES; lane++) {
-            for (int i = 0; i < LANES; i++) index[i] = i == lane ? 5 : (i * 31 + lane) % MOST;
-            compute(f, (ad_type)type, network, LANES, 0, f->other);
-            if (memcmp(f->alone + 5 * row, f->other + (size_t)lane * row, row) != 0) fail_msg("lane %d differs", lane);
+// Every row once in an epoch, for a batch size that does not divide the count.
+static void check_epoch(int64_t count, int64_t size, uint64_t seed, int64_t epoch) {
+    data_batches b = {.count = count, .size = size, .seed = seed};
+    int64_t *rows = malloc((size_t)size * sizeof *rows), total = 0;
+    bool *seen = calloc((size_t)count, sizeof *seen);
+    for (int64_t k = 0; k < data_batch_count(&b); k++) {
+        int64_t n = data_batch(&b, epoch, k, rows);
+        for (int64_t i = 0; i < n; i++) {
+            if (rows[i] < 0 || rows[i] >= count || seen[rows[i]]) fail_msg("count %d: row %d", (int)count, (int)rows[i]);
+            seen[rows[i]] = true;
         }
+        total += n;
     }
+    assert_int_equal(total, count);
+    free(seen);
+    free(rows);
 }
 
-// Rows whose neighbours overflow or are not numbers.
-static void neighbours_may_be_nan(void **state) {
-    fixture *f = *state;
-    const size_t row = compute(f, AD_F32, network_gradient, 70, 0, f->alone);
-    for (int i = 0; i < D; i++) f->data[13 * D + i] = NAN;
-    for (int i = 0; i < D; i++) f->data[69 * D + i] = INFINITY;
-    compute(f, AD_F32, network_gradient, 70, 0, f->other);
-    for (size_t r = 0; r < 69; r++)
-        if (r != 13 && memcmp(f->alone + r * row, f->other + r * row, row) != 0) fail_msg("row %d differs", (int)r);
+static void an_epoch_holds_every_row_once(void **state) {
+    (void)state;
+    for (int64_t count = 1; count < 300; count++) check_epoch(count, 7, (uint64_t)count, count % 5);
+    check_epoch(65536, 100, 1, 0);
+    check_epoch(65537, 100, 1, 1);
+    check_epoch(1000003, 4096, 2, 9);
 }
 
-// Random numbers are keyed by the global row: a part of the batch that knows where it starts gets the same.
-static void noise_follows_the_global_row(void **state) {
-    fixture *f = *state;
-    for (int i = 0; i < 100 * D; i++) f->data[i] = 1;
-    const size_t row = compute(f, AD_F64, noise, 100, 0, f->alone);
-    compute(f, AD_F64, noise, 30, 67, f->other);
-    assert_memory_equal(f->alone + 67 * row, f->other, 30 * row);
+static void a_batch_is_a_function_of_seed_epoch_and_number(void **state) {
+    (void)state;
+    data_batches b = {.count = 1000, .size = 32, .seed = 5};
+    int64_t first[32], again[32];
+    data_batch(&b, 3, 17, first);
+    for (int64_t k = 0; k < 10; k++) data_batch(&b, 4, k, again);
+    data_batch(&b, 3, 17, again);
+    assert_memory_equal(first, again, sizeof first);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+static void known_batches_stay_what_they_were(void **state) {
+    (void)state;
+    static const int64_t want[8] = {591, 601, 829, 833, 917, 616, 77, 738};
+    data_batches b = {.count = 1000, .size = 8, .seed = 1};
+    int64_t rows[8];
+    assert_int_equal(data_batch(&b, 2, 3, rows), 8);
+    for (int i = 0; i < 8; i++) assert_int_equal(rows[i], want[i]);
+}
+
+static void epochs_and_seeds_differ(void **state) {
+    (void)state;
+    int64_t a[100], b[100], c[100];
+    data_batches one = {.count = 100, .size = 100, .seed = 1}, two = one;
+    two.seed = 2;
+    data_batch(&one, 0, 0, a);
+    data_batch(&one, 1, 0, b);
+    data_batch(&two, 0, 0, c);
+    assert_memory_not_equal(a, b, sizeof a);
+    assert_memory_not_equal(a, c, sizeof a);
+}
+
+// chi-square of "row r stands at place p" over many epochs: count^2 cells, (count - 1)^2 degrees of freedom.
+static void check_places(int64_t count, int64_t epochs) {
+    data_batches b = {.count = count, .size = count, .seed = 11};
+    double *cells = calloc((size_t)(count * count), sizeof *cells), sum = 0;
+    int64_t *rows = malloc((size_t)count * sizeof *rows);
+    for (int64_t epoch = 0; epoch < epochs; epoch++) {
+        data_batch(&b, epoch, 0, rows);
+        for (int64_t i = 0; i < count; i++) cells[i * count + rows[i]]++;
+    }
+    double want = (double)epochs / (double)count, freedom = (double)((count - 1) * (count - 1));
+    for (int64_t i = 0; i < count * count; i++) sum += (cells[i] - want) * (cells[i] - want) / want;
+    double z = (sum - freedom) / sqrt(2 * freedom);  // 5: a chance of about 1e-5, and the seed is fixed
+    free(cells);
+    free(rows);
+    if (!(fabs(z) < 5)) fail_msg("count %d: chi-square is %g standard deviations off", (int)count, z);
+}
+
+static void rows_stand_anywhere_equally_often(void **state) {
+    (void)state;
+    check_places(2, 20000);
+    check_places(3, 20000);
+    check_places(10, 20000);
+    check_places(17, 20000);
+    check_places(64, 20000);
+    check_places(100, 20000);
+}
+
+// Neighbours in the file must not stay neighbours: pairs (row, next row) over epochs.
+static void neighbours_are_parted(void **state) {
+    (void)state;
+    enum { N = 1000, EPOCHS = 200 };
+    data_batches b = {.count = N, .size = N, .seed = 4};
+    int64_t rows[N], together = 0;
+    for (int64_t epoch = 0; epoch < EPOCHS; epoch++) {
+        data_batch(&b, epoch, 0, rows);
+        for (int i = 0; i + 1 < N; i++) together += rows[i + 1] - rows[i] == 1;
+    }
+    // Expected 1 an epoch, Poisson: 200 +- 14.
+    assert_in_range(together, 130, 270);
+}
+
+static void the_last_batch_is_kept_or_dropped(void **state) {
+    (void)state;
+    int64_t rows[4];
+    data_batches b = {.count = 10, .size = 4};
+    assert_int_equal(data_batch_count(&b), 3);
+    assert_int_equal(data_batch(&b, 0, 2, rows), 2);
+    assert_int_equal(data_batch(&b, 0, 3, rows), 0);
+    b.drop_last = true;
+    assert_int_equal(data_batch_count(&b), 2);
+    assert_int_equal(data_batch(&b, 0, 2, rows), 0);
+}
+
+static void an_index_is_drawn_from(void **state) {
+    (void)state;
+    const int64_t index[5] = {100, 200, 300, 400, 500};
+    int64_t rows[5], sum = 0;
+    data_batches b = {.count = 5, .size = 5, .index = index};
+    assert_int_equal(data_batch(&b, 0, 0, rows), 5);
+    for (int i = 0; i < 5; i++) sum += rows[i];
+    assert_int_equal(sum, 1500);
+}
+
+static void order_can_be_kept(void **state) {
+    (void)state;
+    int64_t rows[3];
+    data_batches b = {.count = 8, .size = 3, .in_order = true};
+    assert_int_equal(data_batch(&b, 0, 2, rows), 2);
+    assert_true(rows[0] == 6 && rows[1] == 7);
+}
+
+static void empty_and_huge_ranges_are_safe(void **state) {
+    (void)state;
+    int64_t rows[2];
+    assert_int_equal(data_batch(&(data_batches){.size = 2}, 0, 0, rows), 0);
+    assert_int_equal(data_batch(&(data_batches){.count = 2}, 0, 0, rows), 0);
+    assert_int_equal(data_batch(&(data_batches){.count = 2, .size = 2}, 0, -1, rows), 0);
+    data_batches huge = {.count = INT64_MAX, .size = 2};
+    assert_int_equal(data_batch(&huge, INT64_MAX, data_batch_count(&huge) - 1, rows), 1);
+    assert_true(rows[0] >= 0);
+}
+
+// ---- splits ----
+
+static void a_split_holds_every_row_once(void **state) {
+    (void)state;
+    data_split *s = data_split_new(1000, 0.25, 3, NULL);
+    int64_t t = 0, v = 0;
+    for (int64_t row = 0; row < 1000; row++) {
+        bool train = t < s->n_train && s->train[t] == row, valid = v < s->n_valid && s->valid[v] == row;
+        assert_true(train != valid);
+        t += train;
+        v += valid;
+    }
+    assert_true(t == s->n_train && v == s->n_valid);
+    data_split_free(s);
+}
+
+static void the_fraction_is_met(void **state) {
+    (void)state;
+    data_split *s = data_split_new(100000, 0.1, 7, NULL);
+    assert_in_range(s->n_valid, 10000 - 475, 10000 + 475);  // 5 standard deviations
+    data_split_free(s);
+}
+
+static void rows_stay_in_their_part_when_rows_are_appended(void **state) {
+    (void)state;
+    data_split *a = data_split_new(500, 0.3, 7, NULL), *b = data_split_new(5000, 0.3, 7, NULL);
+    assert_memory_equal(a->train, b->train, (size_t)a->n_train * sizeof *a->train);
+    assert_memory_equal(a->valid, b->valid, (size_t)a->n_valid * sizeof *a->valid);
+    data_split_free(a);
+    data_split_free(b);
+}
+
+static void fractions_0_and_1_take_nothing_and_all(void **state) {
+    (void)state;
+    data_split *none = data_split_new(50, 0, 1, NULL), *all = data_split_new(50, 1, 1, NULL);
+    assert_int_equal(none->n_valid, 0);
+    assert_int_equal(all->n_train, 0);
+    data_split_free(none);
+    data_split_free(all);
+}
+
+static void bad_splits_are_refused(void **state) {
+    (void)state;
+    ad_error error;
+    assert_null(data_split_new(0, 0.1, 1, &error));
+    assert_null(data_split_new(10, NAN, 1, &error));
+    assert_null(data_split_new(10, 1.5, 1, &error));
+    assert_int_equal(error.status, AD_EARG);
+    assert_null(data_split_new(INT64_MAX, 0.5, 1, &error));
+    assert_int_equal(error.status, AD_ENOMEM);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(values_in_single_precision),      TEST(values_in_double_precision), TEST(gradients_in_single_precision),
-        TEST(gradients_in_double_precision),   TEST(noise_in_single_precision),  TEST(noise_in_double_precision),
-        TEST(a_row_is_the_same_in_every_lane), TEST(neighbours_may_be_nan),      TEST(noise_follows_the_global_row),
+        cmocka_unit_test(an_epoch_holds_every_row_once),
+        cmocka_unit_test(a_batch_is_a_function_of_seed_epoch_and_number),
+        cmocka_unit_test(known_batches_stay_what_they_were),
+        cmocka_unit_test(epochs_and_seeds_differ),
+        cmocka_unit_test(rows_stand_anywhere_equally_often),
+        cmocka_unit_test(neighbours_are_parted),
+        cmocka_unit_test(the_last_batch_is_kept_or_dropped),
+        cmocka_unit_test(an_index_is_drawn_from),
+        cmocka_unit_test(order_can_be_kept),
+        cmocka_unit_test(empty_and_huge_ranges_are_safe),
+        cmocka_unit_test(a_split_holds_every_row_once),
+        cmocka_unit_test(the_fraction_is_met),
+        cmocka_unit_test(rows_stay_in_their_part_when_rows_are_appended),
+        cmocka_unit_test(fractions_0_and_1_take_nothing_and_all),
+        cmocka_unit_test(bad_splits_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
