@@ -96,7 +96,7 @@ static plan_place emit_sum(planner *pl, uint32_t id) {
     plan_place total = plan_new_buffer(pl, BASE_SHARED, node->count, 0);
     set_value(pl, id, total);
     if (!ad_grow(&p->sums, &p->room_sums, p->n_sums + 1, sizeof *p->sums)) pl->failed = true;
-    else p->sums[p->n_sums++] = (plan_sum){id, wide, offset, pl->shared[id]};
+    else p->sums[p->n_sums++] = (plan_sum){.node = id, .wide = wide, .offset = offset, .y = pl->shared[id]};
     pl->section.sum_bytes = (offset + bytes + 63) / 64 * 64;
     return (plan_place){.base = BASE_SUM, .buffer = -1, .offset = offset, .count = node->count,
                         .shape = &p->nodes[id].shape};
