@@ -53,36 +53,37 @@ static void point_operands(const block *b, const plan_instr *in, ad_kernel *k, a
     k->x = x;
 }
 
-static bool prepare_kernel(block *b, const plan_instr *in, ad_kernel *k, ad_kernel_operand *x) {
+static void prepare_kernel(const block *b, const plan_instr *in, ad_kernel *k, ad_kernel_operand *x) {
     const ad_plan *plan = b->run->plan;
     const ad_node *node = plan_node(plan, in->node);
     *k = (ad_kernel){.n = (int)in->n, .R = b->R, .shape = &node->shape, .attr = plan_attr(plan, in->node),
-                     .slot = slot_of(b->run, node)};
+                     .slot = slot_of(b->run, node), .scratch = b->worker->scratch.data};
     point_operands(b, in, k, x);
-    if (!in->op->scratch) return true;
-    // Grown for the largest call before any runs, so that pointers given out stay valid.
-    return ad_memory_reserve(&b->worker->scratch, in->op->scratch(k, plan->type)) != NULL;
+}
+
+bool ad_reserve_worker(const ad_execution *run, ad_worker *w, int R) {
+    const plan_section *s = run->section;
+    int k = R >= 256 ? 3 : R >= 128 ? 2 : R >= 64 ? 1 : 0;
+    w->prepared = false;
+    return ad_memory_reserve(&w->block, (size_t)s->block_features * (size_t)R * run->element) &&
+           ad_memory_reserve(&w->tile, (size_t)TILE_SLOTS * TILE_BYTES) && ad_memory_reserve(&w->scratch, s->scratch[k]) &&
+           ad_memory_reserve(&w->kernels, s->n * sizeof(ad_kernel)) &&
+           ad_memory_reserve(&w->operands, s->places * sizeof(ad_kernel_operand));
 }
 
 // Kernel calls of the section, made once a run and thread; calls whose operands move are pointed anew for each block.
-static bool prepare(block *b) {
-    const ad_execution *run = b->run;
-    const plan_section *s = run->section;
+static void prepare(block *b) {
+    const plan_section *s = b->run->section;
     ad_worker *w = b->worker;
-    b->memory = ad_memory_reserve(&w->block, (size_t)s->block_features * (size_t)b->R * run->element);
-    b->tile = ad_memory_reserve(&w->tile, (size_t)TILE_SLOTS * TILE_BYTES);
-    ad_kernel *kernels = ad_memory_reserve(&w->kernels, s->n * sizeof *kernels);
-    ad_kernel_operand *x = ad_memory_reserve(&w->operands, (run->plan->max_places + 1) * sizeof *x);
-    if (!b->memory || !b->tile || !kernels || !x) return false;
-    if (w->prepared) return true;
-    for (uint32_t i = 0; i < s->n; i++) {
-        const plan_instr *in = &run->plan->instrs[s->first + i];
-        if (in->kind == PLAN_KERNEL && !prepare_kernel(b, in, &kernels[i], x)) return false;
+    b->memory = w->block.data, b->tile = w->tile.data;
+    ad_kernel *kernels = w->kernels.data;
+    ad_kernel_operand *x = w->operands.data;
+    for (uint32_t i = 0; i < s->n && !w->prepared; i++) {
+        const plan_instr *in = &b->run->plan->instrs[s->first + i];
+        if (in->kind == PLAN_KERNEL) prepare_kernel(b, in, &kernels[i], x);
         x += in->n;
     }
-    for (uint32_t i = 0; i < s->n; i++) kernels[i].scratch = w->scratch.data;
     w->prepared = true;
-    return true;
 }
 
 // ---- looking for non-finite values (AD_TRACE_NAN) -----------------------------------------------------------------------
@@ -251,12 +252,6 @@ static void run_split(void *arg, int64_t i, int thread) {
 
 // An elementwise run over many elements, on all threads.
 static void run_wide(ad_execution *run, const plan_instr *in) {
-    for (int i = 0; i < run->engine->threads; i++)
-        if (!ad_memory_reserve(&run->engine->workers[i].tile, (size_t)TILE_SLOTS * TILE_BYTES)) {
-            ad_fail(run->error, AD_ENOMEM, "run: out of memory");
-            atomic_store(&run->failed, 1);
-            return;
-        }
     split_run s = {run, in};
     ad_pool_run(run->engine->pool, (in->y.count + SPLIT - 1) / SPLIT, run_split, &s);
 }
@@ -311,11 +306,7 @@ void ad_run_chunk(void *arg, int64_t chunk, int thread) {
     const plan_blocks *n = &run->blocks;
     block b = {.run = run, .worker = &run->engine->workers[thread], .R = n->R,
                .sums = run->sums + chunk * run->section->sum_bytes, .first = true};
-    if (!prepare(&b)) {
-        atomic_store(&run->failed, 1);
-        ad_fail(run->error, AD_ENOMEM, "run: out of memory");
-        return;
-    }
+    prepare(&b);
     int64_t end = (chunk + 1) * n->blocks / n->chunks;
     for (b.number = chunk * n->blocks / n->chunks; b.number < end; b.number++, b.first = false) {
         b.row = b.number * b.R;
@@ -326,10 +317,6 @@ void ad_run_chunk(void *arg, int64_t chunk, int thread) {
 
 void ad_run_shared(ad_execution *run) {
     block b = {.run = run, .worker = &run->engine->workers[0], .R = 1, .live = 1, .first = true};
-    if (prepare(&b)) {
-        run_instrs(&b);
-    } else {
-        ad_fail(run->error, AD_ENOMEM, "run: out of memory");
-        atomic_store(&run->failed, 1);
-    }
+    prepare(&b);
+    run_instrs(&b);
 }

@@ -62,6 +62,8 @@ typedef struct ad_execution {
 ad_status ad_execute(ad_engine *engine, ad_plan *plan, ad_binding *bind, const ad_tape *tape, ad_error *error);
 // Exchanges assigned states with the values in their outputs' memory.
 void ad_swap_states(const ad_output *outputs, uint32_t n, ad_binding *bind);
+// block.c: room for run->section in blocks of R rows, before it runs (a worker must not fail, nor allocate late).
+bool ad_reserve_worker(const ad_execution *run, ad_worker *worker, int R);
 // block.c: all blocks of chunk `chunk` of run->section, on worker `thread`.
 void ad_run_chunk(void *run, int64_t chunk, int thread);
 // block.c: a shared section.

@@ -153,16 +153,21 @@ static char *stored_of(const ad_execution *run, uint32_t set) {
 
 static void run_section(ad_execution *run, const plan_section *s) {
     run->section = s;
-    for (int i = 0; i < run->engine->threads; i++) run->engine->workers[i].prepared = false;
-    if (!s->rows) {
-        ad_run_shared(run);
+    if (s->rows) {
+        const ad_row_set *set = &run->bind->rows[s->rows - 1];
+        run->rows = set->count, run->first_row = set->first;
+        run->blocks = plan_blocks_of(&run->plan->sets[s->rows - 1], set->count);
+        run->stored = stored_of(run, s->rows - 1);
+    }
+    for (int i = 0; i < run->engine->threads; i++) {
+        if (ad_reserve_worker(run, &run->engine->workers[i], s->rows ? run->blocks.R : 1)) continue;
+        ad_fail(run->error, AD_ENOMEM, "run: out of memory");
+        atomic_store(&run->failed, 1);
         return;
     }
-    const ad_row_set *set = &run->bind->rows[s->rows - 1];
-    run->rows = set->count, run->first_row = set->first;
-    run->blocks = plan_blocks_of(&run->plan->sets[s->rows - 1], set->count);
-    run->stored = stored_of(run, s->rows - 1);
-    if (run->engine->trace) {  // in order, on one thread: "first" is well defined
+    if (!s->rows) {
+        ad_run_shared(run);
+    } else if (run->engine->trace) {  // in order, on one thread: "first" is well defined
         for (int64_t c = 0; c < run->blocks.chunks; c++) ad_run_chunk(run, c, 0);
     } else {
         ad_pool_run(run->engine->pool, run->blocks.chunks, ad_run_chunk, run);

@@ -67,7 +67,8 @@ typedef struct plan_section {
     uint32_t sums, n_sums;
     int64_t block_features;  // working memory of a thread
     int64_t sum_bytes;       // accumulators of a chunk
-    uint32_t tile_slots;
+    size_t scratch[4];       // bytes that kernels need, for R = 32, 64, 128, 256 (the first for shared sections)
+    uint32_t tile_slots, places;
 } plan_section;
 
 typedef struct plan_set {  // of a row set: what decides blocks and chunks
@@ -105,7 +106,6 @@ typedef struct ad_plan {
     plan_set *sets;      // [n_sets]
     uint32_t n_sets;
     int64_t shared_elements;
-    uint32_t max_instrs, max_places;  // of a section
     uint64_t *profile;                // nanoseconds by instruction, with AD_PROFILE
     int64_t profile_runs;
 } ad_plan;

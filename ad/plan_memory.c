@@ -154,7 +154,26 @@ static void count_weights(planner *pl) {
     }
 }
 
-static void note_section(ad_plan *p, const plan_section *s) {
+// The most scratch that a kernel of the section asks for with R lanes.
+static size_t scratch_of(const ad_plan *p, const plan_section *s, int R) {
+    size_t most = 0;
+    for (uint32_t i = s->first; i < s->first + s->n; i++) {
+        const plan_instr *in = &p->instrs[i];
+        ad_kernel_operand x[8];
+        if (in->kind != PLAN_KERNEL || !in->op->scratch) continue;
+        for (uint32_t k = 0; k < in->n && k < 8; k++) {
+            const plan_place *place = &p->places[in->x + k];
+            x[k] = (ad_kernel_operand){.stride = place->lane ? R : 1, .lane = place->lane, .shape = place->shape};
+        }
+        ad_kernel call = {.n = (int)in->n, .R = R, .live = R, .x = x, .shape = &p->nodes[in->node].shape,
+                          .attr = plan_attr(p, in->node)};
+        size_t bytes = in->op->scratch(&call, p->type);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+static void note_section(ad_plan *p, plan_section *s) {
     uint32_t places = 0;
     for (uint32_t i = s->first; i < s->first + s->n; i++) {
         plan_instr *in = &p->instrs[i];
@@ -174,8 +193,8 @@ static void note_section(ad_plan *p, const plan_section *s) {
         p->sums[i].start = start;
         start += p->nodes[p->sums[i].node].count;
     }
-    if (s->n > p->max_instrs) p->max_instrs = s->n;
-    if (places > p->max_places) p->max_places = places;
+    s->places = places;
+    for (int k = 0; k < 4; k++) s->scratch[k] = scratch_of(p, s, s->rows ? 32 << k : 1);
     if (s->rows && s->sum_bytes > p->sets[s->rows - 1].sum_bytes) p->sets[s->rows - 1].sum_bytes = s->sum_bytes;
 }
 
