@@ -301,6 +301,26 @@ static void rows_may_meet_in_the_function(void **state) {
     if (ad_gradcheck(centred, NULL, one_row_input, 1, NULL, &error) != AD_OK) fail_msg("%s", error.message);
 }
 
+static ad_var counted(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_div(x[0], ad_row_count(ad_rows_of(x[0])));
+}
+static void the_number_of_rows_may_enter_the_function(void **state) {
+    (void)state;
+    ad_error error = {AD_OK, ""};
+    if (ad_gradcheck(counted, NULL, one_row_input, 1, NULL, &error) != AD_OK) fail_msg("%s", error.message);
+}
+
+static ad_var noisy(void *arg, const ad_var *x) {
+    return ad_mul(x[0], ad_normal(ad_rows_of(x[0]), ad_shape1(3), arg, 1));
+}
+static void random_numbers_may_enter_the_function(void **state) {
+    (void)state;
+    ad_random random = {1, 2};
+    ad_error error = {AD_OK, ""};
+    if (ad_gradcheck(noisy, &random, one_row_input, 1, NULL, &error) != AD_OK) fail_msg("%s", error.message);
+}
+
 static ad_var logarithm(void *arg, const ad_var *x) {
     (void)arg;
     return ad_log(x[0]);
@@ -376,6 +396,8 @@ int main(void) {
         cmocka_unit_test(value_depends_on_the_batch),
         cmocka_unit_test(kinks_between_inputs_are_stepped_around),
         cmocka_unit_test(rows_may_meet_in_the_function),
+        cmocka_unit_test(the_number_of_rows_may_enter_the_function),
+        cmocka_unit_test(random_numbers_may_enter_the_function),
         cmocka_unit_test(steps_stay_inside_the_range),
         cmocka_unit_test(a_function_that_fails_is_reported),
         cmocka_unit_test(a_function_without_value_is_reported),
