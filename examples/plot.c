@@ -11,7 +11,7 @@
 
 #include "colormap.h"
 
-enum { WIDTH = 1600, FONT = 34, PAD = 12, TICK = 9, BAR = 34, MAX_TICKS = 4 };
+enum { WIDTH = 1600, FONT = 34, PAD = 12, TICK = 9, BAR = 34, MAX_TICKS = 5 };
 
 struct plot {
     cairo_surface_t *surface;

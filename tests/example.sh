@@ -1,7 +1,7 @@
 #!/bin/sh
 # example.sh -- runs an example in a folder of its own; its output has to match: example.sh PROGRAM PATTERN...
 set -eu
-program=$1
+case $1 in /*) program=$1 ;; *) program=$PWD/$1 ;; esac
 shift
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

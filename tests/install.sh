@@ -36,6 +36,7 @@ END
 needed library cmocka libcmocka-dev
 optional compiler c++ g++
 optional python numpy python3-numpy
+optional command strace strace
 END
 }
 
