@@ -52,14 +52,15 @@ static void perturb(const flow_owner *owner, double size, uint64_t *random) {
 static ad_status check_finite(checking *c, flow_direction direction, const check_values *v) {
     for (int64_t i = 0; i < c->B * c->D; i++) {
         if (isfinite(v->value[i])) continue;
-        return ad_fail(
-            c->error, AD_ENONFINITE, "%s: %s gives %g in row %lld, feature %lld, from a finite input, case %d", c->name,
-            check_direction(direction), v->value[i], (long long)(i / c->D), (long long)(i % c->D), c->case_number);
+        return ad_fail(c->error, AD_ENONFINITE,
+                       "%s: %s gives %g in row %lld, feature %lld, from a finite input, case %d", c->name,
+                       check_direction(direction), flow_said(v->value[i]), (long long)(i / c->D), (long long)(i % c->D),
+                       c->case_number);
     }
     for (int r = 0; r < c->B; r++) {
         if (isfinite(v->log_det[r])) continue;
         return ad_fail(c->error, AD_ENONFINITE, "%s: log_det of %s is %g in row %d, from a finite input, case %d",
-                       c->name, check_direction(direction), v->log_det[r], r, c->case_number);
+                       c->name, check_direction(direction), flow_said(v->log_det[r]), r, c->case_number);
     }
     return AD_OK;
 }

@@ -3,6 +3,7 @@
 #define FLOWS_INTERNAL_H
 
 #include <jansson.h>
+#include <math.h>
 
 #include "flows.h"
 
@@ -91,6 +92,11 @@ extern const flow_base_type flow_standard_normal_type;
 // Of a chain.
 int flow_chain_length(const flow_layer *chain);
 const flow_layer *flow_chain_at(const flow_layer *chain, int i);
+
+// For messages: x86 makes NaNs with a sign, which says nothing.
+static inline double flow_said(double v) {
+    return v == v ? v : (double)NAN;
+}
 
 // Frees the object that begins with owner, its parts and tensors.
 void flow_owner_free(flow_owner *owner);

@@ -21,7 +21,8 @@ static ad_status check_tensors(const flow_model *model, ad_error *error) {
             const void *data = t->param ? t->param->data : t->state->data;
             double v = type == AD_F64 ? ((const double *)data)[k] : (double)((const float *)data)[k];
             if (isfinite(v)) continue;
-            return ad_fail(error, AD_ENONFINITE, "element %lld of tensor '%s' is %g", (long long)k, t->name, v);
+            return ad_fail(error, AD_ENONFINITE, "element %lld of tensor '%s' is %g", (long long)k, t->name,
+                           flow_said(v));
         }
     }
     return AD_OK;
@@ -34,7 +35,7 @@ static ad_status check_data(const ad_source *source, const flow_rows *rows, int6
         double v = flow_source_get(source, width, r, i % width);
         if (isfinite(v)) continue;
         return ad_fail(error, AD_ENONFINITE, "row %lld of the %s, column %lld, is %g", (long long)r, what,
-                       (long long)(i % width), v);
+                       (long long)(i % width), flow_said(v));
     }
     return AD_OK;
 }
@@ -62,7 +63,7 @@ static ad_status check_layer(const flow_layer *layer, int number, ad_tape *tape,
         int64_t bad = find(out, n * K + n), row = bad < n * K ? bad / K : bad - n * K;
         if (bad >= 0) {
             status = ad_fail(error, AD_ENONFINITE, "layer %d (%s) gives %s %g in row %lld of the data, from %g", number,
-                             layer->type->name, bad < n * K ? "value" : "log_det", out[bad],
+                             layer->type->name, bad < n * K ? "value" : "log_det", flow_said(out[bad]),
                              (long long)(rows->index ? rows->index[row] : row), x[row * D]);
         }
         for (int64_t i = 0; i < n * K && K <= D; i++) x[i] = out[i];
@@ -108,6 +109,6 @@ ad_status flow_find_nonfinite(const flow_model *model, const flow_rows *rows, ad
     free(x);
     free(context);
     if (status != AD_OK) return status;
-    ad_fail(error, AD_OK, "every value is finite: the gradient is where it overflows");
+    ad_fail(error, AD_OK, "every value is finite");
     return AD_OK;
 }

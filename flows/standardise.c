@@ -40,7 +40,7 @@ static ad_status moments(const flow_rows *rows, int64_t n, int64_t D, int64_t d,
         double x = flow_rows_get(rows, D, r, d);
         if (!isfinite(x)) {
             return ad_fail(error, AD_ENONFINITE, "standardise: row %lld, feature %lld is %g", (long long)r,
-                           (long long)d, x);
+                           (long long)d, flow_said(x));
         }
         sum += x;
     }

@@ -95,15 +95,33 @@ static void close_fit(fit *f) {
 
 // ---- run ----------------------------------------------------------------------------------------------------------
 
-// Says where a loss or gradient that is not finite comes from.
+// Full name of the first parameter with a gradient that is not finite.
+static const char *bad_gradient(const flow_model *model) {
+    int n;
+    const flow_tensor *t = flow_tensors(model, &n);
+    for (int i = 0; i < n; i++) {
+        const ad_param *p = t[i].param;
+        for (int64_t k = 0; p && !p->frozen && k < p->count; k++) {
+            double g = p->type == AD_F64 ? ((const double *)p->grad)[k] : (double)((const float *)p->grad)[k];
+            if (!isfinite(g)) return t[i].name;
+        }
+    }
+    return "no parameter";  // their squares overflow together
+}
+
+// Says where a loss or gradient that is not finite comes from. States go back to what they were before the step.
 static ad_status not_finite(const fit *f, ad_error *error) {
-    ad_error where = {0};
+    long long step = f->now.step + 1;
     ad_reject(f->tape);
+    if (isfinite(f->now.loss)) {
+        return ad_fail(error, AD_ENONFINITE, "step %lld: the loss is %g, but the gradient is not finite in %s", step,
+                       f->now.loss, bad_gradient(f->model));
+    }
+    ad_error where = {0};
     flow_rows batch = {.x = f->x, .context = f->context, .index = f->index, .n = f->o.batch};
     batch.x.index = batch.context.index = NULL;
     flow_find_nonfinite(f->model, &batch, &where);
-    return ad_fail(error, AD_ENONFINITE, "step %lld: loss %g, gradient norm %g: %s", (long long)f->now.step + 1,
-                   f->now.loss, f->now.grad_norm, where.message);
+    return ad_fail(error, AD_ENONFINITE, "step %lld: the loss is not finite: %s", step, where.message);
 }
 
 static ad_status train_step(fit *f, ad_error *error) {
