@@ -84,9 +84,11 @@ REFERENCE(tanh, tanhl(a))
 REFERENCE(sigmoid, a < 0 ? expl(a) / (1 + expl(a)) : 1 / (1 + expl(-a)))
 REFERENCE(softplus, a > 0 ? a + log1pl(expl(-a)) : log1pl(expl(a)))
 REFERENCE(relu, a <= 0 ? 0 : a)
-REFERENCE(tanh_slope, a *((1 - b) * (1 + b)))
-REFERENCE(sigmoid_slope, a *(b *(1 - b)))
-REFERENCE(relu_slope, b > 0 ? a : b <= 0 ? 0 : b)
+REFERENCE(cotangent_mul, a == 0 ? 0 : a * b)
+REFERENCE(cotangent_div, a == 0 ? 0 : a / b)
+REFERENCE(tanh_slope, a == 0 ? 0 : a * ((1 - b) * (1 + b)))
+REFERENCE(sigmoid_slope, a == 0 ? 0 : a * (b * (1 - b)))
+REFERENCE(relu_slope, b > 0 || a == 0 ? a : b)
 REFERENCE(greater, a > b)
 REFERENCE(less, a < b)
 REFERENCE(greater_equal, a >= b)
@@ -108,7 +110,7 @@ static const reference references[] = {
     ROW(1, exp),           ROW(1, log),           ROW(1, tanh),          ROW(1, sigmoid),    ROW(1, softplus),
     ROW(1, relu),          ROW(2, tanh_slope),    ROW(2, sigmoid_slope), ROW(2, relu_slope), ROW(2, greater),
     ROW(2, less),          ROW(2, greater_equal), ROW(2, less_equal),    ROW(2, equal),      ROW(3, where),
-    ROW(1, stop_gradient),
+    ROW(2, cotangent_mul), ROW(2, cotangent_div), ROW(1, stop_gradient),
 };
 enum { REFERENCES = sizeof references / sizeof references[0] };
 

@@ -1,7 +1,8 @@
 // arithmetic.c -- add, sub, mul, div, neg, square, sqrt, reciprocal, scale, offset.
 //
-// Loops the compiler vectorises; every result is correctly rounded. In gradients a product is ordered so that a zero
-// cotangent stays zero next to a large operand: (gy y) y, not gy (y y).
+// Loops the compiler vectorises; every result is correctly rounded. Gradients multiply the cotangent first, (gy y) y
+// and not gy (y y), so that one that is small or zero stays so next to a large operand.
+#include "cotangent.h"
 #include "simd.h"
 
 AD_LANES2(add, a + b)
@@ -15,6 +16,8 @@ AD_LANES1_T(sqrt_f64, double, sqrt(a))
 AD_LANES1(reciprocal, 1 / a)
 AD_LANES1_NUMBER(scale, a * c)
 AD_LANES1_NUMBER(offset, a + c)
+AD_LANES2(cotangent_mul, a == 0 ? 0 : a * b)
+AD_LANES2(cotangent_div, a == 0 ? 0 : a / b)
 
 // ---- gradients -----------------------------------------------------------------------------------------------------
 
@@ -29,30 +32,41 @@ static void sub_vjp(const ad_vjp_call *call) {
 }
 
 static void mul_vjp(const ad_vjp_call *call) {
-    if (call->need[0]) call->gx[0] = ad_mul(call->gy, call->x[1]);
-    if (call->need[1]) call->gx[1] = ad_mul(call->gy, call->x[0]);
+    if (call->need[0]) call->gx[0] = ad_cotangent_mul(call->gy, call->x[1]);
+    if (call->need[1]) call->gx[1] = ad_cotangent_mul(call->gy, call->x[0]);
 }
 
 static void div_vjp(const ad_vjp_call *call) {
-    ad_var ga = ad_div(call->gy, call->x[1]);
+    ad_var ga = ad_cotangent_div(call->gy, call->x[1]);
     if (call->need[0]) call->gx[0] = ga;
-    if (call->need[1]) call->gx[1] = ad_neg(ad_mul(ga, call->y));
+    if (call->need[1]) call->gx[1] = ad_neg(ad_cotangent_mul(ga, call->y));
 }
 
 static void neg_vjp(const ad_vjp_call *call) { call->gx[0] = ad_neg(call->gy); }
 
-static void square_vjp(const ad_vjp_call *call) { call->gx[0] = ad_scale(ad_mul(call->gy, call->x[0]), 2); }
+static void square_vjp(const ad_vjp_call *call) { call->gx[0] = ad_scale(ad_cotangent_mul(call->gy, call->x[0]), 2); }
 
-// Infinite at 0, as the derivative is.
-static void sqrt_vjp(const ad_vjp_call *call) { call->gx[0] = ad_div(ad_scale(call->gy, 0.5), call->y); }
+// Infinite at 0, as the derivative is, unless gy is 0.
+static void sqrt_vjp(const ad_vjp_call *call) { call->gx[0] = ad_cotangent_div(ad_scale(call->gy, 0.5), call->y); }
 
 static void reciprocal_vjp(const ad_vjp_call *call) {
-    call->gx[0] = ad_neg(ad_mul(ad_mul(call->gy, call->y), call->y));
+    call->gx[0] = ad_neg(ad_cotangent_mul(ad_cotangent_mul(call->gy, call->y), call->y));
 }
 
 static void scale_vjp(const ad_vjp_call *call) { call->gx[0] = ad_scale(call->gy, *(const double *)call->attr); }
 
 static void offset_vjp(const ad_vjp_call *call) { call->gx[0] = call->gy; }
+
+static void cotangent_mul_vjp(const ad_vjp_call *call) {
+    if (call->need[0]) call->gx[0] = ad_cotangent_mul(call->gy, call->x[1]);
+    if (call->need[1]) call->gx[1] = ad_cotangent_mul(call->gy, call->x[0]);
+}
+
+// The numerator gy y is 0 where either cotangent is.
+static void cotangent_div_vjp(const ad_vjp_call *call) {
+    if (call->need[0]) call->gx[0] = ad_cotangent_div(call->gy, call->x[1]);
+    if (call->need[1]) call->gx[1] = ad_neg(ad_cotangent_div(ad_cotangent_mul(call->gy, call->y), call->x[1]));
+}
 
 // ---- tests ---------------------------------------------------------------------------------------------------------
 
@@ -97,6 +111,10 @@ static const ad_op_test div_tests[] = {
     {.n = 2, .x = {{.shape = {2, {2, 1}}}, {.shape = {1, {3}}, .rows = true, .low = 0.5, .high = 2}}},
     {.n = 1, .x = {{.shape = {1, {4}}, .rows = true, .low = 0.5, .high = 2}}, .f = div_self_test},
 };
+static const ad_op_test quotient_tests[] = {
+    {.n = 2, .x = {{.shape = {1, {3}}, .rows = true}, {.shape = {1, {3}}, .rows = true, .low = 0.5, .high = 2}}},
+    {.n = 2, .x = {{.shape = {2, {2, 3}}, .rows = true}, {.shape = {1, {3}}, .low = -2, .high = -0.5}}},
+};
 static const ad_op_test unary_tests[] = {{.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true}}}};
 static const ad_op_test sqrt_tests[] = {{.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true, .low = 0.2, .high = 3}}}};
 static const ad_op_test reciprocal_tests[] = {
@@ -124,9 +142,15 @@ static const ad_op scale_op = {
     .name = "scale", .flags = CHEAP, .vjp = scale_vjp, AD_KERNELS(scale), AD_TESTS(scale_tests)};
 static const ad_op offset_op = {
     .name = "offset", .flags = CHEAP, .vjp = offset_vjp, AD_KERNELS(offset), AD_TESTS(offset_tests)};
+static const ad_op cotangent_mul_op = {
+    .name = "cotangent_mul", .flags = CHEAP, .vjp = cotangent_mul_vjp, AD_KERNELS(cotangent_mul),
+    AD_TESTS(binary_tests)};
+static const ad_op cotangent_div_op = {
+    .name = "cotangent_div", .flags = CHEAP, .vjp = cotangent_div_vjp, AD_KERNELS(cotangent_div),
+    AD_TESTS(quotient_tests)};
 
-AD_FAMILY(arithmetic) = {&add_op,  &sub_op,        &mul_op,   &div_op,    &neg_op, &square_op,
-                         &sqrt_op, &reciprocal_op, &scale_op, &offset_op, NULL};
+AD_FAMILY(arithmetic) = {&add_op,  &sub_op,        &mul_op,   &div_op,    &neg_op,           &square_op,
+                         &sqrt_op, &reciprocal_op, &scale_op, &offset_op, &cotangent_mul_op, &cotangent_div_op, NULL};
 
 #if AD_ISA_BASE
 
@@ -139,6 +163,8 @@ ad_var ad_add(ad_var a, ad_var b) { return binary(&add_op, a, b); }
 ad_var ad_sub(ad_var a, ad_var b) { return binary(&sub_op, a, b); }
 ad_var ad_mul(ad_var a, ad_var b) { return binary(&mul_op, a, b); }
 ad_var ad_div(ad_var a, ad_var b) { return binary(&div_op, a, b); }
+ad_var ad_cotangent_mul(ad_var g, ad_var x) { return binary(&cotangent_mul_op, g, x); }
+ad_var ad_cotangent_div(ad_var g, ad_var x) { return binary(&cotangent_div_op, g, x); }
 ad_var ad_neg(ad_var x) { return ad_apply(&neg_op, &x, 1, NULL, 0); }
 ad_var ad_square(ad_var x) { return ad_apply(&square_op, &x, 1, NULL, 0); }
 ad_var ad_sqrt(ad_var x) { return ad_apply(&sqrt_op, &x, 1, NULL, 0); }

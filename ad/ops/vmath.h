@@ -1,7 +1,7 @@
 // vmath.h -- tanh, sigmoid and softplus of vectors, built on one inline exponential.
 //
-// SLEEF's tanh takes three times as long and SLEEF has neither of the others. In f32 all three come from t = e^-|x| <= 1
-// with one division; sigmoid and softplus keep t as a sum of two floats, so that their error is the final rounding and
+// SLEEF's tanh takes three times as long and SLEEF has neither of the others. In f32 all three come from
+// t = e^-|x| <= 1 with one division; sigmoid and softplus keep t as a sum of two floats, so that their error is the final rounding and
 // little else. Only operations that IEEE 754 rounds exactly, fma among them: AVX2 and AVX-512 give the same bits. In
 // f64, and in f32 without fma (plain C, where the f64 result is rounded), they are the textbook forms on SLEEF.
 //
@@ -79,8 +79,8 @@ AD_INLINE vf_pair vf_quotient(vf_pair n, vf_pair d) {
     return (vf_pair){q, remainder * inverse};
 }
 
-// 1 - 2 t / (1 + t), t = e^-2|x|, from 0.7 on, where the quotient and its error are small; below, a minimax polynomial of
-// (tanh(x) - x) / x^3 in x^2, relative error of tanh below 7e-10.
+// 1 - 2 t / (1 + t), t = e^-2|x|, from 0.7 on, where the quotient and its error are small; below, a minimax polynomial
+// of (tanh(x) - x) / x^3 in x^2, relative error of tanh below 7e-10.
 AD_INLINE vf vf_tanh(vf x) {
     vf a = vf_abs(x), u = a * a;
     vf_exp_parts e = vf_exp_split(vf_max(vf_set(-40), a * vf_set(-2)));
