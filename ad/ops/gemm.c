@@ -1,4 +1,7 @@
 // gemm.c -- matrix products: gemm_real.h for both element types.
+//
+// Why no library: in this layout libxsmm's generated code is 1 to 3 % faster from 64 x 64 on and slower at 512 x 512, and
+// neither starts from a bias nor takes the lanes as contraction index. One kernel keeps one order of summation.
 #include "gemm.h"
 #include "transpose.h"
 

@@ -19,6 +19,7 @@ typedef struct COLUMNS {
     const REAL *A, *B;  // rows of B are nv whole vectors
     const REAL *start;  // C starts from start[m*sm]; NULL: from itself
     REAL *C;
+    bool far;  // C is added to and does not stay in the first cache
 } COLUMNS;
 
 // The tile of mt rows from row m0, all in registers over K steps.
@@ -38,6 +39,12 @@ AD_VECTOR void REAL_NAME(tile)(const int mt, const int nv, const COLUMNS *p, int
         AD_UNROLL for (int m = 0; m < mt; m++, c += ldc) {
             AD_UNROLL for (int v = 0; v < nv - 1; v++) acc[m][v] = LOAD(c + v * WIDTH);
             acc[m][nv - 1] = last == WIDTH ? LOAD(c + w) : LOAD_PART(c + w, last);
+        }
+        // The next tile's part of a C too large for the first cache: its rows are far apart, which defeats the hardware.
+        if (p->far) {
+            AD_UNROLL for (int m = 0; m < mt; m++, c += ldc) {
+                AD_UNROLL for (int v = 0; v < nv; v++) AD_PREFETCH(c + v * WIDTH);
+            }
         }
     }
     for (int64_t k = 0; k < K; k++, A += ak, B += ldb) {
@@ -119,7 +126,11 @@ static void REAL_NAME(pack_transposed)(int64_t N, int64_t K, const REAL *s, int6
     _Alignas(64) REAL corner[WIDTH * WIDTH];
     for (int64_t n = 0; n < N; n += WIDTH, s += WIDTH * lds, d += WIDTH) {
         int64_t rows = N - n < WIDTH ? N - n : WIDTH, k = 0;
-        for (; k + WIDTH <= K; k += WIDTH) REAL_NAME(transpose_block)(rows, s + k, lds, d + k * PANEL, PANEL);
+        if (rows == WIDTH) {  // a constant for the compiler
+            for (; k + WIDTH <= K; k += WIDTH) REAL_NAME(transpose_block)(WIDTH, s + k, lds, d + k * PANEL, PANEL);
+        } else {
+            for (; k + WIDTH <= K; k += WIDTH) REAL_NAME(transpose_block)(rows, s + k, lds, d + k * PANEL, PANEL);
+        }
         if (k == K) continue;
         for (int64_t i = 0; i < rows; i++) STORE(corner + i * WIDTH, LOAD_PART(s + i * lds + k, K - k));
         REAL_NAME(transpose_block)(rows, corner, WIDTH, d + k * PANEL, PANEL);
@@ -195,7 +206,7 @@ void AD_ISA_NAME(REAL_NAME(ad_gemm_nt))(const ad_gemm *g, void *scratch) {
         return;
     }
     COLUMNS p = {.M = g->M, .K = g->K, .am = g->am, .ak = 1, .ldb = PANEL, .ldc = g->ldc, .A = g->A, .B = scratch,
-                 .start = g->add ? NULL : &REAL_NAME(zero)};
+                 .start = g->add ? NULL : &REAL_NAME(zero), .far = g->M * g->ldc > (int64_t)(32768 / sizeof(REAL))};
     for (int64_t n = 0; n < g->N; n += PANEL) {
         int64_t width = g->N - n < PANEL ? g->N - n : PANEL;
         p.C = (REAL *)g->C + n;

@@ -13,13 +13,15 @@
 #include <immintrin.h>
 #endif
 
-// Loops and functions that must vanish into registers.
+// Functions and loops that must vanish into registers; a line about to be written.
 #if defined(__GNUC__)
 #define AD_VECTOR static inline __attribute__((always_inline))
 #define AD_UNROLL _Pragma("GCC unroll 16")
+#define AD_PREFETCH(p) __builtin_prefetch(p, 1)
 #else
 #define AD_VECTOR static inline
 #define AD_UNROLL
+#define AD_PREFETCH(p) (void)(p)
 #endif
 
 #if defined(__AVX512F__)
