@@ -1,4 +1,4 @@
-// digest.c -- the digest of a .safetensors file, its place in the header, and which names a tensor may have.
+// digest.c -- the digest of a .safetensors file, its place in the header, and which names and texts may stand there.
 #include <string.h>
 
 #include <xxhash.h>
@@ -31,6 +31,7 @@ bool data_key_is_ours(const char *key) { return strstr(key, "pullback") != NULL 
 
 bool data_name_ok(const char *name) {
     size_t size = 0;
+    if (!data_utf8_ok(name)) return false;
     for (; name[size] != '\0'; size++) {
         if ((unsigned char)name[size] < ' ' || name[size] == 0x7f) return false;
     }

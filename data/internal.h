@@ -13,9 +13,8 @@ typedef struct data_map {
 } data_map;
 
 struct data_storage {
-    void *memory;  // values we allocated
+    void *memory;  // values we allocated; a whole file of tensors
     void *extra;   // names of a table's columns; copies of tensors that the file holds misaligned
-    void *json;    // the parsed header, which owns names and texts of tensors
     data_map map;
 };
 
@@ -74,6 +73,7 @@ typedef enum data_number { DATA_NUMBER, DATA_NOT_A_NUMBER, DATA_TOO_LARGE } data
 // Reads all of text[0..size) as a decimal number, nan or inf, correctly rounded.
 data_number data_parse_number(const char *text, size_t size, double *value);
 
+bool data_utf8_ok(const char *text);
 // Copies at most room - 1 bytes of text for a message, with '?' for what does not print and "..." where cut. Returns out.
 char *data_quote(char *out, size_t room, const char *text, size_t size);
 

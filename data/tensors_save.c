@@ -41,11 +41,12 @@ static ad_status add_meta(const saving *s, json_t *root) {
     if (meta == NULL || json_object_set_new(root, "__metadata__", meta) != 0) return no_memory(s);
     for (int64_t i = 0; i < s->in->n_meta; i++) {
         const char *key = s->in->meta[i].key, *value = s->in->meta[i].value;
-        if (key == NULL) key = DATA_FORMAT_KEY;
-        if (data_key_is_ours(key) || json_object_get(meta, key) != NULL || json_object_set_new(meta, key, json_string(value)) != 0) {
-            return ad_fail(s->error, AD_EARG, "%s: metadata \"%s\": expected UTF-8 texts under distinct keys that do not name "
-                           "this library", s->path, key);
+        bool texts = key != NULL && value != NULL && data_utf8_ok(key) && data_utf8_ok(value);
+        if (!texts || data_key_is_ours(key) || json_object_get(meta, key) != NULL) {
+            return ad_fail(s->error, AD_EARG, "%s: metadata \"%.60s\": expected UTF-8 texts under distinct keys that do not name "
+                           "this library", s->path, key == NULL ? "" : key);
         }
+        if (json_object_set_new(meta, key, json_string(value)) != 0) return no_memory(s);
     }
     return AD_OK;
 }
@@ -56,8 +57,8 @@ static ad_status add_tensor(const saving *s, json_t *root, const data_tensor *te
     uint64_t bytes, end;
     const char *name = tensor->name == NULL ? "" : tensor->name;
     if (!data_name_ok(name) || json_object_get(root, name) != NULL) {
-        return ad_fail(s->error, AD_EARG, "%s: tensor name \"%.60s\": expected distinct names of 1 to %d bytes without control "
-                       "characters", s->path, name, DATA_NAME_MAX);
+        return ad_fail(s->error, AD_EARG, "%s: tensor name \"%.60s\": expected distinct names of 1 to %d bytes of UTF-8 without "
+                       "control characters", s->path, name, DATA_NAME_MAX);
     }
     if (count < 0 || (count > 0 && tensor->data == NULL) || !data_mul((uint64_t)count, ad_type_size(tensor->type), &bytes) ||
         !data_add(*offset, bytes, &end) || end > INT64_MAX) {
@@ -67,10 +68,7 @@ static ad_status add_tensor(const saving *s, json_t *root, const data_tensor *te
     for (int i = 0; i < tensor->shape.rank; i++) json_array_append_new(shape, json_integer(tensor->shape.dim[i]));
     json_t *entry = json_pack("{s:s,s:o,s:[I,I]}", "dtype", tensor->type == AD_F32 ? "F32" : "F64", "shape", shape,
                               "data_offsets", (json_int_t)*offset, (json_int_t)end);
-    if (entry == NULL) return no_memory(s);
-    if (json_object_set_new(root, name, entry) != 0) {
-        return ad_fail(s->error, AD_EARG, "%s: tensor name \"%.60s\": expected UTF-8", s->path, name);
-    }
+    if (entry == NULL || json_object_set_new(root, name, entry) != 0) return no_memory(s);
     *offset = end;
     *size = (size_t)bytes;
     return AD_OK;

@@ -52,6 +52,7 @@ static inline int files_teardown(void **state) {
 // Writes the bytes under the name and returns the path.
 static inline const char *files_write(const char *name, const void *bytes, size_t size) {
     const char *path = files_path(name);
+    remove(path);  // ext4 writes a file out at once when it was cut to nothing before: 13,000 times takes a minute
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, size, file), size);
