@@ -1,5 +1,5 @@
-// test_linear_kernels.c -- products in the lane layout: values, bits and live lanes, on every instruction set this machine
-// has. White box: calls the kernels of ad/ops/linear.c.
+// test_linear_kernels.c -- white box: products in the lane layout on every instruction set this machine has: values,
+// bits and live lanes.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-// test_philox.c -- random numbers: the generator against published answers, the kernels' layout, ranges, distributions and
-// independence of blocking. White box: calls the kernels of every instruction set this machine has.
+// test_philox.c -- white box: random number kernels of every instruction set this machine has: the generator against
+// published answers, layout, ranges, distributions, independence of blocking.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

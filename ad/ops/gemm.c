@@ -1,14 +1,14 @@
 // gemm.c -- matrix products: gemm_real.h for both element types.
 //
-// Why no library: in this layout libxsmm's generated code is 1 to 3 % faster from 64 x 64 on and slower at 512 x 512, and
-// neither starts from a bias nor takes the lanes as contraction index. One kernel keeps one order of summation.
+// Why no library: in this layout libxsmm's generated code is 1 to 3 % faster from 64 x 64 on and slower at 512 x 512,
+// and neither starts from a bias nor takes the lanes as contraction index. One kernel keeps one order of summation.
 #include "gemm.h"
 #include "transpose.h"
 
 enum {
     TILE_M = 6,                          // rows of C held in registers,
     TILE_V = sizeof(vec_f32) == 64 ? 4 : 2,  // and vectors of each: 24 of 32 registers, or 12 of 16
-    BLOCK_K = 256,                       // steps of k between visits to C, so that a panel of B stays in the first cache
+    BLOCK_K = 256,                       // steps of k between visits to C, for a panel of B to stay in cache
     THIN = 4                             // fewer rows or columns than this and one: not worth a transposition
 };
 

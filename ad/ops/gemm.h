@@ -1,7 +1,7 @@
 // gemm.h -- matrix products for kernels: one strided product, and one whose contraction is contiguous in both factors.
 //
-// Every element of C is one chain of multiply-adds in the order of k, whatever the sizes around it: a lane's result does
-// not depend, in any bit, on how many lanes there are or where among them it stands.
+// Every element of C is one chain of multiply-adds in the order of k, whatever the sizes around it: a lane's result
+// does not depend, in any bit, on how many lanes there are or where among them it stands.
 #ifndef AD_OPS_GEMM_H
 #define AD_OPS_GEMM_H
 
@@ -23,8 +23,8 @@ typedef struct ad_gemm {
 void AD_ISA_NAME(ad_gemm_f32)(const ad_gemm *g);
 void AD_ISA_NAME(ad_gemm_f64)(const ad_gemm *g);
 
-// The same with the second factor transposed: B[n*ldb + k] for B[k*ldb + n]; ak must be 1 and bias NULL. Here the order of
-// summation depends on M, N and K. scratch: ad_gemm_nt_scratch bytes, 64-byte aligned.
+// The same with the second factor transposed: B[n*ldb + k] for B[k*ldb + n]; ak must be 1 and bias NULL. Here the
+// order of summation depends on M, N and K. scratch: ad_gemm_nt_scratch bytes, 64-byte aligned.
 void AD_ISA_NAME(ad_gemm_nt_f32)(const ad_gemm *g, void *scratch);
 void AD_ISA_NAME(ad_gemm_nt_f64)(const ad_gemm *g, void *scratch);
 size_t AD_ISA_NAME(ad_gemm_nt_scratch)(int64_t K, ad_type type);

@@ -40,7 +40,8 @@ AD_VECTOR void REAL_NAME(tile)(const int mt, const int nv, const COLUMNS *p, int
             AD_UNROLL for (int v = 0; v < nv - 1; v++) acc[m][v] = LOAD(c + v * WIDTH);
             acc[m][nv - 1] = last == WIDTH ? LOAD(c + w) : LOAD_PART(c + w, last);
         }
-        // The next tile's part of a C too large for the first cache: its rows are far apart, which defeats the hardware.
+        // The next tile's part of a C too large for the first cache: its rows are far apart, which defeats the
+        // hardware.
         if (p->far) {
             AD_UNROLL for (int m = 0; m < mt; m++, c += ldc) {
                 AD_UNROLL for (int v = 0; v < nv; v++) AD_PREFETCH(c + v * WIDTH);
@@ -121,7 +122,8 @@ void AD_ISA_NAME(REAL_NAME(ad_gemm))(const ad_gemm *g) {
     }
 }
 
-// d[k*PANEL + n] = s[n*lds + k] for n < N <= PANEL, k < K. Whole blocks are written; what lies beyond N and K is arbitrary.
+// d[k*PANEL + n] = s[n*lds + k] for n < N <= PANEL, k < K. Whole blocks are written; what lies beyond N and K is
+// arbitrary.
 static void REAL_NAME(pack_transposed)(int64_t N, int64_t K, const REAL *s, int64_t lds, REAL *d) {
     _Alignas(64) REAL corner[WIDTH * WIDTH];
     for (int64_t n = 0; n < N; n += WIDTH, s += WIDTH * lds, d += WIDTH) {

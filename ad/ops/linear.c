@@ -221,7 +221,8 @@ static void linear_transposed_vjp(const ad_vjp_call *call) {
     if (call->need[1]) call->gx[1] = ad_linear(call->x[0], call->gy, AD_NONE);
 }
 
-// g, the same for all rows, as the cotangent of x: per row when x is. (A g with rows for a shared x is summed by the engine.)
+// g, the same for all rows, as the cotangent of x: per row when x is. (A g with rows for a shared x is summed by the
+// engine.)
 static ad_var in_rows_of(ad_var g, ad_var x) {
     return ad_has_rows(x) && !ad_has_rows(g) ? ad_to_rows(g, ad_rows_of(x)) : g;
 }
@@ -255,7 +256,8 @@ static const ad_op_test outer_tests[] = {
     {.n = 2, .x = {{.shape = {2, {2, 3}}}, {.shape = {2, {2, 2}}}}},
 };
 
-// The bound is in units of the last place of the sum of the terms' magnitudes: I roundings, and one each for b and order.
+// The bound is in units of the last place of the sum of the terms' magnitudes: I roundings, and one each for b and
+// order.
 #define SUM_ULP {32, 32}
 
 static const ad_op linear_op = {

@@ -1,5 +1,5 @@
-// philox.h -- Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy
-// as 1, 2, 3" (2011), for PHILOX_LANES counters at once.
+// philox.h -- Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
+// as easy as 1, 2, 3" (2011), for PHILOX_LANES counters at once.
 #ifndef AD_OPS_PHILOX_H
 #define AD_OPS_PHILOX_H
 
@@ -12,8 +12,8 @@ typedef struct philox_block {
     uint32_t word[4][PHILOX_LANES];
 } philox_block;
 
-// 32-bit factors in the low halves of 64-bit lanes, as the multiply instructions want them: the lanes of one register go
-// in two, even ones where they are and odd ones shifted down. What is left in the high halves does no harm.
+// 32-bit factors in the low halves of 64-bit lanes, as the multiply instructions want them: the lanes of one register
+// go in two, even ones where they are and odd ones shifted down. What is left in the high halves does no harm.
 #if defined(__AVX512F__)
 #include <immintrin.h>
 typedef __m512i philox_wide;

@@ -2,11 +2,11 @@
 //
 // Element 4e+j of row r is made of Philox's output words for
 //     counter = (e, low r, stream ^ (high r * W), low step),  key = (low seed, high seed ^ (high step * W)),
-// low and high the 32-bit halves, W = 0x9E3779B9 odd: below 2^32 rows and steps this is (e, r, stream, step) and the seed,
-// and beyond them counters still repeat only across streams or seeds that differ in just those bits.
-// A uniform number is u = (word j + 1/2) 2^-32. Normal numbers come in pairs from words (0, 1) and (2, 3), by Box and Muller
-// (1958): sqrt(-2 log u) times cos and sin of 2 pi u', u and u' of the pair's words. All is computed in f64, where u is
-// exact, and rounded at the end: an f32 tape sees the f64 tape's numbers rounded.
+// low and high the 32-bit halves, W = 0x9E3779B9 odd: below 2^32 rows and steps this is (e, r, stream, step) and the
+// seed, and beyond them counters still repeat only across streams or seeds that differ in just those bits. A uniform
+// number is u = (word j + 1/2) 2^-32. Normal numbers come in pairs from words (0, 1) and (2, 3), by Box and Muller
+// (1958): sqrt(-2 log u) times cos and sin of 2 pi u', u and u' of the pair's words. All is computed in f64, where u
+// is exact, and rounded at the end: an f32 tape sees the f64 tape's numbers rounded.
 #include <sleef.h>
 #include <string.h>
 

@@ -1,9 +1,9 @@
 // transpose.h -- square blocks transposed in registers.
 //
-// transpose_block_T turns WIDTH_T rows of WIDTH_T elements, lds apart, into rows ldd apart. Only the first `rows` rows of
-// the source need exist; the last of them stands in for the others. Columns are taken one 16-byte group at a time: the
-// groups of far rows are joined into wide registers while loading, so that only the small transposition inside 16 bytes is
-// left for the shuffle port.
+// transpose_block_T turns WIDTH_T rows of WIDTH_T elements, lds apart, into rows ldd apart. Only the first `rows`
+// rows of the source need exist; the last of them stands in for the others. Columns are taken one 16-byte group at a
+// time: the groups of far rows are joined into wide registers while loading, so that only the small transposition
+// inside 16 bytes is left for the shuffle port.
 #ifndef AD_OPS_TRANSPOSE_H
 #define AD_OPS_TRANSPOSE_H
 

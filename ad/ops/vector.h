@@ -1,8 +1,8 @@
 // vector.h -- the few vector operations that products need, one set per instruction set.
 //
-// vec_f32 and vec_f64 hold WIDTH_f32 and WIDTH_f64 lanes. mul_add is fused wherever the instruction set fuses, so that one
-// path rounds the same way in every kernel; plain x86-64 has no fused form and rounds twice. load_part and store_part touch
-// the first n elements only, 0 <= n <= WIDTH; lanes not loaded are 0.
+// vec_f32 and vec_f64 hold WIDTH_f32 and WIDTH_f64 lanes. mul_add is fused wherever the instruction set fuses, so
+// that one path rounds the same way in every kernel; plain x86-64 has no fused form and rounds twice. load_part and
+// store_part touch the first n elements only, 0 <= n <= WIDTH; lanes not loaded are 0.
 #ifndef AD_OPS_VECTOR_H
 #define AD_OPS_VECTOR_H
 
