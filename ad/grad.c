@@ -39,6 +39,8 @@ static ad_var sum_to_shape(ad_var g, ad_shape want) {
 }
 
 ad_var ad_conform(ad_var g, ad_var x) {
+    const ad_node *from = ad_node_of(g), *to = ad_node_of(x);
+    if (from && to && from->rows == to->rows && ad_shape_equal(from->shape, to->shape)) return g;
     ad_shape want = ad_shape_of(x);
     if (!ad_shape_equal(ad_shape_of(g), want)) {
         if (ad_shape_count(ad_shape_of(g)) == ad_shape_count(want)) g = ad_reshape(g, want);
@@ -184,13 +186,13 @@ static void pull_back(sweep *s, uint32_t id, ad_var gy) {
     const ad_node node = t->nodes[id];
     uint32_t n = node.n, attr_size = ad_node_record(t->stream, &node)->attr_size;
     ad_arena mark = ad_arena_mark(&t->scratch);
-    ad_var *x = ad_arena_take(&t->scratch, n * sizeof *x), *gx = ad_arena_take(&t->scratch, n * sizeof *gx);
-    bool *need = ad_arena_take(&t->scratch, n * sizeof *need), any = false;
-    void *attr = ad_arena_take(&t->scratch, attr_size);
-    if (!x || !gx || !need || !attr) {
+    char *attr = ad_arena_take(&t->scratch, (attr_size + 7) / 8 * 8 + n * (2 * sizeof(ad_var) + sizeof(bool)));
+    if (!attr) {
         ad_tape_fail(t, AD_ENOMEM, "gradient: out of memory");
         return;
     }
+    ad_var *x = (ad_var *)(void *)(attr + (attr_size + 7) / 8 * 8), *gx = x + n;
+    bool *need = (bool *)(gx + n), any = false;
     if (attr_size) memcpy(attr, ad_node_attr(t->stream, &node), attr_size);
     const uint32_t *in = ad_node_inputs(t->stream, &node);
     for (uint32_t i = 0; i < n; i++) {

@@ -117,7 +117,9 @@ void ad_record_reset(ad_tape *tape);
 void ad_record_free(ad_tape *tape);
 
 // The node of a live handle; NULL for any other.
-const ad_node *ad_node_of(ad_var v);
+static inline const ad_node *ad_node_of(ad_var v) {
+    return v.tape && v.epoch == v.tape->epoch && v.id < v.tape->n_nodes ? &v.tape->nodes[v.id] : NULL;
+}
 // Checks a handle given to a public call named what; false, with the error on the tape, when it cannot be used.
 bool ad_check_var(ad_var v, const char *what);
 static inline ad_var ad_var_at(ad_tape *tape, uint32_t id) {

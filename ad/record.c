@@ -124,8 +124,11 @@ static bool result_shape(ad_tape *t, const ad_op *op, const ad_var *x, int n, co
         ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", op->name);
         return false;
     }
-    for (int i = 0; i < n; i++) shape[i] = ad_shape_of(x[i]), rows[i] = ad_has_rows(x[i]);
-    ad_shape_call call = {.n = n, .x = shape, .rows = rows, .attr = attr};
+    for (int i = 0; i < n; i++) shape[i] = t->nodes[x[i].id].shape, rows[i] = t->nodes[x[i].id].rows != 0;
+    ad_shape_call call;
+    call.n = n, call.x = shape, call.rows = rows, call.attr = attr;  // message is written only on failure
+    call.y = ad_shape0();
+    call.message[0] = 0;
     bool ok = op->shape ? op->shape(&call) : broadcast_all(&call);
     if (ok && ad_shape_count(call.y) < 0) ok = ad_shape_fail(&call, "result too large or with a negative dimension");
     if (!ok) fail_shape(t, op, AD_ESHAPE, call.message, x, n);
@@ -136,6 +139,16 @@ static bool result_shape(ad_tape *t, const ad_op *op, const ad_var *x, int n, co
 
 // ---- recording --------------------------------------------------------------------------------------------------------
 
+// Shape and count of an elementwise result where it is the first operand's and no broadcasting is left to work out.
+static bool elementwise_shape(const ad_tape *t, const ad_var *x, uint32_t n, ad_node *node) {
+    const ad_node *first = &t->nodes[x[0].id];
+    for (uint32_t i = 1; i < n; i++)
+        if (!ad_shape_equal(first->shape, t->nodes[x[i].id].shape)) return false;
+    node->shape = first->shape;
+    node->count = first->count;
+    return true;
+}
+
 // The record at the stream's end as a node: an old one when identical, else new, its shape asked for.
 static ad_var commit(ad_tape *t, const ad_op *op, const ad_var *x, const ad_record *head) {
     size_t bytes = record_bytes(head->n, head->attr_size);
@@ -143,8 +156,12 @@ static ad_var commit(ad_tape *t, const ad_op *op, const ad_var *x, const ad_reco
     if (id != UINT32_MAX) return ad_var_at(t, id);
     ad_node node = {.op = op, .record = t->stream_size, .rows = head->rows, .slot = head->slot, .n = head->n,
                     .scope = t->scope};
-    if (!result_shape(t, op, x, (int)head->n, ad_node_attr(t->stream, &node), &node.shape)) return ad_inert(t);
-    node.count = ad_shape_count(node.shape);
+    if ((op->flags & AD_OP_ELEMENTWISE) && !op->shape && elementwise_shape(t, x, head->n, &node)) {
+        // the usual case: all operands of one shape, or single elements
+    } else {
+        if (!result_shape(t, op, x, (int)head->n, ad_node_attr(t->stream, &node), &node.shape)) return ad_inert(t);
+        node.count = ad_shape_count(node.shape);
+    }
     size_t n = t->n_nodes;
     if (n >= UINT32_MAX - 1 || !ad_grow(&t->nodes, &t->room_nodes, n + 1, sizeof *t->nodes) ||
         !ad_grow(&t->hashes, &t->room_hashes, n + 1, sizeof *t->hashes) ||
@@ -202,7 +219,8 @@ static bool check_operands(ad_tape *t, const ad_op *op, const ad_var *x, int n, 
             }
             return false;
         }
-        if (t->error.status != AD_OK || !ad_check_var(x[i], op->name)) return false;
+        if (t->error.status != AD_OK || ((x[i].epoch != t->epoch || x[i].id >= t->n_nodes) && !ad_check_var(x[i], op->name)))
+            return false;
         uint32_t r = t->nodes[x[i].id].rows;
         if (r && *rows && r != *rows) {
             ad_tape_fail(t, AD_EMIX, "%s: operands of two row sets, '%s' and '%s': they meet only through reductions", op->name,
@@ -226,9 +244,8 @@ static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const v
             ad_tape_fail(t, AD_EARG, "%s: %d operands; elementwise ops take at most 8", op->name, n);
             return ad_inert(t);
         }
-        const ad_shape first = t->nodes[x[0].id].shape;
         bool same = true;
-        for (int i = 1; i < n; i++) same = same && ad_shape_equal(first, t->nodes[x[i].id].shape);
+        for (int i = 1; i < n; i++) same = same && ad_shape_equal(t->nodes[x[0].id].shape, t->nodes[x[i].id].shape);
         if (!same) {
             if (!result_shape(t, op, x, n, attr, &y)) return ad_inert(t);
             for (int i = 0; i < n; i++) spread[i] = spread_operand(x[i], y);

@@ -1,7 +1,6 @@
 // shape.c -- feature shapes and their arithmetic, checked for overflow here and nowhere else.
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "internal.h"
 
@@ -25,7 +24,10 @@ int64_t ad_shape_count(ad_shape s) {
 }
 
 bool ad_shape_equal(ad_shape a, ad_shape b) {
-    return a.rank == b.rank && memcmp(a.dim, b.dim, sizeof a.dim[0] * (size_t)a.rank) == 0;
+    if (a.rank != b.rank) return false;
+    for (int64_t i = 0; i < a.rank; i++)
+        if (a.dim[i] != b.dim[i]) return false;
+    return true;
 }
 
 char *ad_shape_print(ad_shape s, char *buffer, size_t size) {

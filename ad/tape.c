@@ -151,10 +151,6 @@ ad_rows ad_rows_of(ad_var v) {
 
 // ---- queries --------------------------------------------------------------------------------------------------------
 
-const ad_node *ad_node_of(ad_var v) {
-    return v.tape && v.epoch == v.tape->epoch && v.id < v.tape->n_nodes ? &v.tape->nodes[v.id] : NULL;
-}
-
 bool ad_check_var(ad_var v, const char *what) {
     if (ad_node_of(v)) return true;
     if (v.tape && v.epoch != v.tape->epoch)

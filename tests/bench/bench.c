@@ -62,7 +62,8 @@ static void w1_step(w1 *w) {
     ad_var loss = w1_record(w);
     if (ad_backward(loss) != AD_OK) fail(ad_tape_message(w->tape));
     w->loss = ad_value(loss);
-    if (optim_adam_step(w->adam, w->engine, 1e-4, NULL, &error) != AD_OK) fail(error.message);
+    // A small rate: thousands of steps on one batch must not drive the unbounded log-scales to overflow.
+    if (optim_adam_step(w->adam, w->engine, 1e-6, NULL, &error) != AD_OK) fail(error.message);
 }
 
 // Records loss and gradients as a step does, but runs nothing.
