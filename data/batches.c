@@ -3,8 +3,9 @@
 
 #include "internal.h"
 
-// A Feistel network over numbers of a few more bits than count needs: two halves change in turn, by a hash of the other.
-// Every round can be undone, so it is a permutation; a number that lands beyond count is permuted again until it does not
+// A Feistel network over numbers of a few more bits than count needs: two halves change in turn, by a hash of the
+// other. Every round can be undone, so it is a permutation; a number that lands beyond count is permuted again until it
+// does not
 // ("cycle walking"), which happens to less than half of them at each turn, tiny counts apart.
 // With fewer than 6 bits some orders come up visibly too often.
 enum { ROUNDS = 8, FEWEST_BITS = 8, CHUNK = 64 };
@@ -44,8 +45,8 @@ static uint64_t shuffle_once(const shuffle *s, uint64_t x) {
     return high << s->low_bits | low;
 }
 
-// The shuffled numbers at places first .. first + n - 1, n <= CHUNK. Those that must walk on are gathered, so that no branch
-// waits for a hash: three times as fast as one after the other.
+// The shuffled numbers at places first .. first + n - 1, n <= CHUNK. Those that must walk on are gathered, so that no
+// branch waits for a hash: three times as fast as one after the other.
 static void shuffle_chunk(const shuffle *s, int64_t first, int n, int64_t *out) {
     int walking[CHUNK], left = n;
     for (int i = 0; i < n; i++) {

@@ -12,19 +12,21 @@ typedef struct csv {
     ad_error *error;
     char separator;
     bool allow_missing;
-    const char *at, *end;      // what is left
+    const char *at, *end;  // what is left
     const char *row_start, *line_start;
-    int64_t line;              // of at, from 1
+    int64_t line;  // of at, from 1
 } csv;
 
 typedef struct field {
-    const char *text;          // without quotes and surrounding blanks; quotes inside are still doubled
+    const char *text;  // without quotes and surrounding blanks; quotes inside are still doubled
     size_t size;
-    bool quoted, last;         // last: of its row
-    int64_t line, column;      // where it starts, from 1
+    bool quoted, last;     // last: of its row
+    int64_t line, column;  // where it starts, from 1
 } field;
 
-static bool is_blank(const csv *c, char x) { return (x == ' ' || x == '\t') && x != c->separator; }
+static bool is_blank(const csv *c, char x) {
+    return (x == ' ' || x == '\t') && x != c->separator;
+}
 
 static bool at_row_end(const csv *c) {
     return c->at == c->end || *c->at == '\n' || (*c->at == '\r' && c->at + 1 < c->end && c->at[1] == '\n');
@@ -99,7 +101,8 @@ static ad_status next_field(csv *c, field *f) {
     if (f->last && c->at < c->end) {
         end_row(c);
     } else if (!f->last && *c->at != c->separator) {
-        return fail_at(c, c->line, c->at - c->line_start + 1, "expected a separator or a line end after the closing quote");
+        return fail_at(c, c->line, c->at - c->line_start + 1,
+                       "expected a separator or a line end after the closing quote");
     } else if (!f->last) {
         c->at++;
     }
@@ -166,11 +169,13 @@ static ad_status read_first_row(csv c, first_row *first) {
 
 static ad_status mixed_first_row(const csv *c, const first_row *first) {
     char name[40], number[40];
-    return ad_fail(c->error, AD_EFORMAT,
-                   "%s:%lld:%lld: the first row has a name (\"%s\") and a number (\"%s\"), expected names only or numbers "
-                   "only", c->path, (long long)first->name.line, (long long)first->name.column,
-                   data_quote(name, sizeof name, first->name.text, first->name.size),
-                   data_quote(number, sizeof number, first->number.text, first->number.size));
+    return ad_fail(
+        c->error, AD_EFORMAT,
+        "%s:%lld:%lld: the first row has a name (\"%s\") and a number (\"%s\"), expected names only or numbers "
+        "only",
+        c->path, (long long)first->name.line, (long long)first->name.column,
+        data_quote(name, sizeof name, first->name.text, first->name.size),
+        data_quote(number, sizeof number, first->number.text, first->number.size));
 }
 
 // Whether the first row is a header.

@@ -42,9 +42,9 @@ AD_API void *data_values(data_table *table);
 // Element (row, column) as a double; NaN when there is none.
 AD_API double data_get(const data_table *table, int64_t row, int64_t column);
 
-// Rows of the table for ad_input, starting at a column: the input's shape says how many columns follow, which the caller
-// keeps within table->columns. index: row numbers, or NULL for all in order. Reads the table in place (a mapped file
-// too), so it borrows table and index.
+// Rows of the table for ad_input, starting at a column: the input's shape says how many columns follow, which the
+// caller keeps within table->columns. index: row numbers, or NULL for all in order. Reads the table in place (a mapped
+// file too), so it borrows table and index.
 AD_API ad_source data_source(const data_table *table, int64_t first_column, const int64_t *index);
 
 // AD_OK when every value is finite; else AD_ENONFINITE and a message naming the first bad row and column, from 1.
@@ -61,9 +61,9 @@ typedef struct data_csv_options {
     bool allow_missing;  // empty fields and NA become NaN; otherwise they are errors
 } data_csv_options;
 
-// Reads a text table (RFC 4180: quotes, CRLF; a UTF-8 byte-order mark is skipped) as doubles. options may be NULL. Every
-// row has as many fields as the first; empty lines are skipped. Numbers are decimal with a point, or nan and inf, read
-// correctly rounded whatever the locale. Errors name file, line and column. Needs at most 5 times the file's size.
+// Reads a text table (RFC 4180: quotes, CRLF; a UTF-8 byte-order mark is skipped) as doubles. options may be NULL.
+// Every row has as many fields as the first; empty lines are skipped. Numbers are decimal with a point, or nan and inf,
+// read correctly rounded whatever the locale. Errors name file, line and column. Needs at most 5 times the file's size.
 AD_API data_table *data_read_csv(const char *path, const data_csv_options *options, ad_error *error);
 
 // Reads an array of numpy: f4 or f8 of either byte order, 1-D (one column) or 2-D, C or Fortran order. Native C-order
@@ -81,16 +81,16 @@ typedef struct data_split {
     int64_t n_train, n_valid;
 } data_split;
 
-// Puts each of 0..rows-1 into valid with probability fraction, by a hash of its number and seed: a row stays in its part
-// when rows are appended. For few rows a part may be empty. NULL on error. The caller owns the split.
+// Puts each of 0..rows-1 into valid with probability fraction, by a hash of its number and seed: a row stays in its
+// part when rows are appended. For few rows a part may be empty. NULL on error. The caller owns the split.
 AD_API data_split *data_split_new(int64_t rows, double fraction, uint64_t seed, ad_error *error);
 AD_API void data_split_free(data_split *split);
 
-// How rows are drawn. A plain value, nothing to free: batch k of epoch e is a function of these fields, e and k alone, so
-// training resumes anywhere, and no permutation is ever stored.
+// How rows are drawn. A plain value, nothing to free: batch k of epoch e is a function of these fields, e and k alone,
+// so training resumes anywhere, and no permutation is ever stored.
 typedef struct data_batches {
-    int64_t count;         // rows to draw from
-    int64_t size;          // rows in a batch
+    int64_t count;  // rows to draw from
+    int64_t size;   // rows in a batch
     uint64_t seed;
     const int64_t *index;  // [count] their numbers (data_split), borrowed; NULL: 0 .. count-1
     bool drop_last;        // leave out the last batch of an epoch when it is not full
@@ -131,9 +131,9 @@ typedef struct data_tensors {
 // signature) stands in its __metadata__. Doubles come first in the file, so that every tensor is aligned.
 AD_API ad_status data_save_tensors(const char *path, const data_tensors *tensors, ad_error *error);
 
-// Reads a whole .safetensors file (F32 and F64; ours or another tool's) into memory, or fails and leaves nothing. Holes,
-// overlaps, trailing bytes, duplicate names and sizes that do not fit are errors; so is a digest that does not match.
-// Data is aligned for its type. meta is what was saved, without our own entries. The caller owns the result.
+// Reads a whole .safetensors file (F32 and F64; ours or another tool's) into memory, or fails and leaves nothing.
+// Holes, overlaps, trailing bytes, duplicate names and sizes that do not fit are errors; so is a digest that does not
+// match. Data is aligned for its type. meta is what was saved, without our own entries. The caller owns the result.
 AD_API data_tensors *data_load_tensors(const char *path, ad_error *error);
 // Frees what data_load_tensors returned.
 AD_API void data_tensors_free(data_tensors *tensors);
@@ -159,8 +159,8 @@ AD_API const data_density *data_find_density(const char *name);
 AD_API data_table *data_density_table(const data_density *density, ad_type type, int64_t n, uint64_t seed,
                                       ad_error *error);
 
-// Two moons: t = pi u; an outer point (cos t, sin t) or an inner one (1 - cos t, .5 - sin t), half each, plus normal noise
-// of .1 in both coordinates, gives p; x = 2 p + (-1, -.2).
+// Two moons: t = pi u; an outer point (cos t, sin t) or an inner one (1 - cos t, .5 - sin t), half each, plus normal
+// noise of .1 in both coordinates, gives p; x = 2 p + (-1, -.2).
 AD_API void data_moons_sample(int64_t n, uint64_t seed, int64_t first, double *x);
 // Exact to 1e-10 at any finite point.
 AD_API double data_moons_log_density(const double *x);

@@ -6,8 +6,8 @@
 
 #define DATA_PI 3.14159265358979323846
 
-// Random numbers of point i: draw n of them is a function of (seed, i, n) alone. Philox4x32-10 (Salmon et al. 2011), key =
-// seed, counter = (n / 2, i, i >> 32, a constant that keeps these numbers apart from the engine's).
+// Random numbers of point i: draw n of them is a function of (seed, i, n) alone. Philox4x32-10 (Salmon et al. 2011),
+// key = seed, counter = (n / 2, i, i >> 32, a constant that keeps these numbers apart from the engine's).
 typedef struct data_draw {
     uint64_t seed, point;
 } data_draw;

@@ -27,7 +27,9 @@ const char *data_digest_place(const char *header, size_t size) {
     return found[mark + DATA_DIGEST_SIZE] == '"' ? found + mark : NULL;
 }
 
-bool data_key_is_ours(const char *key) { return strstr(key, "pullback") != NULL || strstr(key, "xxh3_128") != NULL; }
+bool data_key_is_ours(const char *key) {
+    return strstr(key, "pullback") != NULL || strstr(key, "xxh3_128") != NULL;
+}
 
 bool data_name_ok(const char *name) {
     size_t size = 0;

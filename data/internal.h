@@ -74,7 +74,8 @@ typedef enum data_number { DATA_NUMBER, DATA_NOT_A_NUMBER, DATA_TOO_LARGE } data
 data_number data_parse_number(const char *text, size_t size, double *value);
 
 bool data_utf8_ok(const char *text);
-// Copies at most room - 1 bytes of text for a message, with '?' for what does not print and "..." where cut. Returns out.
+// Copies at most room - 1 bytes of text for a message, with '?' for what does not print and "..." where cut. Returns
+// out.
 char *data_quote(char *out, size_t room, const char *text, size_t size);
 
 #endif

@@ -7,7 +7,8 @@ static bool fail(data_json *json, const char *what) {
 }
 
 void data_json_skip_blanks(data_json *json) {
-    while (json->at < json->end && (*json->at == ' ' || *json->at == '\t' || *json->at == '\r' || *json->at == '\n')) json->at++;
+    while (json->at < json->end && (*json->at == ' ' || *json->at == '\t' || *json->at == '\r' || *json->at == '\n'))
+        json->at++;
 }
 
 bool data_json_take(data_json *json, char c) {
@@ -21,12 +22,18 @@ bool data_json_take(data_json *json, char c) {
 bool data_json_expect(data_json *json, char c) {
     if (data_json_take(json, c)) return true;
     switch (c) {
-        case '{': return fail(json, "expected '{'");
-        case '[': return fail(json, "expected '['");
-        case ':': return fail(json, "expected ':'");
-        case ',': return fail(json, "expected ','");
-        case ']': return fail(json, "expected ']'");
-        default: return fail(json, "expected a text");
+        case '{':
+            return fail(json, "expected '{'");
+        case '[':
+            return fail(json, "expected '['");
+        case ':':
+            return fail(json, "expected ':'");
+        case ',':
+            return fail(json, "expected ','");
+        case ']':
+            return fail(json, "expected ']'");
+        default:
+            return fail(json, "expected a text");
     }
 }
 
@@ -41,7 +48,8 @@ bool data_json_number(data_json *json, uint64_t *value) {
     char *first = json->at;
     *value = 0;
     for (; json->error == NULL && json->at < json->end && *json->at >= '0' && *json->at <= '9'; json->at++) {
-        if (!data_mul(*value, 10, value) || !data_add(*value, (uint64_t)(*json->at - '0'), value) || *value > INT64_MAX) {
+        if (!data_mul(*value, 10, value) || !data_add(*value, (uint64_t)(*json->at - '0'), value) ||
+            *value > INT64_MAX) {
             return fail(json, "a number is too large");
         }
     }

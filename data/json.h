@@ -19,7 +19,8 @@ bool data_json_expect(data_json *json, char c);
 char *data_json_text(data_json *json);
 // A natural number below 2^63.
 bool data_json_number(data_json *json, uint64_t *value);
-// After an element of a list or object that ends with close: whether another one follows. False at its end and on error.
+// After an element of a list or object that ends with close: whether another one follows. False at its end and on
+// error.
 bool data_json_more(data_json *json, char close);
 
 #endif

@@ -20,20 +20,23 @@ void data_moons_sample(int64_t n, uint64_t seed, int64_t first, double *x) {
 
 enum { PANELS = 4 };
 // Gauss-Legendre nodes and weights of 16 points on [-1, 1], the positive half.
-static const double node[8] = {0.0950125098376374402, 0.2816035507792589132, 0.4580167776572273863, 0.6178762444026437484,
-                               0.7554044083550030338, 0.8656312023878317438, 0.9445750230732325761, 0.9894009349916499325};
-static const double weight[8] = {0.1894506104550684963, 0.1826034150449235889, 0.1691565193950025382, 0.1495959888165767321,
-                                 0.1246289712555338720, 0.0951585116824927848, 0.0622535239386478929, 0.0271524594117540949};
+static const double node[8] = {0.0950125098376374402, 0.2816035507792589132, 0.4580167776572273863,
+                               0.6178762444026437484, 0.7554044083550030338, 0.8656312023878317438,
+                               0.9445750230732325761, 0.9894009349916499325};
+static const double weight[8] = {0.1894506104550684963, 0.1826034150449235889, 0.1691565193950025382,
+                                 0.1495959888165767321, 0.1246289712555338720, 0.0951585116824927848,
+                                 0.0622535239386478929, 0.0271524594117540949};
 
-// How far beyond a, for 0 <= a <= pi, the function cos a - cos(a + w) first is drop, or more than pi - a where it never is.
+// How far beyond a, for 0 <= a <= pi, the function cos a - cos(a + w) first is drop, or more than pi - a where it never
+// is.
 static double reach(double a, double drop) {
     if (drop > 1e-4) return drop < 1 + cos(a) ? acos(cos(a) - drop) - a : DATA_PI;
     double square = sin(a) * sin(a) + 2 * drop * cos(a);  // cos to second order: the above would cancel
     return square > 0 ? 2 * drop / (sin(a) + sqrt(square)) : DATA_PI;
 }
 
-// log of the integral of exp(kappa (cos s - cos a)) ds for s in a..b, 0 <= a <= b <= pi: the integrand falls from 1. Beyond
-// the s where it is e^-40 nothing is left to add.
+// log of the integral of exp(kappa (cos s - cos a)) ds for s in a..b, 0 <= a <= b <= pi: the integrand falls from 1.
+// Beyond the s where it is e^-40 nothing is left to add.
 static double log_arc(double kappa, double a, double b) {
     double sum = 0, h = fmin(b - a, reach(a, 40 / kappa)) / PANELS;
     for (int panel = 0; panel < PANELS; panel++) {
@@ -50,8 +53,8 @@ static double log_add(double a, double b) {
     return high == -INFINITY ? high : high + log1p(exp(low - high));
 }
 
-// log of the integral of exp(-|p - (cos t, sin t)|^2 / (2 noise^2)) dt for t in 0..pi, over a piece of the half circle whose
-// angle to p runs from a to b. |p - c|^2 = (r - 1)^2 + 4 r sin^2(angle / 2).
+// log of the integral of exp(-|p - (cos t, sin t)|^2 / (2 noise^2)) dt for t in 0..pi, over a piece of the half circle
+// whose angle to p runs from a to b. |p - c|^2 = (r - 1)^2 + 4 r sin^2(angle / 2).
 static double log_piece(double r, double a, double b) {
     if (b <= a) return -INFINITY;
     double v = noise * noise, half = sin(a / 2), distance = (r - 1) * (r - 1) + 4 * r * half * half;
@@ -62,8 +65,8 @@ static double log_piece(double r, double a, double b) {
 // log-density at p of a point on the upper unit half circle plus noise.
 static double log_half_circle(double px, double py) {
     double r = hypot(px, py), angle = atan2(py, px), v = noise * noise;
-    // Above the axis the nearest point is at angle, and the pieces lie on both sides of it; below, they start at the two
-    // ends and meet opposite p.
+    // Above the axis the nearest point is at angle, and the pieces lie on both sides of it; below, they start at the
+    // two ends and meet opposite p.
     double integral = angle >= 0 ? log_add(log_piece(r, 0, angle), log_piece(r, 0, DATA_PI - angle))
                                  : log_add(log_piece(r, -angle, DATA_PI), log_piece(r, DATA_PI + angle, DATA_PI));
     return integral - log(2 * DATA_PI * v * DATA_PI);

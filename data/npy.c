@@ -19,7 +19,8 @@ typedef struct npy {
 } npy;
 
 static ad_status fail(const npy *n, const char *what) {
-    return ad_fail(n->error, AD_EFORMAT, "%s: .npy header, byte %lld: %s", n->path, (long long)(n->at - n->start), what);
+    return ad_fail(n->error, AD_EFORMAT, "%s: .npy header, byte %lld: %s", n->path, (long long)(n->at - n->start),
+                   what);
 }
 
 // ---- the header: a Python dict of three keys ----
@@ -66,8 +67,9 @@ static ad_status read_descr(npy *n) {
     if (!take_string(n, descr, sizeof descr)) return fail(n, "expected a plain number type as descr, such as '<f8'");
     bool known = (*descr == '<' || *descr == '>') && (strcmp(descr + 1, "f4") == 0 || strcmp(descr + 1, "f8") == 0);
     if (!known) {
-        return ad_fail(n->error, AD_EFORMAT, "%s: elements of type '%s', expected <f4, <f8, >f4 or >f8 (save x.astype('f8'))",
-                       n->path, descr);
+        return ad_fail(n->error, AD_EFORMAT,
+                       "%s: elements of type '%s', expected <f4, <f8, >f4 or >f8 (save x.astype('f8'))", n->path,
+                       descr);
     }
     n->type = descr[2] == '4' ? AD_F32 : AD_F64;
     n->little_endian = descr[0] == '<';
@@ -131,8 +133,9 @@ static ad_status find_header(npy *n, const data_map *map, size_t *offset) {
     size_t size = map->size < start ? 0 : b[8] + 256u * b[9];
     if (start == 12 && size > 0) size += (size_t)b[10] << 16 | (size_t)b[11] << 24;
     if (map->size < start || size > map->size - start || size > LONGEST_HEADER) {
-        return ad_fail(n->error, AD_EFORMAT, "%s: .npy header of %zu bytes, expected at most %d and no more than the file has",
-                       n->path, size, LONGEST_HEADER);
+        return ad_fail(n->error, AD_EFORMAT,
+                       "%s: .npy header of %zu bytes, expected at most %d and no more than the file has", n->path, size,
+                       LONGEST_HEADER);
     }
     n->start = n->at = (const char *)b + start;
     n->end = n->start + size;
@@ -158,10 +161,11 @@ static void copy_elements(const npy *n, unsigned char *out, const unsigned char 
 
 static data_table *read_elements(const npy *n, data_map *map, size_t offset) {
     uint64_t rows = n->dim[0], columns = n->rank == 2 ? n->dim[1] : 1, left = map->size - offset;
-    size_t bytes = rows > INT64_MAX || columns > INT64_MAX ? 0 : data_table_bytes(n->type, (int64_t)rows, (int64_t)columns);
+    size_t bytes =
+        rows > INT64_MAX || columns > INT64_MAX ? 0 : data_table_bytes(n->type, (int64_t)rows, (int64_t)columns);
     if (bytes == 0 || bytes != left) {
-        ad_fail(n->error, AD_EFORMAT, "%s: %llu x %llu elements of %zu bytes%s, but %llu bytes follow the header", n->path,
-                (unsigned long long)rows, (unsigned long long)columns, ad_type_size(n->type),
+        ad_fail(n->error, AD_EFORMAT, "%s: %llu x %llu elements of %zu bytes%s, but %llu bytes follow the header",
+                n->path, (unsigned long long)rows, (unsigned long long)columns, ad_type_size(n->type),
                 rows == 0 || columns == 0 ? " (none)" : "", (unsigned long long)left);
         return NULL;
     }
@@ -202,8 +206,9 @@ ad_status data_write_npy(const char *path, const data_table *table, ad_error *er
                        (long long)table->columns);
     }
     char header[4 * ALIGNMENT];
-    int n = snprintf(header, sizeof header, "\x93NUMPY%c%c..{'descr': '%cf%zu', 'fortran_order': False, 'shape': (%lld, %lld), }",
-                     1, 0, data_host_is_little_endian() ? '<' : '>', ad_type_size(table->type), (long long)table->rows,
+    int n = snprintf(header, sizeof header,
+                     "\x93NUMPY%c%c..{'descr': '%cf%zu', 'fortran_order': False, 'shape': (%lld, %lld), }", 1, 0,
+                     data_host_is_little_endian() ? '<' : '>', ad_type_size(table->type), (long long)table->rows,
                      (long long)table->columns);
     size_t size = ((size_t)n + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     memset(header + n, ' ', size - (size_t)n);

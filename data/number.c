@@ -13,10 +13,12 @@ enum { LONGEST = 512 };
 typedef struct decimal {
     bool negative, exact;  // exact: digits holds all of them
     uint64_t digits;
-    int64_t exponent;      // value = digits * 10^exponent
+    int64_t exponent;  // value = digits * 10^exponent
 } decimal;
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 // Digits into d; returns how many there were. scale is -1 after the point.
 static int64_t read_digits(const char **at, const char *end, decimal *d, int scale) {

@@ -53,7 +53,9 @@ void data_table_free(data_table *table) {
     free(table);
 }
 
-void *data_values(data_table *table) { return table->storage == NULL ? NULL : table->storage->memory; }
+void *data_values(data_table *table) {
+    return table->storage == NULL ? NULL : table->storage->memory;
+}
 
 double data_get(const data_table *table, int64_t row, int64_t column) {
     if (row < 0 || row >= table->rows || column < 0 || column >= table->columns) return NAN;

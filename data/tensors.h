@@ -4,8 +4,8 @@
 
 #include "json.h"
 
-// Our own entries of __metadata__. There are two of them so that no damaged byte or stretch can pass a file of ours off as
-// one of a tool that writes no digest: where a key has a trace of either, both must be.
+// Our own entries of __metadata__. There are two of them so that no damaged byte or stretch can pass a file of ours off
+// as one of a tool that writes no digest: where a key has a trace of either, both must be.
 #define DATA_FORMAT_KEY "pullback.format"
 #define DATA_FORMAT_VALUE "1"
 #define DATA_DIGEST_KEY "pullback.xxh3_128"
@@ -14,11 +14,11 @@
 #define DATA_DIGEST_ZERO "00000000000000000000000000000000"
 
 enum {
-    DATA_DIGEST_SIZE = 32,           // hexadecimal digits, lower case
-    DATA_NAME_MAX = 256,             // bytes
-    DATA_HEADER_MAX = 16 << 20,      // bytes
+    DATA_DIGEST_SIZE = 32,       // hexadecimal digits, lower case
+    DATA_NAME_MAX = 256,         // bytes
+    DATA_HEADER_MAX = 16 << 20,  // bytes
     DATA_TENSORS_MAX = 1000000,
-    DATA_BODY_ALIGNMENT = 8          // of the first tensor in a file that we write
+    DATA_BODY_ALIGNMENT = 8  // of the first tensor in a file that we write
 };
 
 // A piece of a file, in the order of the file.
@@ -45,7 +45,7 @@ typedef struct data_loading {
     uint64_t file_size;
     unsigned char *body;
     uint64_t body_size;
-    data_json json;         // the header: reading decodes it in place
+    data_json json;                     // the header: reading decodes it in place
     char digest[DATA_DIGEST_SIZE + 1];  // what the digest should be; "" when the header has no place for one
     data_tensor *tensor;
     data_meta *meta;

@@ -16,8 +16,8 @@ static ad_status fail_header(const data_loading *l) {
 
 ad_status data_fail_tensor(const data_loading *l, const char *name, const char *what) {
     char shown[64];
-    return ad_fail(l->error, AD_EFORMAT, "%s: tensor \"%s\": %s", l->path, data_quote(shown, sizeof shown, name, strlen(name)),
-                   what);
+    return ad_fail(l->error, AD_EFORMAT, "%s: tensor \"%s\": %s", l->path,
+                   data_quote(shown, sizeof shown, name, strlen(name)), what);
 }
 
 ad_status data_fail_memory(const data_loading *l) {
@@ -93,15 +93,17 @@ static bool read_field(data_json *json, entry *e) {
 
 static ad_status check_entry(const data_loading *l, const char *name, const entry *e, data_tensor *tensor) {
     if (!data_name_ok(name)) return data_fail_tensor(l, name, "a name is 1 to 256 bytes without control characters");
-    if (!e->seen[0] || !e->seen[1] || e->n_offsets != 2) return data_fail_tensor(l, name, "expected dtype, shape and two data_offsets");
+    if (!e->seen[0] || !e->seen[1] || e->n_offsets != 2)
+        return data_fail_tensor(l, name, "expected dtype, shape and two data_offsets");
     bool is_f32 = strcmp(e->dtype, "F32") == 0;
     if (!is_f32 && strcmp(e->dtype, "F64") != 0) {
         char what[80], shown[24];
-        snprintf(what, sizeof what, "dtype %s, expected F32 or F64", data_quote(shown, sizeof shown, e->dtype, strlen(e->dtype)));
+        snprintf(what, sizeof what, "dtype %s, expected F32 or F64",
+                 data_quote(shown, sizeof shown, e->dtype, strlen(e->dtype)));
         return data_fail_tensor(l, name, what);
     }
     *tensor = (data_tensor){.name = name, .type = is_f32 ? AD_F32 : AD_F64, .shape = {.rank = e->rank}};
-    for (int i = 0; i < e->rank; i++) tensor->shape.dim[i] = (int64_t)e->dim[i];
+    for (int i = 0; i < e->rank; i++) tensor->shape.dim[i] = e->dim[i] > INT32_MAX ? -1 : (int32_t)e->dim[i];
     int64_t count = ad_shape_count(tensor->shape);
     if (count < 0) return data_fail_tensor(l, name, "it has more than 2^31 - 1 elements");
     if (e->offset[0] > e->offset[1] || e->offset[1] > l->body_size) {

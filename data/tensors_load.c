@@ -16,7 +16,8 @@ static ad_status read_bytes(data_loading *l, int fd) {
     if (status != AD_OK) return status;
     uint64_t n = 0;
     for (int i = 7; i >= 0; i--) n = n << 8 | size[i];
-    if (n > l->file_size - 8) return data_fail_loading(l, "the header is longer than the file: not a .safetensors file, or cut short");
+    if (n > l->file_size - 8)
+        return data_fail_loading(l, "the header is longer than the file: not a .safetensors file, or cut short");
     if (n > DATA_HEADER_MAX) return data_fail_loading(l, "the header is longer than 16 MiB");
     if (l->file_size > SIZE_MAX / 2) return data_fail_memory(l);
     size_t shift = MEMORY_ALIGNMENT - (8 + n) % MEMORY_ALIGNMENT;
@@ -31,7 +32,8 @@ static ad_status read_bytes(data_loading *l, int fd) {
     l->body_size = l->file_size - 8 - n;
     status = data_read_at(fd, l->path, l->file, (size_t)l->file_size, 0, l->error);
     // The file may have been written to between the two reads.
-    if (status == AD_OK && memcmp(l->file, size, sizeof size) != 0) return data_fail_loading(l, "the file changed while it was read");
+    if (status == AD_OK && memcmp(l->file, size, sizeof size) != 0)
+        return data_fail_loading(l, "the file changed while it was read");
     return status;
 }
 
@@ -69,8 +71,10 @@ static ad_status check_digest(data_loading *l) {
     }
     if (kept == l->n_meta) return AD_OK;
     l->n_meta = kept;
-    if (format == NULL || digest == NULL) return data_fail_loading(l, "damaged: the entries of this library are not all there");
-    if (*l->digest == '\0') return data_fail_loading(l, "damaged, or written anew by another tool: the digest is not where it was put");
+    if (format == NULL || digest == NULL)
+        return data_fail_loading(l, "damaged: the entries of this library are not all there");
+    if (*l->digest == '\0')
+        return data_fail_loading(l, "damaged, or written anew by another tool: the digest is not where it was put");
     if (strcmp(l->digest, digest) != 0) return data_fail_loading(l, "damaged: its digest does not match its content");
     if (strcmp(format, DATA_FORMAT_VALUE) == 0) return AD_OK;
     return data_fail_loading(l, "written by a newer version of this library");
@@ -78,7 +82,9 @@ static ad_status check_digest(data_loading *l) {
 
 // ---- all tensors together ----
 
-static size_t bytes_of(const data_tensor *t) { return (size_t)ad_shape_count(t->shape) * ad_type_size(t->type); }
+static size_t bytes_of(const data_tensor *t) {
+    return (size_t)ad_shape_count(t->shape) * ad_type_size(t->type);
+}
 
 static int by_place(const void *a, const void *b) {
     const data_tensor *p = a, *q = b;
@@ -93,14 +99,17 @@ static ad_status check_tiling(const data_loading *l) {
     for (int64_t i = 0; i < l->n; i++) {
         const data_tensor *t = &l->tensor[i];
         if (t->data != at) {
-            return data_fail_tensor(l, t->name, (const unsigned char *)t->data < at ? "it overlaps another" : "there is a hole before it");
+            return data_fail_tensor(
+                l, t->name, (const unsigned char *)t->data < at ? "it overlaps another" : "there is a hole before it");
         }
         at += bytes_of(t);
     }
     return at == l->body + l->body_size ? AD_OK : data_fail_loading(l, "there are bytes after the last tensor");
 }
 
-static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 // Refuses names, and keys of the metadata, that stand twice.
 static ad_status check_names(const data_loading *l) {
@@ -118,7 +127,9 @@ static ad_status check_names(const data_loading *l) {
     return twice == NULL ? AD_OK : data_fail_tensor(l, twice, "duplicate name in the header");
 }
 
-static bool misaligned(const data_tensor *t) { return (uintptr_t)t->data % ad_type_size(t->type) != 0; }
+static bool misaligned(const data_tensor *t) {
+    return (uintptr_t)t->data % ad_type_size(t->type) != 0;
+}
 
 // Copies doubles that the file holds misaligned: single floats of an odd count stand before them.
 static ad_status align(data_loading *l, data_storage *storage) {

@@ -16,13 +16,16 @@ typedef struct saving {
     size_t header_size;
 } saving;
 
-static ad_status no_memory(const saving *s) { return ad_fail(s->error, AD_ENOMEM, "%s: out of memory", s->path); }
+static ad_status no_memory(const saving *s) {
+    return ad_fail(s->error, AD_ENOMEM, "%s: out of memory", s->path);
+}
 
 // Doubles first, so that after them single floats are aligned too; otherwise in the order given.
 static ad_status put_in_order(saving *s) {
     const data_tensors *in = s->in;
     if (in->n < 0 || in->n > DATA_TENSORS_MAX) {
-        return ad_fail(s->error, AD_EARG, "%s: %lld tensors, expected at most %d", s->path, (long long)in->n, DATA_TENSORS_MAX);
+        return ad_fail(s->error, AD_EARG, "%s: %lld tensors, expected at most %d", s->path, (long long)in->n,
+                       DATA_TENSORS_MAX);
     }
     s->order = calloc((size_t)in->n + 1, sizeof *s->order);
     s->piece = calloc((size_t)in->n + 1, sizeof *s->piece);
@@ -43,8 +46,10 @@ static ad_status add_meta(const saving *s, json_t *root) {
         const char *key = s->in->meta[i].key, *value = s->in->meta[i].value;
         bool texts = key != NULL && value != NULL && data_utf8_ok(key) && data_utf8_ok(value);
         if (!texts || data_key_is_ours(key) || json_object_get(meta, key) != NULL) {
-            return ad_fail(s->error, AD_EARG, "%s: metadata \"%.60s\": expected UTF-8 texts under distinct keys that do not name "
-                           "this library", s->path, key == NULL ? "" : key);
+            return ad_fail(s->error, AD_EARG,
+                           "%s: metadata \"%.60s\": expected UTF-8 texts under distinct keys that do not name "
+                           "this library",
+                           s->path, key == NULL ? "" : key);
         }
         if (json_object_set_new(meta, key, json_string(value)) != 0) return no_memory(s);
     }
@@ -57,11 +62,14 @@ static ad_status add_tensor(const saving *s, json_t *root, const data_tensor *te
     uint64_t bytes, end;
     const char *name = tensor->name == NULL ? "" : tensor->name;
     if (!data_name_ok(name) || json_object_get(root, name) != NULL) {
-        return ad_fail(s->error, AD_EARG, "%s: tensor name \"%.60s\": expected distinct names of 1 to %d bytes of UTF-8 without "
-                       "control characters", s->path, name, DATA_NAME_MAX);
+        return ad_fail(s->error, AD_EARG,
+                       "%s: tensor name \"%.60s\": expected distinct names of 1 to %d bytes of UTF-8 without "
+                       "control characters",
+                       s->path, name, DATA_NAME_MAX);
     }
-    if (count < 0 || (count > 0 && tensor->data == NULL) || !data_mul((uint64_t)count, ad_type_size(tensor->type), &bytes) ||
-        !data_add(*offset, bytes, &end) || end > INT64_MAX) {
+    if (count < 0 || (count > 0 && tensor->data == NULL) ||
+        !data_mul((uint64_t)count, ad_type_size(tensor->type), &bytes) || !data_add(*offset, bytes, &end) ||
+        end > INT64_MAX) {
         return ad_fail(s->error, AD_EARG, "%s: tensor \"%.60s\" has no data or an impossible shape", s->path, name);
     }
     json_t *shape = json_array();

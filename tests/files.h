@@ -29,7 +29,8 @@ static inline const char *files_path(const char *name) {
 static inline int files_count(void) {
     int n = 0;
     DIR *list = opendir(files_dir);
-    for (struct dirent *entry; (entry = readdir(list)) != NULL;) n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+    for (struct dirent *entry; (entry = readdir(list)) != NULL;)
+        n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
     closedir(list);
     return n;
 }
@@ -71,6 +72,15 @@ static inline unsigned char *files_read(const char *path, size_t *size) {
     assert_int_equal(fread(bytes, 1, *size, file), *size);
     fclose(file);
     return bytes;
+}
+
+// A file of tests/data; NULL when the test does not run where it was compiled.
+static inline const char *files_fixture(const char *name) {
+    static char path[600];
+    const char *slash = strrchr(__FILE__, '/');
+    int size = slash == NULL ? 0 : (int)(slash - __FILE__ + 1);
+    snprintf(path, sizeof path, "%.*sdata/%s", size, __FILE__, name);
+    return access(path, R_OK) == 0 ? path : NULL;
 }
 
 #endif

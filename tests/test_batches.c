@@ -10,7 +10,8 @@ static void check_epoch(int64_t count, int64_t size, uint64_t seed, int64_t epoc
     for (int64_t k = 0; k < data_batch_count(&b); k++) {
         int64_t n = data_batch(&b, epoch, k, rows);
         for (int64_t i = 0; i < n; i++) {
-            if (rows[i] < 0 || rows[i] >= count || seen[rows[i]]) fail_msg("count %d: row %d", (int)count, (int)rows[i]);
+            if (rows[i] < 0 || rows[i] >= count || seen[rows[i]])
+                fail_msg("count %d: row %d", (int)count, (int)rows[i]);
             seen[rows[i]] = true;
         }
         total += n;

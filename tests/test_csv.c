@@ -20,7 +20,8 @@ static void check_good(const csv_case *c, const data_csv_options *options) {
     assert_int_equal(table->columns, c->columns);
     for (int64_t i = 0; i < c->rows * c->columns; i++) {
         double x = data_get(table, i / c->columns, i % c->columns);
-        if (!(x == c->values[i] || (isnan(x) && isnan(c->values[i])))) fail_msg("%s: element %d is %g", c->text, (int)i, x);
+        if (!(x == c->values[i] || (isnan(x) && isnan(c->values[i]))))
+            fail_msg("%s: element %d is %g", c->text, (int)i, x);
     }
     data_table_free(table);
 }
@@ -33,8 +34,16 @@ static void reads_good_files(void **state) {
         {"x,y\n1,2\n", 1, 2, {1, 2}},
         {"\"x\",\"y, \"\"z\"\"\"\n1,2\n", 1, 2, {1, 2}},
         {"x,y\r\n1,2\r\n3,4\r\n", 2, 2, {1, 2, 3, 4}},
-        {"\xef\xbb\xbf" "1,2\n", 1, 2, {1, 2}},
-        {"\xef\xbb\xbf" "\"x\",y\n1,2\n", 1, 2, {1, 2}},
+        {"\xef\xbb\xbf"
+         "1,2\n",
+         1,
+         2,
+         {1, 2}},
+        {"\xef\xbb\xbf"
+         "\"x\",y\n1,2\n",
+         1,
+         2,
+         {1, 2}},
         {"1;2\n3;4\n", 2, 2, {1, 2, 3, 4}},
         {"1\t2\n3\t4\n", 2, 2, {1, 2, 3, 4}},
         {"1\n2\n3\n", 3, 1, {1, 2, 3}},
@@ -98,7 +107,9 @@ static void refuses_bad_files(void **state) {
         {"1,2\n3,infinit\n", "is not a number"},
         {"1 2\n3 4\n", "a.csv:2:1: \"3 4\" (field 1) is not a number"},
         {"1;2\n3,5;4\n", "a.csv:2:1: \"3,5\" (field 1) is not a number"},
-        {"\xff\xfe" "1\0,\0", "a.csv:1:1: the text is UTF-16"},
+        {"\xff\xfe"
+         "1\0,\0",
+         "a.csv:1:1: the text is UTF-16"},
         {"x,y\n1,\x01\x80z\n", "\"??z\""},
         {"\"a\nb\",c\n1,2\n3,z\n", "a.csv:4:3: \"z\""},
     };
@@ -134,9 +145,18 @@ static void rows_are_at_most_a_mebibyte(void **state) {
 
 static void numbers_are_correctly_rounded(void **state) {
     (void)state;
-    static const char *const texts[] = {"0.1", "9007199254740993", "1.7976931348623157e308", "5e-324", "2.2250738585072011e-308",
-                                        "123456789012345678901234567890", "0.30000000000000004", "1e23", "8.5e-22",
-                                        "3.14159265358979323846264338327950288", "1e-400", "4.35e22"};
+    static const char *const texts[] = {"0.1",
+                                        "9007199254740993",
+                                        "1.7976931348623157e308",
+                                        "5e-324",
+                                        "2.2250738585072011e-308",
+                                        "123456789012345678901234567890",
+                                        "0.30000000000000004",
+                                        "1e23",
+                                        "8.5e-22",
+                                        "3.14159265358979323846264338327950288",
+                                        "1e-400",
+                                        "4.35e22"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         data_table *table = read_text(texts[i], NULL, NULL);
         assert_non_null(table);

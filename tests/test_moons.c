@@ -32,7 +32,8 @@ static void log_density_is_the_definition(void **state) {
         util_assert_close(data_moons_log_density(x), slow_log_density(x), 1e-12);
     }
     // Centres of both circles, on the axis, on the curve's ends, beyond them.
-    const double special[][2] = {{-1, -0.2}, {1, 0.8}, {3, -0.2}, {-3, -0.2}, {1, -0.2}, {-1, 1.8}, {0, -0.2}, {-1, -3}};
+    const double special[][2] = {{-1, -0.2}, {1, 0.8},  {3, -0.2}, {-3, -0.2},
+                                 {1, -0.2},  {-1, 1.8}, {0, -0.2}, {-1, -3}};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
         util_assert_close(data_moons_log_density(special[i]), slow_log_density(special[i]), 1e-12);
     }
@@ -91,8 +92,8 @@ static void samples_have_the_moments(void **state) {
         moment[2] += x[2 * i] * x[2 * i + 1] / N;
     }
     free(x);
-    // p1 is sin t or .5 - sin t, of mean .25; x1 = 2 p1 - .2. x0 is 2 cos t - 1 or 1 - 2 cos t, so that x0 x1 has the mean of
-    // -x1 of the outer moon plus x1 of the inner one, halved.
+    // p1 is sin t or .5 - sin t, of mean .25; x1 = 2 p1 - .2. x0 is 2 cos t - 1 or 1 - 2 cos t, so that x0 x1 has the
+    // mean of -x1 of the outer moon plus x1 of the inner one, halved.
     double s = (double)(2 / pi), p1_square = (0.5 + (0.25 - s + 0.5)) / 2 + 0.01;
     double x1_square = 4 * p1_square - 0.8 * 0.25 + 0.04, product = (-(2 * s - 0.2) + (1 - 2 * s - 0.2)) / 2;
     assert_true(fabs(mean[0]) < 0.02 && fabs(mean[1] - 0.3) < 0.02);
@@ -124,7 +125,8 @@ static void tables_hold_the_same_points(void **state) {
     (void)state;
     const data_density *moons = data_find_density("moons");
     assert_non_null(moons);
-    data_table *f4 = data_density_table(moons, AD_F32, 50, 3, NULL), *f8 = data_density_table(moons, AD_F64, 50, 3, NULL);
+    data_table *f4 = data_density_table(moons, AD_F32, 50, 3, NULL),
+               *f8 = data_density_table(moons, AD_F64, 50, 3, NULL);
     double x[100];
     data_moons_sample(50, 3, 0, x);
     for (int i = 0; i < 100; i++) {

@@ -1,18 +1,9 @@
 // test_npy.c -- numpy's arrays: files that numpy wrote, our own, and hostile ones.
 #include "files.h"
 
-// A file of tests/data, all written by numpy; NULL when the test does not run beside its sources.
-static const char *fixture(const char *name) {
-    static char path[600];
-    const char *slash = strrchr(__FILE__, '/');
-    int size = slash == NULL ? 0 : (int)(slash - __FILE__ + 1);
-    snprintf(path, sizeof path, "%.*sdata/%s", size, __FILE__, name);
-    return access(path, R_OK) == 0 ? path : NULL;
-}
-
 // All of them hold 0.5, 1.5, ... 5.5 in C order.
 static void check_fixture(const char *name, ad_type type, int64_t rows, int64_t columns) {
-    const char *path = fixture(name);
+    const char *path = files_fixture(name);
     if (path == NULL) skip();
     ad_error error;
     data_table *table = data_read(path, &error);
@@ -52,7 +43,7 @@ static void reads_versions_2_and_3(void **state) {
 
 static void refuses_integers_by_name(void **state) {
     (void)state;
-    const char *path = fixture("i8.npy");
+    const char *path = files_fixture("i8.npy");
     if (path == NULL) skip();
     ad_error error;
     assert_null(data_read(path, &error));

@@ -56,6 +56,20 @@ static void saved_tensors_come_back(void **state) {
     free(bytes);
 }
 
+// A file of every format version that was released stays readable.
+static void old_versions_are_readable(void **state) {
+    (void)state;
+    const char *path = files_fixture("format1.safetensors");
+    if (path == NULL) skip();
+    ad_error error;
+    data_tensors *got = data_load_tensors(path, &error);
+    if (got == NULL) fail_msg("%s", error.message);
+    assert_memory_equal(data_find_tensor(got, "W")->data, weights, sizeof weights);
+    assert_memory_equal(data_find_tensor(got, "b")->data, bias, sizeof bias);
+    assert_string_equal(data_find_meta(got, "model"), "test");
+    data_tensors_free(got);
+}
+
 static void metadata_comes_back_without_our_own(void **state) {
     (void)state;
     size_t size;
@@ -118,7 +132,8 @@ static void every_flipped_bit_is_found(void **state) {
     for (size_t bit = 0; bit < 8 * size; bit++) {
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
         ad_error error = {AD_OK, ""};
-        if (load_bytes(bytes, size, &error) != NULL) fail_msg("bit %zu of byte %zu flipped unnoticed", bit % 8, bit / 8);
+        if (load_bytes(bytes, size, &error) != NULL)
+            fail_msg("bit %zu of byte %zu flipped unnoticed", bit % 8, bit / 8);
         assert_int_equal(error.status, AD_EFORMAT);
         util_assert_contains(error.message, "a.safetensors");
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
@@ -169,8 +184,10 @@ static data_tensors *load_header(const char *header, size_t n, ad_error *error) 
 
 static void files_without_digest_load(void **state) {
     (void)state;
-    data_tensors *got = load_header("{\"x\": {\"shape\" :[ 2 ], \"data_offsets\":[0,8], \"dtype\":\"F32\"}, \"__metadata__\":{\"format\""
-                                    ":\"pt\"}}  \n  ", 8, NULL);
+    data_tensors *got = load_header(
+        "{\"x\": {\"shape\" :[ 2 ], \"data_offsets\":[0,8], \"dtype\":\"F32\"}, \"__metadata__\":{\"format\""
+        ":\"pt\"}}  \n  ",
+        8, NULL);
     assert_non_null(got);
     assert_string_equal(data_find_meta(got, "format"), "pt");
     const unsigned char want[8] = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -180,8 +197,10 @@ static void files_without_digest_load(void **state) {
 
 static void misaligned_doubles_are_aligned(void **state) {
     (void)state;
-    data_tensors *got = load_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
-                                    "\"b\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[4,12]}}", 12, NULL);
+    data_tensors *got = load_header(
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+        "\"b\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[4,12]}}",
+        12, NULL);
     assert_non_null(got);
     const data_tensor *b = data_find_tensor(got, "b");
     const unsigned char want[8] = {4, 5, 6, 7, 8, 9, 10, 11};
@@ -192,7 +211,8 @@ static void misaligned_doubles_are_aligned(void **state) {
 
 static void names_are_unescaped(void **state) {
     (void)state;
-    data_tensors *got = load_header("{\"a\\u00e9\\ud83d\\ude00\\/\\\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, NULL);
+    data_tensors *got = load_header(
+        "{\"a\\u00e9\\ud83d\\ude00\\/\\\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, NULL);
     assert_non_null(got);
     assert_non_null(data_find_tensor(got, "a\xc3\xa9\xf0\x9f\x98\x80/\""));
     data_tensors_free(got);
@@ -200,9 +220,11 @@ static void names_are_unescaped(void **state) {
 
 static void empty_tensors_share_an_offset(void **state) {
     (void)state;
-    data_tensors *got = load_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
-                                    "\"e\":{\"dtype\":\"F64\",\"shape\":[0],\"data_offsets\":[0,0]},"
-                                    "\"f\":{\"dtype\":\"F64\",\"shape\":[9,0],\"data_offsets\":[4,4]}}", 4, NULL);
+    data_tensors *got = load_header(
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+        "\"e\":{\"dtype\":\"F64\",\"shape\":[0],\"data_offsets\":[0,0]},"
+        "\"f\":{\"dtype\":\"F64\",\"shape\":[9,0],\"data_offsets\":[4,4]}}",
+        4, NULL);
     assert_non_null(got);
     data_tensors_free(got);
 }
@@ -258,7 +280,8 @@ static void refuses_hostile_headers(void **state) {
         {"{" E("a\xff", "[0,4]") "}", 4, "a text is not UTF-8"},
         {"{" E("\xed\xa0\x80", "[0,4]") "}", 4, "a text is not UTF-8"},
         {"{" E("\xc0\x80", "[0,4]") "}", 4, "a text is not UTF-8"},
-        {"{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"y\":1}}", 4, "expected dtype, shape and data_offsets, once"},
+        {"{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"y\":1}}", 4,
+         "expected dtype, shape and data_offsets, once"},
         {"{\"x\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1]}}", 4, "once each"},
         {"{\"x\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, "expected dtype, shape and two"},
         {"{\"x\":[0,4]}", 4, "expected '{'"},
@@ -270,7 +293,8 @@ static void refuses_hostile_headers(void **state) {
         {"{\"__metadata__\":\"a\"}", 0, "expected '{'"},
         {"{\"__metadata__\":{\"pullback.format\":\"1\"}}", 0, "entries of this library are not all there"},
         {"{\"__metadata__\":{\"pullback.xxh3_128\":\"1\"}}", 0, "entries of this library are not all there"},
-        {"{\"__metadata__\":{\"pullback.format\":\"1\",\"pullback.xxh3_128\":\"1\"}}", 0, "the digest is not where it was put"},
+        {"{\"__metadata__\":{\"pullback.format\":\"1\",\"pullback.xxh3_128\":\"1\"}}", 0,
+         "the digest is not where it was put"},
         {"[]", 0, "does not start with '{'"},
         {" {}", 0, "does not start with '{'"},
         {"{}x", 0, "expected nothing but blanks"},
@@ -333,19 +357,23 @@ static void refuses_what_could_not_be_loaded(void **state) {
         {{"a", AD_F32, {1, {1}}, bias}, {"__metadata__", AD_F32, {1, {1}}, bias}},
         {{"a", AD_F32, {1, {1}}, bias}, {NULL, AD_F32, {1, {1}}, bias}},
     };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) check_unsavable(&(data_tensors){bad[i], 2, NULL, 0, NULL}, "tensor name");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        check_unsavable(&(data_tensors){bad[i], 2, NULL, 0, NULL}, "tensor name");
     check_unsavable(&(data_tensors){&(data_tensor){"a", AD_F32, {1, {1}}, NULL}, 1, NULL, 0, NULL}, "no data");
-    check_unsavable(&(data_tensors){&(data_tensor){"a", AD_F32, {1, {-1}}, bias}, 1, NULL, 0, NULL}, "impossible shape");
-    check_unsavable(&(data_tensors){&(data_tensor){"a", (ad_type)7, {1, {1}}, bias}, 1, NULL, 0, NULL}, "neither AD_F32 nor");
+    check_unsavable(&(data_tensors){&(data_tensor){"a", AD_F32, {1, {-1}}, bias}, 1, NULL, 0, NULL},
+                    "impossible shape");
+    check_unsavable(&(data_tensors){&(data_tensor){"a", (ad_type)7, {1, {1}}, bias}, 1, NULL, 0, NULL},
+                    "neither AD_F32 nor");
 }
 
 static void refuses_bad_metadata(void **state) {
     (void)state;
     const data_meta bad[][2] = {
-        {{"a", "1"}, {"a", "2"}}, {{"a", "1"}, {"my.pullback", "2"}}, {{"a", "1"}, {"b", "\xff"}},
+        {{"a", "1"}, {"a", "2"}},  {{"a", "1"}, {"my.pullback", "2"}}, {{"a", "1"}, {"b", "\xff"}},
         {{"a", "1"}, {NULL, "2"}}, {{"a", "1"}, {"b", NULL}},
     };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) check_unsavable(&(data_tensors){NULL, 0, bad[i], 2, NULL}, "metadata");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        check_unsavable(&(data_tensors){NULL, 0, bad[i], 2, NULL}, "metadata");
 }
 
 // ---- whole or not at all ----
@@ -360,7 +388,8 @@ static void assert_unwritable(const char *path, const char *message) {
 static void unwritable_paths_are_named(void **state) {
     (void)state;
     char path[500];
-    assert_unwritable(strcpy(path, files_path("no/such.safetensors")), "could not open its directory: no such file or directory");
+    assert_unwritable(strcpy(path, files_path("no/such.safetensors")),
+                      "could not open its directory: no such file or directory");
     assert_unwritable(files_dir, "is a directory, expected a regular file or none");
     assert_unwritable("/dev/full", "is a pipe or a device, expected a regular file or none");
     assert_int_equal(data_save_tensors(strcpy(path, files_path("")), &sample, NULL), AD_EARG);
@@ -463,6 +492,7 @@ int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "check") == 0) return check_once(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(saved_tensors_come_back),
+        cmocka_unit_test(old_versions_are_readable),
         cmocka_unit_test(metadata_comes_back_without_our_own),
         cmocka_unit_test(the_layout_is_that_of_safetensors),
         cmocka_unit_test(saving_twice_gives_the_same_bytes),
