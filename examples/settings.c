@@ -11,7 +11,7 @@
 
 settings settings_read(int argc, char **argv) {
     static settings s = {.model = "two_moons.safetensors", .picture = "two_moons.png", .points = 100000};
-    s.test_points = 100000, s.layers = 10, s.width = 64, s.steps = 5000, s.batch = 512, s.seed = 1, s.lr = 2e-3;
+    s.test_points = 100000, s.layers = 10, s.width = 64, s.steps = 5000, s.batch = 256, s.seed = 1, s.lr = 2e-3;
     const option_row rows[] = {
         {"data", "FILE", "train on these points instead: .csv or .npy of two columns", OPTION_TEXT, &s.data, 0, 0},
         {"load", "FILE", "no training: score and draw this model", OPTION_TEXT, &s.load, 0, 0},
