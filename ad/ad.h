@@ -74,10 +74,11 @@ typedef enum ad_type { AD_F32 = 0, AD_F64 = 1 } ad_type;
 AD_API size_t ad_type_size(ad_type type);
 
 typedef struct ad_shape {
-    int64_t rank;              // 0 (a scalar) to AD_MAX_RANK
-    int64_t dim[AD_MAX_RANK];  // dim[rank..] are 0
+    int32_t rank;              // 0 (a scalar) to AD_MAX_RANK
+    int32_t dim[AD_MAX_RANK];  // dim[rank..] are 0
 } ad_shape;
 
+// A dimension that is negative or above 2^31 - 1 becomes -1: ad_shape_count then says so.
 AD_API ad_shape ad_shape0(void);
 AD_API ad_shape ad_shape1(int64_t a);
 AD_API ad_shape ad_shape2(int64_t a, int64_t b);

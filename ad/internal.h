@@ -28,10 +28,10 @@ typedef struct ad_record {
 
 typedef struct ad_node {
     const ad_op *op;
-    size_t record;  // offset in the tape's record stream
+    uint32_t record;  // offset in the tape's record stream, in units of 8 bytes
     uint32_t rows, slot, n;
     uint32_t scope;
-    int64_t count;
+    int32_t count;
     ad_shape shape;
 } ad_node;
 
@@ -131,13 +131,13 @@ static inline ad_var ad_inert(ad_tape *tape) {
     return v;
 }
 static inline const ad_record *ad_node_record(const char *stream, const ad_node *node) {
-    return (const ad_record *)(const void *)(stream + node->record);
+    return (const ad_record *)(const void *)(stream + (size_t)node->record * 8);
 }
 static inline const uint32_t *ad_node_inputs(const char *stream, const ad_node *node) {
-    return (const uint32_t *)(const void *)(stream + node->record + sizeof(ad_record));
+    return (const uint32_t *)(const void *)(stream + (size_t)node->record * 8 + sizeof(ad_record));
 }
 static inline const void *ad_node_attr(const char *stream, const ad_node *node) {
-    return stream + node->record + sizeof(ad_record) + (node->n + 1) / 2 * 8;
+    return stream + (size_t)node->record * 8 + sizeof(ad_record) + (node->n + 1) / 2 * 8;
 }
 // Operands that carry values (the others serve derivatives only).
 static inline uint32_t ad_live_inputs(const ad_node *node) {
@@ -161,15 +161,15 @@ extern const ad_op *const ad_param_op, *const ad_input_op, *const ad_shared_inpu
 
 bool ad_shape_broadcast(ad_shape a, ad_shape b, ad_shape *out);
 int64_t ad_shape_axis(ad_shape s, int64_t axis);  // counted from the start; -1: none
-void ad_shape_strides(ad_shape s, int64_t *stride);
+void ad_shape_strides(ad_shape s, int32_t *stride);
 
 // ---- ops that the engine itself records -------------------------------------------------------------------------------
 
 // x read through strides: out element (i0, i1, ...) is x's element offset + sum i_k stride[k]. Zero strides repeat.
 typedef struct ad_view_attr {
     ad_shape shape;
-    int64_t offset;
-    int64_t stride[AD_MAX_RANK];
+    int32_t offset;
+    int32_t stride[AD_MAX_RANK];
 } ad_view_attr;
 ad_var ad_view(ad_var x, const ad_view_attr *attr);
 bool ad_view_contiguous(const ad_view_attr *attr);
@@ -178,7 +178,7 @@ ad_var ad_place(ad_tape *tape, ad_rows rows, ad_shape shape, const ad_var *parts
 enum { AD_PLACE_ADDS, AD_PLACE_GAPS, AD_PLACE_FULL };  // parts overlap or are strided; are apart; and leave nothing out
 typedef struct ad_place_attr {                         // followed by one ad_view_attr a part
     ad_shape shape;
-    int64_t n, cover;
+    int32_t n, cover;
 } ad_place_attr;
 static inline const ad_view_attr *ad_place_parts(const ad_place_attr *attr) {
     return (const ad_view_attr *)(const void *)(attr + 1);

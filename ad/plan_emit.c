@@ -176,9 +176,9 @@ static void emit_placed(planner *pl, uint32_t id) {
 // A leaf used where it lies, or copied with conversion.
 static void emit_direct(planner *pl, uint32_t id) {
     const ad_node *node = &pl->nodes[id];
-    int64_t type;
+    int32_t type;
     memcpy(&type, (const char *)ad_node_attr(pl->stream, node) + sizeof(ad_shape), sizeof type);
-    if (type != (int64_t)pl->plan->type) {
+    if (type != (int32_t)pl->plan->type) {
         emit_kernel(pl, id);
         return;
     }

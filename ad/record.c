@@ -58,7 +58,7 @@ static uint32_t find(const ad_tape *t, uint32_t hash, size_t bytes) {
     const char *record = t->stream + t->stream_size;
     for (size_t i = hash & (t->table_room - 1); t->table[i]; i = (i + 1) & (t->table_room - 1)) {
         uint32_t id = t->table[i] - 1;
-        if (t->hashes[id] == hash && memcmp(t->stream + t->nodes[id].record, record, bytes) == 0) return id;
+        if (t->hashes[id] == hash && memcmp(t->stream + (size_t)t->nodes[id].record * 8, record, bytes) == 0) return id;
     }
     return UINT32_MAX;
 }
@@ -154,16 +154,16 @@ static ad_var commit(ad_tape *t, const ad_op *op, const ad_var *x, const ad_reco
     size_t bytes = record_bytes(head->n, head->attr_size);
     uint32_t hash = (uint32_t)XXH3_64bits(t->stream + t->stream_size, bytes), id = find(t, hash, bytes);
     if (id != UINT32_MAX) return ad_var_at(t, id);
-    ad_node node = {.op = op, .record = t->stream_size, .rows = head->rows, .slot = head->slot, .n = head->n,
+    ad_node node = {.op = op, .record = (uint32_t)(t->stream_size / 8), .rows = head->rows, .slot = head->slot, .n = head->n,
                     .scope = t->scope};
     if ((op->flags & AD_OP_ELEMENTWISE) && !op->shape && elementwise_shape(t, x, head->n, &node)) {
         // the usual case: all operands of one shape, or single elements
     } else {
         if (!result_shape(t, op, x, (int)head->n, ad_node_attr(t->stream, &node), &node.shape)) return ad_inert(t);
-        node.count = ad_shape_count(node.shape);
+        node.count = (int32_t)ad_shape_count(node.shape);
     }
     size_t n = t->n_nodes;
-    if (n >= UINT32_MAX - 1 || !ad_grow(&t->nodes, &t->room_nodes, n + 1, sizeof *t->nodes) ||
+    if (n >= UINT32_MAX - 1 || t->stream_size / 8 > UINT32_MAX - 65536 || !ad_grow(&t->nodes, &t->room_nodes, n + 1, sizeof *t->nodes) ||
         !ad_grow(&t->hashes, &t->room_hashes, n + 1, sizeof *t->hashes) ||
         !table_room(&t->table, &t->table_room, n, t->hashes)) {
         ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", op->name);

@@ -4,23 +4,29 @@
 
 #include "internal.h"
 
+static int32_t dimension(int64_t n) { return n < 0 || n > INT32_MAX ? -1 : (int32_t)n; }
+
 ad_shape ad_shape0(void) { return (ad_shape){0, {0}}; }
-ad_shape ad_shape1(int64_t a) { return (ad_shape){1, {a}}; }
-ad_shape ad_shape2(int64_t a, int64_t b) { return (ad_shape){2, {a, b}}; }
-ad_shape ad_shape3(int64_t a, int64_t b, int64_t c) { return (ad_shape){3, {a, b, c}}; }
-ad_shape ad_shape4(int64_t a, int64_t b, int64_t c, int64_t d) { return (ad_shape){4, {a, b, c, d}}; }
+ad_shape ad_shape1(int64_t a) { return (ad_shape){1, {dimension(a)}}; }
+ad_shape ad_shape2(int64_t a, int64_t b) { return (ad_shape){2, {dimension(a), dimension(b)}}; }
+ad_shape ad_shape3(int64_t a, int64_t b, int64_t c) { return (ad_shape){3, {dimension(a), dimension(b), dimension(c)}}; }
+ad_shape ad_shape4(int64_t a, int64_t b, int64_t c, int64_t d) {
+    return (ad_shape){4, {dimension(a), dimension(b), dimension(c), dimension(d)}};
+}
 
 size_t ad_type_size(ad_type type) { return type == AD_F64 ? 8 : 4; }
 
 int64_t ad_shape_count(ad_shape s) {
     if (s.rank < 0 || s.rank > AD_MAX_RANK) return -1;
-    int64_t n = 1;
+    int64_t n = 1;  // of the dimensions that are not 0, so that strides fit, too
+    bool empty = false;
     for (int i = 0; i < s.rank; i++) {
-        if (s.dim[i] < 0 || s.dim[i] > INT32_MAX) return -1;
-        n *= s.dim[i];  // below 2^62
+        if (s.dim[i] < 0) return -1;
+        if (s.dim[i] == 0) empty = true;
+        else n *= s.dim[i];  // below 2^62
         if (n > INT32_MAX) return -1;
     }
-    return n;
+    return empty ? 0 : n;
 }
 
 bool ad_shape_equal(ad_shape a, ad_shape b) {
@@ -33,7 +39,7 @@ bool ad_shape_equal(ad_shape a, ad_shape b) {
 char *ad_shape_print(ad_shape s, char *buffer, size_t size) {
     size_t n = (size_t)snprintf(buffer, size, "[");
     for (int i = 0; i < s.rank && i < AD_MAX_RANK && n < size; i++)
-        n += (size_t)snprintf(buffer + n, size - n, "%s%lld", i ? "," : "", (long long)s.dim[i]);
+        n += (size_t)snprintf(buffer + n, size - n, "%s%d", i ? "," : "", s.dim[i]);
     if (n < size) snprintf(buffer + n, size - n, "]");
     return buffer;
 }
@@ -46,7 +52,7 @@ bool ad_shape_broadcast(ad_shape a, ad_shape b, ad_shape *out) {
     }
     *out = a;
     for (int i = 0; i < b.rank; i++) {
-        int64_t *d = &out->dim[a.rank - b.rank + i], e = b.dim[i];
+        int32_t *d = &out->dim[a.rank - b.rank + i], e = b.dim[i];
         if (*d == 1) *d = e;
         else if (e != 1 && e != *d) return false;
     }
@@ -58,9 +64,9 @@ int64_t ad_shape_axis(ad_shape s, int64_t axis) {
     return axis >= 0 && axis < s.rank ? axis : -1;
 }
 
-void ad_shape_strides(ad_shape s, int64_t *stride) {
-    int64_t n = 1;
-    for (int64_t i = s.rank - 1; i >= 0; i--) stride[i] = n, n *= s.dim[i];
+void ad_shape_strides(ad_shape s, int32_t *stride) {
+    int32_t n = 1;
+    for (int32_t i = s.rank - 1; i >= 0; i--) stride[i] = n, n *= s.dim[i];
 }
 
 bool ad_shape_fail(ad_shape_call *call, const char *format, ...) {

@@ -28,7 +28,7 @@ AD_LANES1(relu, a <= 0 ? 0 : a)
 // where a is 0, as in cotangent.h.
 AD_LANES2(tanh_slope, a == 0 ? 0 : a * ((1 - b) * (1 + b)))
 AD_LANES2(sigmoid_slope, a == 0 ? 0 : a * (b * (1 - b)))
-AD_LANES2(relu_slope, (b > 0) | (a == 0) ? a : b)  // b is 0 or NaN
+AD_LANES2(relu_slope, ((b > 0) | (a == 0)) ? a : b)  // b is 0 or NaN
 
 // ---- gradients -----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@
 
 typedef struct leaf_attr {
     ad_shape shape;
-    int64_t type;
+    int32_t type;
     uint64_t content[2];  // of constants
 } leaf_attr;
 
@@ -122,7 +122,7 @@ ad_var ad_use(ad_tape *t, ad_param *p) {
         ad_tape_fail(t, AD_EARG, "ad_use: parameter is NULL");
         return ad_inert(t);
     }
-    leaf_attr attr = {.shape = p->shape, .type = p->type};
+    leaf_attr attr = {.shape = p->shape, .type = (int32_t)p->type};
     return ad_record_leaf(t, no_rows, &param_op, &attr, sizeof attr, p);
 }
 
@@ -131,7 +131,7 @@ ad_var ad_use_state(ad_tape *t, ad_state *s) {
         ad_tape_fail(t, AD_EARG, "ad_use_state: state is NULL");
         return ad_inert(t);
     }
-    leaf_attr attr = {.shape = s->shape, .type = s->type};
+    leaf_attr attr = {.shape = s->shape, .type = (int32_t)s->type};
     return ad_record_leaf(t, no_rows, &state_op, &attr, sizeof attr, s);
 }
 
@@ -203,7 +203,7 @@ static ad_var constant(ad_tape *t, const char *what, ad_shape shape, const doubl
     }
     // Values are hashed as given, so that an old constant is found before anything is copied.
     XXH128_hash_t h = XXH3_128bits_withSeed(values, (size_t)(step ? n : 1) * sizeof *values, (uint64_t)step);
-    leaf_attr attr = {.shape = shape, .type = t->bind.type, .content = {h.low64, h.high64}};
+    leaf_attr attr = {.shape = shape, .type = (int32_t)t->bind.type, .content = {h.low64, h.high64}};
     uint64_t key = (h.low64 ^ XXH3_64bits(&shape, sizeof shape)) | 1;
     size_t slots = t->bind.n_slots;
     ad_var v = ad_record_leaf_key(t, no_rows, &constant_op, &attr, sizeof attr, NULL, key);

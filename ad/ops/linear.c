@@ -28,11 +28,11 @@ static int64_t leading(const ad_shape *shape) {
     return n;
 }
 
-static int64_t last_dim(const ad_shape *shape) { return shape->dim[shape->rank - 1]; }
+static int32_t last_dim(const ad_shape *shape) { return shape->dim[shape->rank - 1]; }
 
 // [leading...,n]
 static ad_shape with_last(ad_shape shape, int64_t n) {
-    shape.dim[shape.rank - 1] = n;
+    shape.dim[shape.rank - 1] = (int32_t)n;
     return shape;
 }
 

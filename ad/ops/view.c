@@ -152,13 +152,13 @@ static bool same_shape(ad_shape_call *c) {
 static bool take_shape(ad_shape_call *c) {
     const take_attr *attr = c->attr;
     c->y = c->x[0];
-    c->y.dim[attr->axis] = attr->n;
+    c->y.dim[attr->axis] = (int32_t)attr->n;
     return true;
 }
 static bool put_shape(ad_shape_call *c) {
     const take_attr *attr = c->attr;
     c->y = c->x[0];
-    c->y.dim[attr->axis] = attr->size;
+    c->y.dim[attr->axis] = (int32_t)attr->size;
     return true;
 }
 
@@ -295,8 +295,8 @@ ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t length) {
                      (long long)start, axis, ad_shape_print(attr.shape, text, sizeof text));
         return ad_inert(x.tape);
     }
-    attr.shape.dim[a] = length;
-    attr.offset = start * attr.stride[a];
+    attr.shape.dim[a] = (int32_t)length;
+    attr.offset = (int32_t)start * attr.stride[a];
     return ad_view(x, &attr);
 }
 
@@ -326,10 +326,10 @@ ad_var ad_expand(ad_var x, ad_shape shape) {
                      ad_shape_print(shape, b, sizeof b));
         return ad_inert(x.tape);
     }
-    int64_t stride[AD_MAX_RANK];
+    int32_t stride[AD_MAX_RANK];
     ad_shape_strides(s, stride);
     ad_view_attr attr = {.shape = shape};
-    for (int64_t i = 0; i < s.rank; i++)
+    for (int32_t i = 0; i < s.rank; i++)
         if (s.dim[i] != 1) attr.stride[shape.rank - s.rank + i] = stride[i];
     return ad_view(x, &attr);
 }
@@ -341,6 +341,7 @@ static bool concat_shape(const ad_var *x, int n, int64_t a, ad_shape *out) {
         if (s.rank != out->rank) return false;
         like.dim[a] = s.dim[a];
         if (!ad_shape_equal(like, s)) return false;
+        if (out->dim[a] > INT32_MAX - s.dim[a]) return false;
         out->dim[a] += s.dim[a];
     }
     return true;
@@ -378,7 +379,7 @@ ad_var ad_concat(const ad_var *x, int n, int axis) {
     for (int64_t i = 0, start = 0; i < n; start += ad_shape_of(x[i]).dim[a], i++) {
         where[i] = whole(shape);
         where[i].shape = ad_shape_of(x[i]);
-        where[i].offset = start * where[i].stride[a];
+        where[i].offset = (int32_t)start * where[i].stride[a];
     }
     ad_rows none = {NULL, 0, 0};
     ad_var y = n == 1 ? x[0] : ad_place(t, none, shape, x, where, n);
@@ -403,10 +404,10 @@ ad_var ad_take(ad_var x, int axis, const int64_t *index, int64_t n) {
                      axis, (long long)view.shape.dim[a]);
         return ad_inert(x.tape);
     }
-    if (n > 0 && affine(index, n)) {
-        view.offset = index[0] * view.stride[a];
-        view.stride[a] *= n > 1 ? index[1] - index[0] : 1;
-        view.shape.dim[a] = n;
+    if (n > 0 && n <= INT32_MAX && affine(index, n)) {
+        view.offset = (int32_t)index[0] * view.stride[a];
+        view.stride[a] *= n > 1 ? (int32_t)(index[1] - index[0]) : 1;
+        view.shape.dim[a] = (int32_t)n;
         return ad_view(x, &view);
     }
     size_t size = sizeof(take_attr) + (size_t)(n > 0 ? n : 0) * sizeof *index;
