@@ -52,6 +52,16 @@ const char *flow_type_text(ad_type type) {
 
 // ---- from JSON ----------------------------------------------------------------------------------------------------
 
+bool flow_take_elements(const flow_making *making, int64_t n, ad_error *error) {
+    if (!making || !making->elements) return true;
+    if (n >= 0 && n <= *making->elements) {
+        *making->elements -= n;
+        return true;
+    }
+    ad_fail(error, AD_EFORMAT, "the model described has far more parameters than the file holds");
+    return false;
+}
+
 static const char *type_of(const json_t *description) {
     const char *name = json_string_value(json_object_get(description, "type"));
     return name ? name : "";

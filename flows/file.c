@@ -63,7 +63,7 @@ static void name_file(const char *path, ad_error *error) {
     ad_fail(error, copy.status, "%s: %s", path, copy.message);
 }
 
-static flow_model *from_json(const char *text, const flow_load_options *options, ad_error *error) {
+static flow_model *from_json(const char *text, int64_t elements, const flow_load_options *options, ad_error *error) {
     json_error_t where;
     json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &where);
     if (!json) {
@@ -76,7 +76,7 @@ static flow_model *from_json(const char *text, const flow_load_options *options,
         ad_fail(error, AD_EFORMAT, "model of version %lld; this library reads version %d",
                 (long long)json_integer_value(version), (int)VERSION);
     } else {
-        flow_making making = {options ? options->types : NULL};
+        flow_making making = {options ? options->types : NULL, &elements};
         flow_layer *layer = flow_make_layer(json_object_get(json, "layer"), &making, error);
         flow_base *base = layer ? flow_make_base(json_object_get(json, "base"), &making, error) : NULL;
         model = flow_model_new(layer, base, error);
@@ -124,7 +124,10 @@ flow_model *flow_load(const char *path, const flow_load_options *options, ad_err
     if (!text) {
         ad_fail(error, AD_EFORMAT, "%s: no \"" KEY "\" in its metadata: not a model written by flow_save", path);
     } else {
-        model = from_json(text, options, error);
+        // What the file holds and as much again: a model that lacks a tensor is made, to say which.
+        int64_t elements = 1 << 16;
+        for (int64_t i = 0; i < file->n; i++) elements += 2 * ad_shape_count(file->tensor[i].shape);
+        model = from_json(text, elements, options, error);
         if (model && fill_all(model, file, error) != AD_OK) {
             flow_model_free(model);
             model = NULL;

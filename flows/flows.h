@@ -238,7 +238,11 @@ AD_API ad_status flow_add_part(flow_owner *owner, const char *name, flow_owner *
 // How an object is made again from its description.
 typedef struct flow_making {
     const flow_layer_type *const *types;  // beside the library's own; NULL: none
+    int64_t *elements;                    // what tensors may still take; NULL: no limit
 } flow_making;
+// Takes n elements for tensors about to be made, so that a bad file cannot ask for more memory than it is worth: false,
+// with a message, when fewer are left.
+AD_API bool flow_take_elements(const flow_making *making, int64_t n, ad_error *error);
 
 struct flow_layer_type {
     const char *name;  // in files, errors and scopes

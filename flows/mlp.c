@@ -109,8 +109,13 @@ static json_t *describe(const flow_net *net) {
                      "precision", flow_type_text(m->type));
 }
 
+// At most 2^58 with all at their bounds.
+static int64_t count_elements(int64_t in, int64_t out, int64_t layers, int64_t width) {
+    if (layers == 0) return (in + 1) * out;
+    return (in + 1) * width + (layers - 1) * (width + 1) * width + (width + 1) * out;
+}
+
 static flow_net *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
     int64_t in, out, layers, width;
     int activation;
     ad_type type;
@@ -119,7 +124,8 @@ static flow_net *make(const json_t *options, const flow_making *making, ad_error
         !flow_json_int(options, "layers", 0, MAX_LAYERS, &layers, error) ||
         !flow_json_int(options, "width", 1, FLOW_MAX_FEATURES, &width, error) ||
         !flow_json_choice(options, "activation", activation_names, ACTIVATIONS, &activation, error) ||
-        !flow_json_type(options, &type, error)) {
+        !flow_json_type(options, &type, error) ||
+        !flow_take_elements(making, count_elements(in, out, layers, width), error)) {
         return NULL;
     }
     flow_mlp_options o = {.layers = layers ? (int)layers : -1,

@@ -107,10 +107,10 @@ static json_t *describe(const flow_layer *layer) {
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
     int64_t D;
     flow_standardise_options o = {0};
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error)) return NULL;
+    if (!flow_take_elements(making, 2 * D, error)) return NULL;
     return flow_json_type(options, &o.type, error) ? flow_standardise(D, &o, error) : NULL;
 }
 

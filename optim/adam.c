@@ -18,7 +18,7 @@ typedef struct segment {  // consecutive elements of one parameter
     double squares;  // of its gradient
 } segment;
 
-enum { TILE = 16384 };  // elements, about 256 KiB of f32 in all
+enum { TILE = 4096 };  // elements: small models still make work for several threads
 
 struct optim_adam {
     segment *segments;

@@ -786,6 +786,19 @@ static void files_that_do_not_fit_are_refused(void **state) {
     assert_refused(flow_load(files_path("nowhere.safetensors"), NULL, &error), "nowhere.safetensors");
 }
 
+static void a_file_cannot_ask_for_more_memory_than_it_is_worth(void **state) {
+    (void)state;
+    const char *net =
+        "{\"type\":\"mlp\",\"in\":1,\"out\":2,\"layers\":900,\"width\":16777216,"
+        "\"activation\":\"relu\",\"precision\":\"f32\"}";
+    char text[1000];
+    snprintf(text, sizeof text,
+             "{\"version\":1,\"layer\":{\"type\":\"affine coupling\",\"features\":2,\"context\":0,"
+             "\"keep\":\"first\",\"split\":1,\"bound\":2.0,\"net\":%s}}",
+             net);
+    assert_refused(flow_load(tampered(-1, NULL, text), NULL, &error), "far more parameters than the file holds");
+}
+
 static void refusals_name_the_file(void **state) {
     (void)state;
     assert_refused(flow_load(tampered(-1, NULL, "{\"version\":2}"), NULL, &error), "tampered.safetensors: model of");
@@ -881,6 +894,7 @@ int main(void) {
         cmocka_unit_test_teardown(every_registered_layer_is_saved_and_loaded, files_empty),
         cmocka_unit_test_teardown(loaded_models_count_as_initialised, files_empty),
         cmocka_unit_test_teardown(files_that_do_not_fit_are_refused, files_empty),
+        cmocka_unit_test_teardown(a_file_cannot_ask_for_more_memory_than_it_is_worth, files_empty),
         cmocka_unit_test_teardown(refusals_name_the_file, files_empty),
         cmocka_unit_test_teardown(own_layers_are_loaded_by_name, files_empty),
         cmocka_unit_test(names_in_a_layer_are_distinct),
