@@ -113,7 +113,9 @@ static void emit_kernel(planner *pl, uint32_t id) {
     }
     for (uint32_t i = 0; i < node->n; i++) {
         x[i] = value(pl, in[i]);
-        if (pl->section.rows && !x[i].lane && !elementwise && !strided) x[i] = spread(pl, id, x[i]);
+        // A value made the same for all rows (to_rows) looks like any other row value to a kernel.
+        bool in_place = strided && (!pl->nodes[in[i]].rows || node->op->role == AD_ROLE_VIEW || node->op->role == AD_ROLE_PLACE);
+        if (pl->section.rows && !x[i].lane && !elementwise && !in_place) x[i] = spread(pl, id, x[i]);
     }
     if (pl->section.rows && (node->op->flags & AD_OP_REDUCES_ROWS)) {
         emit_instr(pl, PLAN_KERNEL, id, x, node->n, emit_sum(pl, id));
