@@ -1,5 +1,5 @@
 #!/bin/sh
-# exports.sh -- what the library shows and what it asks for: exports.sh SHARED_LIBRARY STATIC_LIBRARY
+# exports.sh -- what the library shows and what it asks for: exports.sh SHARED STATIC HEADER...
 set -eu
 
 wrong=0
@@ -10,12 +10,17 @@ complain() {
 # Symbol versions (name@@VERSION) are no part of the name.
 shown=$(nm -D --defined-only "$1" | awk '{ sub(/@.*/, "", $NF); print $NF }')
 complain "exported without a prefix of ours" "$(echo "$shown" | grep -Ev '^(ad|data|flow|optim)_' || true)"
-[ "$(echo "$shown" | grep -c '^ad_')" -gt 50 ] || complain "exported" "too little: $shown"
+# Every function of the public headers.
+static=$2
+shift 2
+declared=$(sed -n 's/^AD_API [^(]*[ *]\([a-z0-9_]*\)(.*/\1/p' "$@")
+[ "$(echo "$declared" | wc -l)" -gt 100 ] || complain "found too few functions in the headers" "$declared"
+complain "declared and not exported" "$(printf '%s\n' "$shown" "$shown" "$declared" | sort | uniq -u)"
 
 # A library neither ends the process, nor prints on its own, nor reads the locale. Looked up in our objects alone: the
 # shared library also holds parts of libxsmm. __assert_fail is what assert calls, in builds that keep assertions.
 forbidden='abort|_?exit|_Exit|quick_exit|(__)?v?printf(_chk)?|puts|putchar|perror|setlocale|localeconv|strto[fd]|strtold'
 forbidden="$forbidden|ato[fil]|atoll|(__isoc99_)?v?s?scanf|rand|srand|signal|system"
-complain "imported" "$(nm -A -u "$2" 2>/dev/null | awk '{ sub(/@.*/, "", $NF); print $1, $NF }' |
+complain "imported" "$(nm -A -u "$static" 2>/dev/null | awk '{ sub(/@.*/, "", $NF); print $1, $NF }' |
     grep -E " ($forbidden)\$" || true)"
 exit "$wrong"
