@@ -30,7 +30,7 @@ static double total(double *sum) {
         for (; i + LANES <= n; i += LANES) {                                                                       \
             for (int k = 0; k < LANES; k++) sum[k] += (double)g[i + k] * (double)g[i + k];                         \
         }                                                                                                          \
-        for (int k = 0; i < n; i++, k++) sum[k] += (double)g[i] * (double)g[i];                                    \
+        for (size_t k = 0; k < LANES && i + k < n; k++) sum[k] += (double)g[i + k] * (double)g[i + k];             \
         return total(sum);                                                                                         \
     }                                                                                                              \
     static void update_##T(size_t n, const optim_adam_rule *rule, const void *gradient, void *first, void *second, \
