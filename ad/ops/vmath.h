@@ -32,7 +32,7 @@ AD_INLINE vd vd_softplus(vd x) {
 // Six times as fast as SLEEF's scalar tanh, and far within the rounding to f32.
 AD_INLINE vf vf_tanh(vf x) {
     vd a = x, t = Sleef_exp_u10(-2 * fabs(a));
-    return (vf)(fabs(a) < 1e-3 ? a - a * a * a / 3 : copysign((1 - t) / (1 + t), a));
+    return (vf)(fabs(a) < 1e-3 ? a * (1 - a * a / 3) : copysign((1 - t) / (1 + t), a));
 }
 AD_INLINE vf vf_sigmoid(vf x) { return (vf)vd_sigmoid(x); }
 AD_INLINE vf vf_softplus(vf x) { return (vf)vd_softplus(x); }
