@@ -52,8 +52,7 @@ void ad_arena_free(ad_arena *a) {
     memset(a, 0, sizeof *a);
 }
 
-int ad_grow(void *array, size_t *room, size_t n, size_t size) {
-    if (n <= *room) return 1;
+int ad_grow_array(void *array, size_t *room, size_t n, size_t size) {
     size_t want = *room ? *room : 16;
     while (want < n) {
         if (want > SIZE_MAX / 2 / size) return 0;

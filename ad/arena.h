@@ -19,7 +19,10 @@ void ad_arena_reset(ad_arena *arena);
 void ad_arena_free(ad_arena *arena);
 
 // Makes room for n elements of size bytes in *array (capacity *room), keeping its content. False when out of memory.
-int ad_grow(void *array, size_t *room, size_t n, size_t size);
+int ad_grow_array(void *array, size_t *room, size_t n, size_t size);
+static inline int ad_grow(void *array, size_t *room, size_t n, size_t size) {
+    return n <= *room || ad_grow_array(array, room, n, size);
+}
 // 64-byte aligned memory, a multiple of 64 bytes, for n elements of size bytes; NULL on overflow or when out of memory.
 void *ad_aligned(size_t n, size_t size);
 
