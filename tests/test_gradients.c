@@ -594,6 +594,16 @@ static void the_unused_branch_may_be_nan_in_weights(void **state) {
     for (int o = 0; o < O; o++) assert_true(isfinite(((double *)f->a->grad)[o]));
 }
 
+// The slope of sqrt is not a number there either, and meets a cotangent of zero.
+static void the_slope_of_the_unused_branch_may_be_nan(void **state) {
+    fixture *f = *state;
+    const ad_var w = ad_use(f->tape, f->a);
+    const ad_var x = ad_mul(w, ad_offset(f->t, -0.8));
+    const ad_var y = ad_where(ad_greater(x, ad_number(f->tape, 0)), ad_sqrt(x), ad_scale(x, 0.5));
+    assert_int_equal(ad_backward(ad_sum_rows(ad_sum(y))), AD_OK);
+    for (int o = 0; o < O; o++) assert_true(isfinite(((double *)f->a->grad)[o]));
+}
+
 // 65 rows fill one block and one lane of the next: the other lanes must not bring log(0) into the sum.
 static void log_of_65_rows_has_a_finite_weight_gradient(void **state) {
     fixture *f = *state;
@@ -658,6 +668,7 @@ int main(void) {
         TEST(reductions_over_rows),
         TEST(the_unused_branch_may_be_nan),
         TEST(the_unused_branch_may_be_nan_in_weights),
+        TEST(the_slope_of_the_unused_branch_may_be_nan),
         TEST(log_of_65_rows_has_a_finite_weight_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
