@@ -20,7 +20,7 @@ struct plot {
     double left, top, width, height;  // of panel 0: the others follow at intervals of left + width
 };
 
-// ---- numbers on axes ------------------------------------------------------------------------------------------------
+// ---- numbers on axes ---------------------------------------------------------------------------------------------
 
 // Multiples of step = 1, 2 or 5 times a power of ten; labels leave out a common factor 10^exponent.
 typedef struct ticks {
@@ -57,7 +57,7 @@ static const char *axis_text(const char *name, ticks t, char text[64]) {
     return text;
 }
 
-// ---- text -----------------------------------------------------------------------------------------------------------
+// ---- text --------------------------------------------------------------------------------------------------------
 
 static double text_width(cairo_t *cr, const char *text) {
     cairo_text_extents_t extents;
@@ -98,7 +98,7 @@ static ticks ticks_that_fit(cairo_t *cr, plot_range range, double width) {
     return t;
 }
 
-// ---- layout ---------------------------------------------------------------------------------------------------------
+// ---- layout ------------------------------------------------------------------------------------------------------
 
 plot_range plot_range_of(const double *xy, size_t n, int column, double share) {
     enum { BINS = 4096 };  // quantiles to a four-thousandth of the span are enough for an axis
@@ -193,8 +193,7 @@ static void axes(plot *p, int panel, const char *title) {
     put_upright(cr, axis_text("x₂", ty, name), left - p->left + 0.3 * FONT, p->top + p->height / 2);
 }
 
-// ---- panels
-// -----------------------------------------------------------------------------------------------------------
+// ---- panels ------------------------------------------------------------------------------------------------------
 
 void plot_points(plot *p, int panel, const char *title, const double *xy, size_t n) {
     cairo_save(p->cr);

@@ -2,12 +2,10 @@
 #include "points.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { VALID = 10000, FEWEST = 50, BATCH = 4096 };
 
-// ---- parts
-// ------------------------------------------------------------------------------------------------------------
+// ---- parts -------------------------------------------------------------------------------------------------------
 
 ad_status points_of_moons(points *p, int64_t n_train, int64_t n_test, uint64_t seed, ad_error *error) {
     const int64_t rows = n_train + VALID + n_test;
@@ -18,23 +16,6 @@ ad_status points_of_moons(points *p, int64_t n_train, int64_t n_test, uint64_t s
     if (!p->order) return ad_fail(error, AD_ENOMEM, "out of memory for %lld points", (long long)rows);
     for (int64_t i = 0; i < rows; i++) p->order[i] = i;
     return AD_OK;
-}
-
-// Row numbers of the three parts, one after the other: two splits, the second one of what the first put aside.
-static ad_status split(points *p, uint64_t seed, ad_error *error) {
-    data_split *outer = data_split_new(p->table->rows, 0.2, seed, error);
-    data_split *inner = outer ? data_split_new(outer->n_valid, 0.5, seed + 1, error) : NULL;
-    if (inner) {
-        p->n_train = outer->n_train, p->n_valid = inner->n_train, p->n_test = inner->n_valid;
-        memcpy(p->order, outer->train, (size_t)p->n_train * sizeof *p->order);
-        int64_t *rest = p->order + p->n_train;
-        for (int64_t i = 0; i < p->n_valid; i++) *rest++ = outer->valid[inner->train[i]];
-        for (int64_t i = 0; i < p->n_test; i++) *rest++ = outer->valid[inner->valid[i]];
-    }
-    ad_status status = inner ? AD_OK : error->status;
-    data_split_free(inner);
-    data_split_free(outer);
-    return status;
 }
 
 ad_status points_of_file(points *p, const char *file, bool test_only, uint64_t seed, ad_error *error) {
@@ -53,9 +34,11 @@ ad_status points_of_file(points *p, const char *file, bool test_only, uint64_t s
         return ad_fail(error, inner.status, "%s: %s", file, inner.message);
     p->order = malloc((size_t)rows * sizeof *p->order);
     if (!p->order) return ad_fail(error, AD_ENOMEM, "out of memory for %lld points", (long long)rows);
-    if (!test_only) return split(p, seed, error);
-    p->n_test = rows;
-    for (int64_t i = 0; i < rows; i++) p->order[i] = i;
+    p->n_valid = p->n_test = rows / 10;
+    if (test_only) p->n_valid = 0, p->n_test = rows;
+    p->n_train = rows - p->n_valid - p->n_test;
+    const data_batches all = {.count = rows, .size = rows, .seed = seed, .in_order = test_only};
+    data_batch(&all, 0, 0, p->order);
     return AD_OK;
 }
 
@@ -83,8 +66,7 @@ double *points_test(const points *p) {
     return xy;
 }
 
-// ---- models
-// -----------------------------------------------------------------------------------------------------------
+// ---- models ------------------------------------------------------------------------------------------------------
 
 ad_status points_score(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *log_p,
                        ad_error *error) {

@@ -116,7 +116,9 @@ static void print_json(const settings *s, const points *p, const ad_engine *engi
 }
 
 static void print_text(const settings *s, const points *p, const outcome *o) {
-    printf("test NLL  %.4f nats (standard error %.4f, %" PRId64 " points)\n", o->nll, o->standard_error, p->n_test);
+    printf("test NLL  %.4f nats (", o->nll);
+    if (p->n_test > 1) printf("standard error %.4f, ", o->standard_error);
+    printf("%" PRId64 " points)\n", p->n_test);
     if (!s->data)
         printf("entropy   %.4f nats: the least that any model can reach\n", data_find_density("moons")->entropy);
     printf("model     %s (%" PRId64 " parameters)\n", s->load ? s->load : s->model, o->parameters);
