@@ -71,7 +71,7 @@ enum { ALONE = -1 };  // without a leading axis
 // R 0: shared.
 static tensor make(ad_type type, int64_t S, int64_t n, int R) {
     tensor t = {.type = type, .S = S == ALONE ? 1 : S, .n = n, .R = R ? R : 1, .lane = R > 0};
-    t.shape = S == ALONE ? (ad_shape){1, {n}} : (ad_shape){2, {S, n}};
+    t.shape = S == ALONE ? ad_shape1(n) : ad_shape2(S, n);
     t.data = malloc(bytes(&t) + 1);
     for (int64_t s = 0; s < t.S; s++)
         for (int64_t i = 0; i < n; i++)

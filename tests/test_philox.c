@@ -46,12 +46,12 @@ static const ad_op *op_of(const ad_op *const *family, const char *name) {
 // As random.c lays out its attributes.
 typedef struct attributes {
     ad_shape shape;
-    uint64_t stream;
+    uint32_t stream;
 } attributes;
 
 // A block of R lanes, live of them rows, from global row `row`; y is [features][R].
 typedef struct block {
-    int64_t features;
+    int features;
     int R, live;
     int64_t row;
     uint32_t stream;

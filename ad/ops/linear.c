@@ -182,7 +182,7 @@ static size_t linear_scratch(const ad_kernel *k, ad_type type) {
 static size_t outer_rows_scratch(const ad_kernel *k, ad_type type) {
     size_t bytes = AD_ISA_NAME(ad_gemm_nt_scratch)(k->R, type);
     for (int i = 0; i < 2; i++) {  // at most one of them is shared
-        if (!k->x[i].lane) bytes += (size_t)(last_dim(k->x[i].shape) * k->R) * element_size(type);
+        if (!k->x[i].lane) bytes += (size_t)last_dim(k->x[i].shape) * (size_t)k->R * element_size(type);
     }
     return bytes;
 }
@@ -221,16 +221,12 @@ static void linear_transposed_vjp(const ad_vjp_call *call) {
     if (call->need[1]) call->gx[1] = ad_linear(call->x[0], call->gy, AD_NONE);
 }
 
-// g, the same for all rows, as the cotangent of x: per row when x is. (A g with rows for a shared x is summed by the
-// engine.)
-static ad_var in_rows_of(ad_var g, ad_var x) {
-    return ad_has_rows(x) && !ad_has_rows(g) ? ad_to_rows(g, ad_rows_of(x)) : g;
-}
-
+// Where only one factor has rows, the cotangent of the other has them instead: the engine sums it over them, and gives
+// the first one's, the same for all rows, to each row.
 static void outer_vjp(const ad_vjp_call *call) {
     ad_var a = call->x[0], b = call->x[1], G = call->gy;
-    if (call->need[0]) call->gx[0] = in_rows_of(ad_linear(G, b, AD_NONE), a);
-    if (call->need[1]) call->gx[1] = in_rows_of(ad_linear_transposed(G, a), b);
+    if (call->need[0]) call->gx[0] = ad_linear(G, b, AD_NONE);
+    if (call->need[1]) call->gx[1] = ad_linear_transposed(G, a);
 }
 
 // ---- the ops ----

@@ -26,10 +26,11 @@ typedef Sleef_double2 sin_cos;
 
 enum { LANES = PHILOX_LANES };
 
-typedef struct random_attr {
+typedef struct random_attr {  // without padding
     ad_shape shape;
-    uint64_t stream;
+    uint32_t stream;
 } random_attr;
+_Static_assert(sizeof(random_attr) == sizeof(ad_shape) + sizeof(uint32_t), "attributes are hashed as bytes");
 
 static bool random_shape(ad_shape_call *call) {
     call->y = ((const random_attr *)call->attr)->shape;
@@ -39,7 +40,7 @@ static bool random_shape(ad_shape_call *call) {
 // The bits of elements 4e .. 4e+3 for the lanes from r0 on; lanes beyond the last row repeat it.
 static void fill_bits(const ad_kernel *k, int64_t e, int r0, philox_block *b) {
     const ad_random *random = k->slot;
-    const uint32_t W = 0x9E3779B9u, stream = (uint32_t)((const random_attr *)k->attr)->stream;
+    const uint32_t W = 0x9E3779B9u, stream = ((const random_attr *)k->attr)->stream;
     for (int l = 0; l < LANES; l++) {
         int lane = r0 + l < k->live ? r0 + l : k->live - 1;
         uint64_t row = (uint64_t)(k->first_row + lane);
