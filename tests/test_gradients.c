@@ -366,6 +366,51 @@ static void backward_add_leaves_what_is_not_reached(void **state) {
     for (int o = 0; o < O; o++) assert_true(((double *)f->b->grad)[o] == 7);
 }
 
+static void the_loss_can_be_read_after_backward(void **state) {
+    fixture *f = *state;
+    const ad_var loss = ad_sum(ad_square(ad_use(f->tape, f->a)));
+    double exact = 0;
+    for (int o = 0; o < O; o++) exact += ad_param_get(f->a, o) * ad_param_get(f->a, o);
+    assert_int_equal(ad_backward(loss), AD_OK);
+    util_assert_close(ad_value(loss), exact, 1e-14);
+}
+
+static void backward_twice_on_one_tape(void **state) {
+    fixture *f = *state;
+    const ad_var loss = a_loss(f);
+    assert_int_equal(ad_backward(loss), AD_OK);
+    assert_int_equal(ad_backward(loss), AD_OK);
+    for (int o = 0; o < O; o++) util_assert_close(((double *)f->a->grad)[o], a_gradient(f, o), 1e-13);
+}
+
+static void backward_then_add_on_one_tape(void **state) {
+    fixture *f = *state;
+    const ad_var loss = a_loss(f);
+    assert_int_equal(ad_backward(loss), AD_OK);
+    assert_int_equal(ad_backward_add(loss), AD_OK);
+    for (int o = 0; o < O; o++) util_assert_close(((double *)f->a->grad)[o], 2 * a_gradient(f, o), 1e-13);
+}
+
+static void backward_of_a_parameter_itself(void **state) {
+    fixture *f = *state;
+    ad_param *p = util_param("p", AD_F64, ad_shape0(), 8);
+    assert_int_equal(ad_backward(ad_use(f->tape, p)), AD_OK);
+    assert_true(((double *)p->grad)[0] == 1);
+    ad_param_free(p);
+}
+
+static void two_parameters_with_one_gradient(void **state) {
+    fixture *f = *state;
+    ad_param *p = util_param("p", AD_F64, ad_shape1(O), 8);
+    assert_int_equal(ad_backward(ad_sum(ad_exp(ad_add(ad_use(f->tape, p), ad_use(f->tape, f->a))))), AD_OK);
+    for (int o = 0; o < O; o++) {
+        const double exact = exp(ad_param_get(p, o) + ad_param_get(f->a, o));
+        util_assert_close(((double *)p->grad)[o], exact, 1e-14);
+        util_assert_close(((double *)f->a->grad)[o], exact, 1e-14);
+    }
+    ad_param_free(p);
+}
+
 static void a_parameter_of_the_other_type(void **state) {
     fixture *f = *state;
     ad_param *single = util_param("single", AD_F32, ad_shape1(D), 9);
@@ -651,6 +696,11 @@ int main(void) {
         TEST(backward_add_accumulates),
         TEST(backward_gives_zeros_where_not_reached),
         TEST(backward_add_leaves_what_is_not_reached),
+        TEST(the_loss_can_be_read_after_backward),
+        TEST(backward_twice_on_one_tape),
+        TEST(backward_then_add_on_one_tape),
+        TEST(backward_of_a_parameter_itself),
+        TEST(two_parameters_with_one_gradient),
         TEST(a_parameter_of_the_other_type),
         TEST(gradients_of_a_linear_layer),
         TEST(a_gradient_penalty_is_differentiated),

@@ -459,6 +459,27 @@ static void a_failed_run_leaves_the_state(void **state) {
     ad_state_free(s);
 }
 
+static void a_step_is_rejected_once(void **state) {
+    fixture *f = *state;
+    ad_state *s = ad_state_new("count", AD_F64, ad_shape0(), NULL);
+    ad_assign(s, ad_offset(ad_use_state(f->tape, s), 1));
+    util_run(f->tape);
+    util_run(f->tape);
+    ad_reject(f->tape);
+    ad_reject(f->tape);
+    util_assert_close(values_of(s)[0], 1, 0);
+    ad_state_free(s);
+}
+
+static void rejecting_before_a_run_does_nothing(void **state) {
+    fixture *f = *state;
+    ad_state *s = ad_state_new("count", AD_F64, ad_shape0(), NULL);
+    ad_assign(s, ad_offset(ad_use_state(f->tape, s), 1));
+    ad_reject(f->tape);
+    util_assert_close(values_of(s)[0], 0, 0);
+    ad_state_free(s);
+}
+
 static void a_state_counts_steps(void **state) {
     fixture *f = *state;
     ad_state *s = ad_state_new("count", AD_F32, ad_shape0(), NULL);  // of the other type
@@ -567,6 +588,40 @@ static void a_value_runs_what_has_not_run(void **state) {
     util_assert_close(ad_value(ad_scale(sum, 2)), 2 * exact, 1e-15);
 }
 
+static void a_value_may_be_kept_twice(void **state) {
+    fixture *f = *state;
+    double a[D], b[D];
+    const ad_var x = ad_keep(ad_exp(ad_use(f->tape, f->b))), y = ad_keep(ad_exp(ad_use(f->tape, f->b)));
+    util_run(f->tape);
+    util_read(x, a, D);
+    util_read(y, b, D);
+    assert_memory_equal(a, b, sizeof a);
+}
+
+static void a_second_run_refreshes_what_is_kept(void **state) {
+    fixture *f = *state;
+    double got[10 * D];
+    const ad_var y = ad_keep(ad_exp(input(f, "data", 10)));
+    util_run(f->tape);
+    util_fill(f->data, MOST * D, 99, -1, 1);
+    util_run(f->tape);
+    util_read(y, got, 10 * D);
+    for (int j = 0; j < 10 * D; j++) util_assert_close(got[j], exp(f->data[j]), 1e-15);
+}
+
+static void ops_after_a_run_are_run_next(void **state) {
+    fixture *f = *state;
+    double got[D];
+    const ad_var x = ad_keep(ad_exp(ad_use(f->tape, f->b)));
+    util_run(f->tape);
+    const ad_var y = ad_keep(ad_scale(x, 2));
+    util_run(f->tape);
+    util_read(y, got, D);
+    for (int i = 0; i < D; i++) util_assert_close(got[i], 2 * exp(ad_param_get(f->b, i)), 1e-15);
+    util_read(x, got, D);
+    for (int i = 0; i < D; i++) util_assert_close(got[i], exp(ad_param_get(f->b, i)), 1e-15);
+}
+
 static void kept_rows_come_out_row_major(void **state) {
     fixture *f = *state;
     ad_tape *single = ad_tape_new(f->engine, AD_F32);
@@ -650,6 +705,8 @@ int main(void) {
         TEST(two_states_are_exchanged),
         TEST(a_rejected_step_gives_the_state_back),
         TEST(a_failed_run_leaves_the_state),
+        TEST(a_step_is_rejected_once),
+        TEST(rejecting_before_a_run_does_nothing),
         TEST(a_state_counts_steps),
         TEST(a_program_runs_again_with_new_inputs),
         TEST(a_program_runs_with_other_row_counts),
@@ -657,6 +714,9 @@ int main(void) {
         TEST(a_program_knows_its_row_sets),
         TEST(a_program_gives_gradients),
         TEST(a_value_runs_what_has_not_run),
+        TEST(a_value_may_be_kept_twice),
+        TEST(a_second_run_refreshes_what_is_kept),
+        TEST(ops_after_a_run_are_run_next),
         TEST(kept_rows_come_out_row_major),
         TEST(leaves_can_be_kept),
         TEST(shared_values_serve_before_and_after_rows),

@@ -1,15 +1,15 @@
 // test_rows.c -- a row's results do not depend, in any bit, on the batch it came in.
 #include "util.h"
 
-enum { D = 40, O = 7, MOST = 3000, PREFIXES = 130 };
+enum { D = 40, O = 7, WIDE = 560, MOST = 3000, PREFIXES = 130 };
 
 typedef struct fixture {
     ad_engine *engine;
     ad_tape *tape[2];
     double *data;  // [MOST][D]
     ad_source source;
-    ad_param *W, *b, *V;  // [D,D], [D], [O,D]
-    char *alone, *other;  // results, in the tape's type
+    ad_param *W, *b, *V, *U, *Y;  // [D,D], [D], [O,D], [WIDE,D], [WIDE,WIDE]
+    char *alone, *other;          // results, in the tape's type
 } fixture;
 
 static int set_up(void **state) {
@@ -23,6 +23,8 @@ static int set_up(void **state) {
     f->W = util_param("W", AD_F64, ad_shape2(D, D), 2);
     f->b = util_param("b", AD_F64, ad_shape1(D), 3);
     f->V = util_param("V", AD_F64, ad_shape2(O, D), 4);
+    f->U = util_param("U", AD_F64, ad_shape2(WIDE, D), 5);
+    f->Y = util_param("Y", AD_F64, ad_shape2(WIDE, WIDE), 6);
     f->alone = calloc(MOST * D, sizeof(double));
     f->other = calloc(MOST * D, sizeof(double));
     *state = f;
@@ -36,6 +38,8 @@ static int tear_down(void **state) {
     ad_param_free(f->W);
     ad_param_free(f->b);
     ad_param_free(f->V);
+    ad_param_free(f->U);
+    ad_param_free(f->Y);
     free(f->data);
     free(f->alone);
     free(f->other);
@@ -59,6 +63,16 @@ static ad_var network(fixture *f, ad_var x) {
 static ad_var network_gradient(fixture *f, ad_var x) {
     ad_var g = AD_NONE;
     ad_grad(ad_sum(ad_square(network(f, x))), &x, 1, &g);
+    return g;
+}
+
+// Weights beyond 1 MiB, for which large batches run in larger blocks: [D] per row.
+static ad_var wide_gradient(fixture *f, ad_var x) {
+    ad_tape *tape = x.tape;
+    const ad_var h = ad_tanh(ad_linear(ad_use(tape, f->U), x, AD_NONE));
+    const ad_var y = ad_tanh(ad_scale(ad_linear(ad_use(tape, f->Y), h, AD_NONE), 0.1));
+    ad_var g = AD_NONE;
+    ad_grad(ad_sum(y), &x, 1, &g);
     return g;
 }
 
@@ -115,6 +129,23 @@ static void noise_in_double_precision(void **state) {
     assert_prefixes_agree(*state, AD_F64, noise);
 }
 
+// One row, a few, and blocks of every size that so large weights ask for.
+static void assert_wide_agrees(fixture *f, ad_type type) {
+    static const int64_t counts[] = {1, 2, 31, 33, 70, 300, 600, 1100};
+    const size_t row = compute(f, type, wide_gradient, MOST, 0, f->alone);
+    for (int k = 0; k < 8; k++) {
+        compute(f, type, wide_gradient, counts[k], 0, f->other);
+        if (memcmp(f->alone, f->other, (size_t)counts[k] * row) != 0) fail_msg("a batch of %d differs", (int)counts[k]);
+    }
+}
+
+static void wide_layers_in_single_precision(void **state) {
+    assert_wide_agrees(*state, AD_F32);
+}
+static void wide_layers_in_double_precision(void **state) {
+    assert_wide_agrees(*state, AD_F64);
+}
+
 // The same row in every lane of a block and beyond, among neighbours that differ.
 static void a_row_is_the_same_in_every_lane(void **state) {
     fixture *f = *state;
@@ -155,9 +186,12 @@ static void noise_follows_the_global_row(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(values_in_single_precision),      TEST(values_in_double_precision), TEST(gradients_in_single_precision),
-        TEST(gradients_in_double_precision),   TEST(noise_in_single_precision),  TEST(noise_in_double_precision),
-        TEST(a_row_is_the_same_in_every_lane), TEST(neighbours_may_be_nan),      TEST(noise_follows_the_global_row),
+        TEST(values_in_single_precision),      TEST(values_in_double_precision),
+        TEST(gradients_in_single_precision),   TEST(gradients_in_double_precision),
+        TEST(noise_in_single_precision),       TEST(noise_in_double_precision),
+        TEST(wide_layers_in_single_precision), TEST(wide_layers_in_double_precision),
+        TEST(a_row_is_the_same_in_every_lane), TEST(neighbours_may_be_nan),
+        TEST(noise_follows_the_global_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
