@@ -8,11 +8,11 @@ build=$root/build
 echo "== 1/3 Checking what the build needs"
 sh "$root/tests/install.sh"
 
-echo "== 2/3 Building in $build"
+echo "== 2/3 Building in $build (a minute or two at first)"
 if ! log=$(sh "$root/tests/build.sh" "$build" two_moons 2>&1); then
     printf '%s\n' "$log" >&2
     exit 1
 fi
 
-echo "== 3/3 Training a RealNVP (build/examples/two_moons $*)"
+echo "== 3/3 Training a RealNVP with $build/examples/two_moons; results go to $PWD"
 exec "$build/examples/two_moons" "$@"
