@@ -47,7 +47,7 @@ typedef struct estimate {
     double value, error;
 } estimate;
 
-// ---- points ---------------------------------------------------------------------------------------------------------
+// ---- points -------------------------------------------------------------------------------------------------------
 
 static double uniform(check *c, double low, double high) {  // splitmix64
     uint64_t z = c->seed += 0x9e3779b97f4a7c15u;
@@ -93,7 +93,7 @@ static void choose_point(check *c) {
     for (int64_t j = 0; j < c->y_rows * c->y_count; j++) c->w[j] = uniform(c, 0.5, 1.5) * (j % 2 ? -1 : 1);
 }
 
-// ---- recording ------------------------------------------------------------------------------------------------------
+// ---- recording ----------------------------------------------------------------------------------------------------
 
 static double *doubles(int64_t n) {
     return n < 0 || (uint64_t)n > SIZE_MAX / sizeof(double) - 1 ? NULL : calloc((size_t)n + 1, sizeof(double));
@@ -160,7 +160,7 @@ static ad_status record(check *c, program *p, bool gradients) {
     return ad_tape_status(p->tape) == AD_OK ? AD_OK : tape_error(c, p->tape);
 }
 
-// ---- values ---------------------------------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------------------------
 
 static ad_status run_values(check *c, double scalar[2]) {
     ad_status status = ad_run(c->values.tape);
@@ -183,7 +183,7 @@ static ad_status run_gradients(check *c) {
     return status == AD_OK ? AD_OK : tape_error(c, c->gradients.tape);
 }
 
-// ---- differences ----------------------------------------------------------------------------------------------------
+// ---- differences --------------------------------------------------------------------------------------------------
 
 // Enters the difference at the k-th step (each 1.4 times shorter) into the tableau; keeps the entry with the least
 // error.
@@ -265,7 +265,7 @@ static ad_status check_case(check *c, int number) {
     return status;
 }
 
-// ---- rows alone and together ----------------------------------------------------------------------------------------
+// ---- rows alone and together --------------------------------------------------------------------------------------
 
 // Row k of the next run is row index[k] of the point; the first has global number `first`.
 static void select_rows(check *c, const int64_t *index, int64_t count, int64_t first) {
@@ -325,7 +325,7 @@ static ad_status check_alone(check *c) {
                    (int)(differs / c->y_count), (long long)(differs % c->y_count), c->y[differs]);
 }
 
-// ---- set-up ---------------------------------------------------------------------------------------------------------
+// ---- set-up -------------------------------------------------------------------------------------------------------
 
 static ad_status new_variable(check *c, int i, const ad_gradcheck_input *input) {
     variable *in = &c->in[i];

@@ -3,8 +3,7 @@
 
 #include "op.h"
 
-// ---- ops under test: y = x^2, y = a b, y = x + b over rows of a matrix, y = max(x, 0)
-// --------------------------------
+// ---- ops under test: y = x^2, y = a b, y = x + b over rows of a matrix, y = max(x, 0) -----------------------------
 
 static void square_lanes(size_t n, void *y, const void *const *x, const void *attr) {
     (void)attr;
@@ -93,8 +92,7 @@ static ad_op bias_op(void (*vjp)(const ad_vjp_call *)) {
     return op;
 }
 
-// ---- right rules
-// --------------------------------------------------------------------------------------------------------
+// ---- right rules --------------------------------------------------------------------------------------------------
 
 static void square_right(const ad_vjp_call *c) {
     c->gx[0] = ad_mul(c->gy, ad_scale(c->x[0], 2));
@@ -123,8 +121,40 @@ static void right_rules_pass(void **state) {
     assert_passes(&hinge, hinge_input, 1);
 }
 
-// ---- wrong rules
-// --------------------------------------------------------------------------------------------------------
+// A cotangent left in the result's shape: the engine sums over what was broadcast.
+static const ad_gradcheck_input matrix_and_column[] = {{.rows = true, .shape = {2, {2, 3}}}, {.shape = {2, {2, 1}}}};
+static void column_kernel(const ad_kernel *k) {  // [2][3] times [2][1]
+    const ad_kernel_operand *x = &k->x[0], *b = &k->x[1];
+    for (int64_t f = 0; f < 6; f++)
+        for (int r = 0; r < k->R; r++)
+            ((double *)k->y)[f * k->R + r] = ((const double *)x->data)[f * x->stride + r * x->lane] *
+                                             ((const double *)b->data)[f / 3 * b->stride + r * b->lane];
+}
+static void column_right(const ad_vjp_call *c) {
+    c->gx[0] = ad_mul(c->gy, c->x[1]);
+    c->gx[1] = ad_mul(c->gy, c->x[0]);
+}
+static void broadcast_cotangents_are_summed(void **state) {
+    (void)state;
+    const ad_op op = {.name = "test column", .shape = bias_shape, .vjp = column_right, .kernel = {NULL, column_kernel}};
+    assert_passes(&op, matrix_and_column, 2);
+}
+
+// Derivatives from simpler ops alone.
+static ad_var product_expanded(const ad_var *x, int n, const void *attr) {
+    (void)n;
+    (void)attr;
+    return ad_mul(x[0], x[1]);
+}
+static void an_op_may_be_differentiated_by_what_it_expands_to(void **state) {
+    (void)state;
+    ad_op op = elementwise(product_lanes, NULL);
+    op.expand = product_expanded;
+    assert_passes(&op, two_row_inputs, 2);
+    assert_passes(&op, row_and_shared, 2);
+}
+
+// ---- wrong rules --------------------------------------------------------------------------------------------------
 
 static void square_sign(const ad_vjp_call *c) {
     c->gx[0] = ad_mul(c->gy, ad_scale(c->x[0], -2));
@@ -276,8 +306,7 @@ static void value_depends_on_the_batch(void **state) {
     util_assert_contains(error.message, "alone");
 }
 
-// ---- functions
-// ----------------------------------------------------------------------------------------------------------
+// ---- functions ----------------------------------------------------------------------------------------------------
 
 // max(a, b): its kinks are where a = b, which no list of points can say.
 static ad_var larger(void *arg, const ad_var *x) {
@@ -379,6 +408,8 @@ static void bad_arguments_are_reported(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(right_rules_pass),
+        cmocka_unit_test(broadcast_cotangents_are_summed),
+        cmocka_unit_test(an_op_may_be_differentiated_by_what_it_expands_to),
         cmocka_unit_test(wrong_sign),
         cmocka_unit_test(wrong_factor),
         cmocka_unit_test(factor_off_by_two_in_a_million),

@@ -56,8 +56,7 @@ static void assert_rows(fixture *f, ad_var v, int64_t n, const double *expected,
     util_assert_all_close(got, expected, n, tolerance);
 }
 
-// ---- orders one to three
-// ----------------------------------------------------------------------------------------------
+// ---- orders one to three ------------------------------------------------------------------------------------------
 
 // d^order y / dt^order for every row against exact(t, order).
 static void assert_orders(fixture *f, ad_var y, double (*exact)(double t, int order)) {
@@ -140,8 +139,7 @@ static void a_value_used_many_times(void **state) {
     assert_rows(f, gradient(y, f->t), B, expected, 1e-13);
 }
 
-// ---- what a gradient is of, and in
-// ------------------------------------------------------------------------------------
+// ---- what a gradient is of, and in --------------------------------------------------------------------------------
 
 static void of_a_row_scalar_in_shared_sums_over_rows(void **state) {
     fixture *f = *state;
@@ -253,8 +251,7 @@ static void a_vjp_weights_what_it_is_given(void **state) {
     assert_rows(f, g, B * D, expected, 1e-13);
 }
 
-// ---- jvp, Hessians
-// ----------------------------------------------------------------------------------------------------
+// ---- jvp, Hessians ------------------------------------------------------------------------------------------------
 
 static void jvp_of_an_elementwise_function(void **state) {
     fixture *f = *state;
@@ -319,8 +316,7 @@ static void a_hessian_is_symmetric(void **state) {
             for (int j = 0; j < i; j++) util_assert_close(H[i][r * D + j], H[j][r * D + i], 1e-13);
 }
 
-// ---- parameters
-// -------------------------------------------------------------------------------------------------------
+// ---- parameters ---------------------------------------------------------------------------------------------------
 
 static void fill_gradient(ad_param *p, double value) {
     for (int64_t i = 0; i < p->count; i++) ((double *)p->grad)[i] = value;
@@ -440,8 +436,7 @@ static void gradients_of_a_linear_layer(void **state) {
     util_assert_all_close((double *)f->b->grad, gb, O, 1e-13);
 }
 
-// ---- a penalty on the gradient
-// ------------------------------------------------------------------------------------------
+// ---- a penalty on the gradient ------------------------------------------------------------------------------------
 
 // mean over rows of |du/dx|^2, u = a.tanh(W x + b); x: [D] per row, then W, b, a.
 static ad_var penalty(void *arg, const ad_var *x) {
@@ -494,8 +489,7 @@ static void a_gradient_penalty_to_second_order(void **state) {
     assert_gradcheck(penalty, in, 4);
 }
 
-// ---- rearranging
-// ------------------------------------------------------------------------------------------------------
+// ---- rearranging --------------------------------------------------------------------------------------------------
 
 static const ad_gradcheck_input matrix_rows[] = {{.rows = true, .shape = {2, {3, 4}}}, {.shape = {2, {3, 4}}}};
 
@@ -549,6 +543,17 @@ static ad_var coupled(void *arg, const ad_var *x) {
 static void splitting_and_joining(void **state) {
     (void)state;
     assert_gradcheck(coupled, matrix_rows, 2);
+}
+
+static ad_var many_joined(void *arg, const ad_var *x) {
+    (void)arg;
+    ad_var parts[20];
+    for (int i = 0; i < 20; i++) parts[i] = ad_scale(x[i % 2], i);
+    return ad_tanh(ad_concat(parts, 20, 1));
+}
+static void concatenations_of_many(void **state) {
+    (void)state;
+    assert_gradcheck(many_joined, matrix_rows, 2);
 }
 
 static ad_var transposed(void *arg, const ad_var *x) {
@@ -610,8 +615,7 @@ static void reductions_over_rows(void **state) {
     assert_gradcheck(reduced_rows, matrix_rows, 2);
 }
 
-// ---- not a number
-// -----------------------------------------------------------------------------------------------------
+// ---- not a number -------------------------------------------------------------------------------------------------
 
 static void the_unused_branch_may_be_nan(void **state) {
     fixture *f = *state;
@@ -709,6 +713,7 @@ int main(void) {
         TEST(nested_slices),
         TEST(concatenations_along_the_last_axis),
         TEST(concatenations_along_the_first_axis),
+        TEST(concatenations_of_many),
         TEST(splitting_and_joining),
         TEST(transposes),
         TEST(taking_elements),

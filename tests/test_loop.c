@@ -235,6 +235,58 @@ static void a_fixed_number_of_iterations(void **state) {
     for (int i = 0; i < B; i++) util_assert_close(got[i], 2 + (f->data[i] - 2) / 1024, 1e-14);
 }
 
+// Every row starts from the same shared value.
+static void rows_may_start_alike(void **state) {
+    fixture *f = *state;
+    double got[B];
+    equation e = equation_of(f->tape, B, &f->source);
+    const ad_var start = ad_to_rows(ad_fill(f->tape, ad_shape1(1), 0.5), ad_rows_of(e.x));
+    const ad_var y = ad_keep(ad_loop(start, 100, newton, &e).state);
+    util_run(f->tape);
+    util_read(y, got, B);
+    for (int i = 0; i < B; i++) util_assert_close(got[i], root_of(f->data[i]), 1e-13);
+}
+
+// A state of shared values only: one root, found once.
+static void a_shared_state_loops_too(void **state) {
+    fixture *f = *state;
+    double got;
+    equation e = {ad_fill(f->tape, ad_shape1(1), 3), ad_number(f->tape, 1), 0};
+    const ad_var y = ad_keep(ad_loop(ad_fill(f->tape, ad_shape1(1), 0.5), 100, newton, &e).state);
+    util_run(f->tape);
+    util_read(y, &got, 1);
+    util_assert_close(got, root_of(3), 1e-13);
+}
+
+static void two_loops_in_one_program(void **state) {
+    fixture *f = *state;
+    double got[B];
+    equation e = equation_of(f->tape, B, &f->source);
+    const ad_var y = ad_loop(start_of(&e), 100, newton, &e).state;
+    equation again = {y, e.c, 0};
+    const ad_var z = ad_keep(ad_loop(ad_scale(y, 0.3), 100, newton, &again).state);
+    util_run(f->tape);
+    util_read(z, got, B);
+    for (int i = 0; i < B; i++) util_assert_close(got[i], root_of(root_of(f->data[i])), 1e-12);
+}
+
+// The inner loop's equation depends on the outer loop's state: s <- root(x + s / 4) has s + s^3 = x + s / 4 at the end.
+static void outer(void *arg, ad_var s, ad_var *next, ad_var *done) {
+    const equation *e = arg;
+    equation inner = {ad_add(e->x, ad_scale(s, 0.25)), e->c, 0};
+    *next = ad_loop(s, 100, newton, &inner).state;
+    *done = scalar_of(ad_less_equal(ad_square(ad_sub(*next, s)), ad_number(s.tape, 1e-28)));
+}
+static void a_loop_within_a_loop(void **state) {
+    fixture *f = *state;
+    double got[B];
+    equation e = equation_of(f->tape, B, &f->source);
+    const ad_var y = ad_keep(ad_loop(start_of(&e), 200, outer, &e).state);
+    util_run(f->tape);
+    util_read(y, got, B);
+    for (int i = 0; i < B; i++) util_assert_close(got[i] * 0.75 + got[i] * got[i] * got[i], f->data[i], 1e-11);
+}
+
 static void results_serve_further_ops(void **state) {
     fixture *f = *state;
     double got, exact = 0;
@@ -247,8 +299,7 @@ static void results_serve_further_ops(void **state) {
     util_assert_close(got, exact, 1e-12);
 }
 
-// ---- errors
-// -------------------------------------------------------------------------------------------------------------
+// ---- errors -------------------------------------------------------------------------------------------------------
 
 static void meet(void *arg, ad_var s, ad_var *next, ad_var *done) {
     (void)arg;
@@ -276,6 +327,20 @@ static void the_next_state_has_the_shape_of_the_state(void **state) {
     util_assert_contains(ad_tape_message(f->tape), "loop");
 }
 
+static ad_var leaked;
+static void leak(void *arg, ad_var s, ad_var *next, ad_var *done) {
+    newton(arg, s, next, done);
+    leaked = ad_exp(s);
+}
+static void a_value_of_the_body_is_not_used_outside(void **state) {
+    fixture *f = *state;
+    equation e = equation_of(f->tape, B, &f->source);
+    const ad_var y = ad_loop(e.x, 5, leak, &e).state;
+    ad_keep(ad_add(y, leaked));
+    assert_int_equal(ad_run(f->tape), AD_EARG);
+    util_assert_contains(ad_tape_message(f->tape), "loop");
+}
+
 static void forget(void *arg, ad_var s, ad_var *next, ad_var *done) {
     (void)arg;
     (void)s;
@@ -289,8 +354,7 @@ static void a_body_without_results_is_an_error(void **state) {
     assert_int_not_equal(ad_tape_status(f->tape), AD_OK);
 }
 
-// ---- derivatives
-// --------------------------------------------------------------------------------------------------------
+// ---- derivatives --------------------------------------------------------------------------------------------------
 
 static ad_var root(equation *e) {
     const ad_var y = ad_loop(start_of(e), 100, newton, e).state;
@@ -369,9 +433,14 @@ int main(void) {
         TEST(finished_rows_are_frozen),
         TEST(two_batches_share_a_plan_in_any_order),
         TEST(a_fixed_number_of_iterations),
+        TEST(rows_may_start_alike),
+        TEST(a_shared_state_loops_too),
+        TEST(two_loops_in_one_program),
+        TEST(a_loop_within_a_loop),
         TEST(results_serve_further_ops),
         TEST(rows_do_not_meet_in_a_body),
         TEST(the_next_state_has_the_shape_of_the_state),
+        TEST(a_value_of_the_body_is_not_used_outside),
         TEST(a_body_without_results_is_an_error),
         TEST(the_root_keeps_its_value),
         TEST(the_root_is_differentiated_twice),

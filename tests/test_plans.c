@@ -34,10 +34,14 @@ static int set_up(void **state) {
     return 0;
 }
 
-static int tear_down(void **state) {
-    fixture *f = *state;
+static void free_tape_and_engine(fixture *f) {
     ad_tape_free(f->tape);
     ad_engine_free(f->engine);
+}
+
+static int tear_down(void **state) {
+    fixture *f = *state;
+    free_tape_and_engine(f);
     ad_param_free(f->W);
     ad_param_free(f->b);
     free(f);
@@ -64,8 +68,7 @@ static int row_stages(fixture *f) {
     return n;
 }
 
-// ---- stages
-// -----------------------------------------------------------------------------------------------------------
+// ---- stages -------------------------------------------------------------------------------------------------------
 
 static ad_var standardised(ad_var x) {
     const ad_var centred = ad_sub(x, ad_mean_rows(x));
@@ -184,8 +187,31 @@ static void values_cross_stages(void **state) {
     for (int j = 0; j < B * D; j++) util_assert_close(got[j], exact[j] - mean[j % D], 1e-12);
 }
 
-// ---- one plan for every batch
-// -------------------------------------------------------------------------------------------
+// Both row sets keep a dear value for their second stages.
+static void two_row_sets_cross_stages(void **state) {
+    fixture *f = *state;
+    static const int64_t counts[] = {130, 37};
+    static const char *const names[] = {"data", "prior"};
+    ad_var z[2];
+    for (int k = 0; k < 2; k++) {
+        const ad_var x = ad_scale(input(f, names[k], counts[k]), 1 + k);
+        const ad_var y = ad_linear(ad_use(f->tape, f->W), ad_tanh(x), AD_NONE);
+        z[k] = ad_keep(ad_sub(y, ad_mean_rows(y)));
+    }
+    util_run(f->tape);
+    for (int k = 0; k < 2; k++) {
+        double got[130 * D], mean[D] = {0}, exact[130 * D] = {0};
+        util_read(z[k], got, counts[k] * D);
+        for (int64_t j = 0; j < counts[k] * D; j++) {
+            for (int i = 0; i < D; i++)
+                exact[j] += ad_param_get(f->W, j % D * D + i) * tanh((1 + k) * f->data[j / D * D + i]);
+            mean[j % D] += exact[j] / (double)counts[k];
+        }
+        for (int64_t j = 0; j < counts[k] * D; j++) util_assert_close(got[j], exact[j] - mean[j % D], 1e-12);
+    }
+}
+
+// ---- one plan for every batch -------------------------------------------------------------------------------------
 
 static const int64_t batches[] = {1, 2, 63, 64, 65, 1000};
 enum { N_BATCHES = 6 };
@@ -293,8 +319,7 @@ static void single_precision_rows_are_converted(void **state) {
     for (int j = 0; j < 4 * D; j++) util_assert_close(got[j], 2 * (double)data[j], 0);
 }
 
-// ---- what changes from step to step
-// -------------------------------------------------------------------------------------
+// ---- what changes from step to step -------------------------------------------------------------------------------
 
 static void a_scalar_changes_without_a_new_plan(void **state) {
     fixture *f = *state;
@@ -399,8 +424,7 @@ static void parameters_are_read_at_run(void **state) {
     util_assert_close(got, 0 + 1 + 2, 0);
 }
 
-// ---- states
-// -----------------------------------------------------------------------------------------------------------
+// ---- states -------------------------------------------------------------------------------------------------------
 
 static double *values_of(ad_state *s) {
     return s->data;
@@ -480,6 +504,33 @@ static void rejecting_before_a_run_does_nothing(void **state) {
     ad_state_free(s);
 }
 
+static void a_state_is_assigned_once(void **state) {
+    fixture *f = *state;
+    ad_state *s = ad_state_new("count", AD_F64, ad_shape0(), NULL);
+    ad_assign(s, ad_number(f->tape, 1));
+    ad_assign(s, ad_number(f->tape, 2));
+    assert_int_equal(ad_tape_status(f->tape), AD_EARG);
+    util_assert_contains(ad_tape_message(f->tape), "count");
+    ad_state_free(s);
+}
+
+static void a_state_takes_a_value_of_its_shape(void **state) {
+    fixture *f = *state;
+    ad_state *s = ad_state_new("count", AD_F64, ad_shape1(2), NULL);
+    ad_assign(s, ad_number(f->tape, 1));
+    assert_int_equal(ad_tape_status(f->tape), AD_ESHAPE);
+    util_assert_contains(ad_tape_message(f->tape), "count");
+    ad_state_free(s);
+}
+
+static void a_state_takes_a_shared_value(void **state) {
+    fixture *f = *state;
+    ad_state *s = ad_state_new("count", AD_F64, ad_shape1(D), NULL);
+    ad_assign(s, input(f, "data", 5));
+    assert_int_not_equal(ad_tape_status(f->tape), AD_OK);
+    ad_state_free(s);
+}
+
 static void a_state_counts_steps(void **state) {
     fixture *f = *state;
     ad_state *s = ad_state_new("count", AD_F32, ad_shape0(), NULL);  // of the other type
@@ -493,8 +544,7 @@ static void a_state_counts_steps(void **state) {
     ad_state_free(s);
 }
 
-// ---- programs
-// -----------------------------------------------------------------------------------------------------------
+// ---- programs -----------------------------------------------------------------------------------------------------
 
 static void run_program(ad_program *program) {
     ad_error error = {AD_OK, ""};
@@ -561,6 +611,23 @@ static void a_program_knows_its_row_sets(void **state) {
     ad_program_free(program);
 }
 
+static void a_program_survives_its_plan_leaving_the_cache(void **state) {
+    fixture *f = *state;
+    const ad_engine_options options = {.threads = 1, .plan_cache = 1};
+    free_tape_and_engine(f);
+    f->engine = ad_engine_new(&options, NULL);
+    f->tape = ad_tape_new(f->engine, AD_F64);
+    ad_program *program = exp_program(f);
+    for (int step = 0; step < 3; step++) {
+        ad_tape_reset(f->tape);
+        ad_keep(ad_scale(input(f, "data", 10), step));
+        util_run(f->tape);
+        run_program(program);
+        check_program(f, program, 10);
+    }
+    ad_program_free(program);
+}
+
 static void a_program_gives_gradients(void **state) {
     fixture *f = *state;
     const ad_var b = ad_use(f->tape, f->b);
@@ -577,8 +644,7 @@ static void a_program_gives_gradients(void **state) {
     ad_program_free(program);
 }
 
-// ---- values
-// ---------------------------------------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------------------------
 
 static void a_value_runs_what_has_not_run(void **state) {
     fixture *f = *state;
@@ -586,6 +652,11 @@ static void a_value_runs_what_has_not_run(void **state) {
     const double exact = ad_param_get(f->b, 0) + ad_param_get(f->b, 1) + ad_param_get(f->b, 2);
     util_assert_close(ad_value(sum), exact, 1e-15);
     util_assert_close(ad_value(ad_scale(sum, 2)), 2 * exact, 1e-15);
+}
+
+static void an_empty_tape_runs(void **state) {
+    fixture *f = *state;
+    assert_int_equal(ad_run(f->tape), AD_OK);
 }
 
 static void a_value_may_be_kept_twice(void **state) {
@@ -686,6 +757,7 @@ int main(void) {
         TEST(a_hessian_vector_product_is_one_stage),
         TEST(noise_is_the_same_in_every_stage),
         TEST(values_cross_stages),
+        TEST(two_row_sets_cross_stages),
         TEST(batches_of_any_size_are_computed_right),
         TEST(batches_of_any_size_share_one_plan),
         TEST(two_row_sets_of_different_size),
@@ -707,13 +779,18 @@ int main(void) {
         TEST(a_failed_run_leaves_the_state),
         TEST(a_step_is_rejected_once),
         TEST(rejecting_before_a_run_does_nothing),
+        TEST(a_state_is_assigned_once),
+        TEST(a_state_takes_a_value_of_its_shape),
+        TEST(a_state_takes_a_shared_value),
         TEST(a_state_counts_steps),
         TEST(a_program_runs_again_with_new_inputs),
         TEST(a_program_runs_with_other_row_counts),
         TEST(a_program_survives_a_reset),
         TEST(a_program_knows_its_row_sets),
+        TEST(a_program_survives_its_plan_leaving_the_cache),
         TEST(a_program_gives_gradients),
         TEST(a_value_runs_what_has_not_run),
+        TEST(an_empty_tape_runs),
         TEST(a_value_may_be_kept_twice),
         TEST(a_second_run_refreshes_what_is_kept),
         TEST(ops_after_a_run_are_run_next),

@@ -187,8 +187,7 @@ static void gradients_of_random_programs(void **state) {
     }
 }
 
-// ---- the same program run in several ways
-// -----------------------------------------------------------------------------
+// ---- the same program run in several ways -------------------------------------------------------------------------
 
 enum { RESULTS = 1 + N + N * N + 12 * B };
 

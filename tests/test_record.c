@@ -38,8 +38,7 @@ static void assert_error(const ad_tape *tape, ad_status status, const char *part
     util_assert_contains(ad_tape_message(tape), part);
 }
 
-// ---- errors in words
-// --------------------------------------------------------------------------------------------------
+// ---- errors in words ----------------------------------------------------------------------------------------------
 
 static void two_tapes_do_not_mix(void **state) {
     fixture *f = *state;
@@ -188,6 +187,41 @@ static void an_index_beyond_the_source(void **state) {
     assert_int_equal(ad_run(f->tape), AD_EARG);
 }
 
+static void the_number_of_rows_must_be_set(void **state) {
+    fixture *f = *state;
+    ad_keep(ad_exp(ad_input(ad_rows_new(f->tape, "unset"), ad_shape1(3), &f->source)));
+    assert_int_equal(ad_run(f->tape), AD_EORDER);
+    util_assert_contains(ad_tape_message(f->tape), "unset");
+}
+
+static void no_rows_are_too_few(void **state) {
+    fixture *f = *state;
+    ad_rows_set(f->rows, 0, 0);
+    assert_int_equal(ad_tape_status(f->tape), AD_EARG);
+}
+
+static void reading_before_running_is_an_error(void **state) {
+    fixture *f = *state;
+    double out[12];
+    assert_int_not_equal(ad_read(ad_keep(ad_exp(f->x)), out, 12), AD_OK);
+    util_assert_contains(ad_tape_message(f->tape), "ad_run");
+}
+
+static void ending_no_scope_is_an_error(void **state) {
+    fixture *f = *state;
+    ad_scope_end(f->tape);
+    assert_int_equal(ad_tape_status(f->tape), AD_EORDER);
+}
+
+static void an_engine_wants_a_number_of_threads(void **state) {
+    (void)state;
+    const ad_engine_options none = {.threads = -1};
+    ad_error error = {AD_OK, ""};
+    assert_null(ad_engine_new(&none, &error));
+    assert_int_equal(error.status, AD_EARG);
+    util_assert_contains(error.message, "threads");
+}
+
 static void backward_wants_a_shared_scalar(void **state) {
     fixture *f = *state;
     assert_int_not_equal(ad_backward(ad_sum(f->x)), AD_OK);
@@ -211,8 +245,7 @@ static void a_product_of_dimensions_that_overflows(void **state) {
     assert_int_equal(ad_tape_status(f->tape), AD_ESHAPE);
 }
 
-// ---- inert handles
-// --------------------------------------------------------------------------------------------------------
+// ---- inert handles ------------------------------------------------------------------------------------------------
 
 static void never(void *arg, ad_var s, ad_var *next, ad_var *done) {
     (void)arg;
@@ -351,8 +384,7 @@ static void explaining_a_failed_tape_gives_null(void **state) {
     assert_null(ad_explain(f->tape));
 }
 
-// ---- identical nodes
-// ----------------------------------------------------------------------------------------------------
+// ---- identical nodes ----------------------------------------------------------------------------------------------
 
 static void the_same_op_of_the_same_operands_is_one_node(void **state) {
     fixture *f = *state;
@@ -414,8 +446,7 @@ static void the_same_name_is_the_same_row_set(void **state) {
     assert_int_equal(ad_rows_count(f->rows), 4);
 }
 
-// ---- queries and both types
-// -----------------------------------------------------------------------------------------------
+// ---- queries and both types ---------------------------------------------------------------------------------------
 
 static void shapes_are_known_while_recording(void **state) {
     fixture *f = *state;
@@ -472,6 +503,11 @@ int main(void) {
         TEST(reset_clears_the_error),
         TEST(more_rows_than_the_source_has),
         TEST(an_index_beyond_the_source),
+        TEST(the_number_of_rows_must_be_set),
+        TEST(no_rows_are_too_few),
+        TEST(reading_before_running_is_an_error),
+        TEST(ending_no_scope_is_an_error),
+        TEST(an_engine_wants_a_number_of_threads),
         TEST(backward_wants_a_shared_scalar),
         TEST(value_wants_a_shared_scalar),
         TEST(a_bad_shape_is_an_error),

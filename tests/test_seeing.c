@@ -73,8 +73,7 @@ static ad_var two_stages(fixture *f) {
     return ad_keep(ad_sum_rows(ad_exp(ad_sub(y, ad_mean_rows(y)))));
 }
 
-// ---- ad_explain
-// -------------------------------------------------------------------------------------------------------
+// ---- ad_explain ---------------------------------------------------------------------------------------------------
 
 static void assert_explained(fixture *f, const char *part) {
     two_stages(f);
@@ -114,8 +113,7 @@ static void explaining_changes_nothing(void **state) {
     for (int i = 0; i < D; i++) assert_true(isfinite(got[i]));
 }
 
-// ---- ad_show
-// ----------------------------------------------------------------------------------------------------------
+// ---- ad_show ------------------------------------------------------------------------------------------------------
 
 static void assert_shown(ad_var v, int n, const char *part) {
     char *text = ad_show(v, n);
@@ -187,8 +185,7 @@ static void showing_between_run_and_read(void **state) {
     for (int i = 0; i < B * D; i++) util_assert_close(got[i], 2 * f->data[i], 0);
 }
 
-// ---- AD_PROFILE
-// -------------------------------------------------------------------------------------------------------
+// ---- AD_PROFILE ---------------------------------------------------------------------------------------------------
 
 static void profile_names_ops_and_places(void **state) {
     fixture *f = *state;
@@ -221,8 +218,7 @@ static void without_it_there_is_no_report(void **state) {
     assert_string_equal(f->text, "");
 }
 
-// ---- AD_TRACE_NAN
-// -----------------------------------------------------------------------------------------------------
+// ---- AD_TRACE_NAN -------------------------------------------------------------------------------------------------
 
 static void trace_a_negative_logarithm(fixture *f) {
     engine_with(f, "AD_TRACE_NAN");

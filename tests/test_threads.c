@@ -125,8 +125,7 @@ static void large_shared_tensors_give_the_same_bits(void **state) {
     }
 }
 
-// ---- several callers
-// --------------------------------------------------------------------------------------------------------
+// ---- several callers ----------------------------------------------------------------------------------------------
 
 typedef struct caller {
     ad_engine *engine;  // shared, or NULL for one of the tape's own
