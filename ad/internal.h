@@ -159,6 +159,7 @@ extern const ad_op *const ad_param_op, *const ad_input_op, *const ad_shared_inpu
 
 // ---- shapes ---------------------------------------------------------------------------------------------------------
 
+int64_t ad_count_of(const ad_shape *shape);  // ad_shape_count without the copy
 bool ad_shape_broadcast(ad_shape a, ad_shape b, ad_shape *out);
 int64_t ad_shape_axis(ad_shape s, int64_t axis);  // counted from the start; -1: none
 void ad_shape_strides(ad_shape s, int32_t *stride);
@@ -178,7 +179,7 @@ ad_var ad_place(ad_tape *tape, ad_rows rows, ad_shape shape, const ad_var *parts
 enum { AD_PLACE_ADDS, AD_PLACE_GAPS, AD_PLACE_FULL };  // parts overlap or are strided; are apart; and leave nothing out
 typedef struct ad_place_attr {                         // followed by one ad_view_attr a part
     ad_shape shape;
-    int32_t n, cover;
+    int32_t n, cover, zero;
 } ad_place_attr;
 static inline const ad_view_attr *ad_place_parts(const ad_place_attr *attr) {
     return (const ad_view_attr *)(const void *)(attr + 1);

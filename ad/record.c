@@ -28,7 +28,7 @@ void ad_record_free(ad_tape *t) {
     free(t->slot_table);
 }
 
-// ---- tables -------------------------------------------------------------------------------------------------------
+// ---- room ---------------------------------------------------------------------------------------------------------
 
 static void table_insert(uint32_t *table, size_t room, uint32_t hash, uint32_t value) {
     size_t i = hash & (room - 1);
@@ -36,31 +36,33 @@ static void table_insert(uint32_t *table, size_t room, uint32_t hash, uint32_t v
     table[i] = value;
 }
 
-// Doubles an open-addressing table when it is half full; hashes[i] belongs to entry i.
-static bool table_room(uint32_t **table, size_t *room, size_t n, const uint32_t *hashes) {
-    if (2 * (n + 1) <= *room) return true;
-    size_t want = *room ? 2 * *room : FIRST_TABLE;
-    uint32_t *bigger = calloc(want, sizeof *bigger);
-    if (!bigger) return false;
-    for (size_t i = 0; i < n; i++) table_insert(bigger, want, hashes[i], (uint32_t)i + 1);
-    free(*table);
-    *table = bigger, *room = want;
+// An empty open-addressing table of at least twice n entries, a power of two; NULL when out of memory.
+static uint32_t *table_new(size_t n, size_t *room) {
+    *room = FIRST_TABLE;
+    while (*room < 2 * n) *room *= 2;
+    return calloc(*room, sizeof(uint32_t));
+}
+
+// Room for one more node, its hash, and a record of the given bytes.
+static bool make_room(ad_tape *t, size_t bytes) {
+    if (!ad_grow(&t->stream, &t->stream_room, t->stream_size + bytes, 1)) return false;
+    if (t->n_nodes < t->room_nodes) return true;
+    size_t want = t->room_nodes ? 2 * t->room_nodes : FIRST_TABLE / 2, room;
+    if (want >= UINT32_MAX || t->stream_size / 8 > UINT32_MAX / 2) return false;
+    uint32_t *table = table_new(want, &room);
+    if (!table) return false;
+    for (size_t i = 0; i < t->n_nodes; i++) table_insert(table, room, t->hashes[i], (uint32_t)i + 1);
+    free(t->table);
+    t->table = table, t->table_room = room;
+    size_t nodes = t->room_nodes;
+    if (!ad_grow(&t->hashes, &t->room_hashes, want, sizeof *t->hashes) || !ad_grow(&t->nodes, &nodes, want, sizeof *t->nodes))
+        return false;
+    t->room_nodes = nodes < t->room_hashes ? nodes : t->room_hashes;
     return true;
 }
 
 static size_t record_bytes(uint32_t n, uint32_t attr_size) {
     return sizeof(ad_record) + (n + 1) / 2 * 8 + (attr_size + 7) / 8 * 8;
-}
-
-// The node whose record equals the bytes at the stream's end, or UINT32_MAX.
-static uint32_t find(const ad_tape *t, uint32_t hash, size_t bytes) {
-    if (!t->table_room) return UINT32_MAX;
-    const char *record = t->stream + t->stream_size;
-    for (size_t i = hash & (t->table_room - 1); t->table[i]; i = (i + 1) & (t->table_room - 1)) {
-        uint32_t id = t->table[i] - 1;
-        if (t->hashes[id] == hash && memcmp(t->stream + (size_t)t->nodes[id].record * 8, record, bytes) == 0) return id;
-    }
-    return UINT32_MAX;
 }
 
 // ---- slots ----------------------------------------------------------------------------------------------------------
@@ -70,14 +72,15 @@ static uint32_t slot_hash(const ad_op *op, uint64_t key) {
 }
 
 static bool slot_table_grow(ad_tape *t) {
-    size_t n = t->bind.n_slots;
+    size_t n = t->bind.n_slots, room;
     if (2 * (n + 1) <= t->slot_table_room) return true;
-    uint32_t *hashes = malloc((n + 1) * sizeof *hashes);
-    if (!hashes) return false;
-    for (size_t i = 0; i < n; i++) hashes[i] = slot_hash(t->bind.slots[i].op, t->bind.slots[i].key);
-    bool ok = table_room(&t->slot_table, &t->slot_table_room, n, hashes);
-    free(hashes);
-    return ok;
+    uint32_t *table = table_new(2 * n, &room);
+    if (!table) return false;
+    for (size_t i = 0; i < n; i++)
+        table_insert(table, room, slot_hash(t->bind.slots[i].op, t->bind.slots[i].key), (uint32_t)i + 1);
+    free(t->slot_table);
+    t->slot_table = table, t->slot_table_room = room;
+    return true;
 }
 
 // Number + 1 of the slot of (op, key), made when new; 0 when out of memory.
@@ -107,6 +110,13 @@ static void fail_shape(ad_tape *t, const ad_op *op, ad_status status, const char
     ad_tape_fail(t, status, "%s: %s%s%s", op->name, why, text, n > 4 ? ", ..." : "");
 }
 
+// Dimension by dimension: shapes are written that way a moment before, and a wide load would wait for those stores.
+static void copy_shape(ad_shape *to, const ad_shape *from) {
+    memset(to, 0, sizeof *to);
+    to->rank = from->rank;
+    for (int i = 0; i < from->rank && i < AD_MAX_RANK; i++) to->dim[i] = from->dim[i];
+}
+
 static bool broadcast_all(ad_shape_call *c) {
     c->y = c->n ? c->x[0] : ad_shape0();
     for (int i = 1; i < c->n; i++)
@@ -114,7 +124,8 @@ static bool broadcast_all(ad_shape_call *c) {
     return true;
 }
 
-static bool result_shape(ad_tape *t, const ad_op *op, const ad_var *x, int n, const void *attr, ad_shape *y) {
+// The result's shape, and its number of elements; -1 with the error on the tape.
+static int64_t result_shape(ad_tape *t, const ad_op *op, const ad_var *x, int n, const void *attr, ad_shape *y) {
     ad_shape small[8];
     bool small_rows[8];
     ad_arena mark = ad_arena_mark(&t->scratch);
@@ -122,19 +133,23 @@ static bool result_shape(ad_tape *t, const ad_op *op, const ad_var *x, int n, co
     bool *rows = n <= 8 ? small_rows : ad_arena_take(&t->scratch, (size_t)n * sizeof *rows);
     if (!shape || !rows) {
         ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", op->name);
-        return false;
+        return -1;
     }
-    for (int i = 0; i < n; i++) shape[i] = t->nodes[x[i].id].shape, rows[i] = t->nodes[x[i].id].rows != 0;
+    for (int i = 0; i < n; i++) {
+        copy_shape(&shape[i], &t->nodes[x[i].id].shape);
+        rows[i] = t->nodes[x[i].id].rows != 0;
+    }
     ad_shape_call call;
     call.n = n, call.x = shape, call.rows = rows, call.attr = attr;  // message is written only on failure
-    call.y = ad_shape0();
+    memset(&call.y, 0, sizeof call.y);
     call.message[0] = 0;
     bool ok = op->shape ? op->shape(&call) : broadcast_all(&call);
-    if (ok && ad_shape_count(call.y) < 0) ok = ad_shape_fail(&call, "result too large or with a negative dimension");
-    if (!ok) fail_shape(t, op, AD_ESHAPE, call.message, x, n);
-    *y = call.y;
+    int64_t count = ok ? ad_count_of(&call.y) : -1;
+    if (ok && count < 0) ad_shape_fail(&call, "result too large or with a negative dimension");
+    if (count < 0) fail_shape(t, op, AD_ESHAPE, call.message, x, n);
+    copy_shape(y, &call.y);
     ad_arena_release(&t->scratch, mark);
-    return ok;
+    return count;
 }
 
 // ---- recording --------------------------------------------------------------------------------------------------------
@@ -144,58 +159,70 @@ static bool elementwise_shape(const ad_tape *t, const ad_var *x, uint32_t n, ad_
     const ad_node *first = &t->nodes[x[0].id];
     for (uint32_t i = 1; i < n; i++)
         if (!ad_shape_equal(first->shape, t->nodes[x[i].id].shape)) return false;
-    node->shape = first->shape;
+    copy_shape(&node->shape, &first->shape);
     node->count = first->count;
     return true;
 }
 
-// The record at the stream's end as a node: an old one when identical, else new, its shape asked for.
-static ad_var commit(ad_tape *t, const ad_op *op, const ad_var *x, const ad_record *head) {
-    size_t bytes = record_bytes(head->n, head->attr_size);
-    uint32_t hash = (uint32_t)XXH3_64bits(t->stream + t->stream_size, bytes), id = find(t, hash, bytes);
-    if (id != UINT32_MAX) return ad_var_at(t, id);
-    ad_node node = {.op = op, .record = (uint32_t)(t->stream_size / 8), .rows = head->rows, .slot = head->slot, .n = head->n,
-                    .scope = t->scope};
-    if ((op->flags & AD_OP_ELEMENTWISE) && !op->shape && elementwise_shape(t, x, head->n, &node)) {
-        // the usual case: all operands of one shape, or single elements
-    } else {
-        if (!result_shape(t, op, x, (int)head->n, ad_node_attr(t->stream, &node), &node.shape)) return ad_inert(t);
-        node.count = (int32_t)ad_shape_count(node.shape);
-    }
-    size_t n = t->n_nodes;
-    if (n >= UINT32_MAX - 1 || t->stream_size / 8 > UINT32_MAX - 65536 || !ad_grow(&t->nodes, &t->room_nodes, n + 1, sizeof *t->nodes) ||
-        !ad_grow(&t->hashes, &t->room_hashes, n + 1, sizeof *t->hashes) ||
-        !table_room(&t->table, &t->table_room, n, t->hashes)) {
-        ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", op->name);
-        return ad_inert(t);
-    }
-    t->nodes[n] = node;
-    t->hashes[n] = hash;
-    t->n_nodes++;
-    t->ran = false;
-    t->stream_size += bytes;
-    table_insert(t->table, t->table_room, hash, (uint32_t)n + 1);
-    return ad_var_at(t, (uint32_t)n);
+// A record's header in the words it is stored and hashed as.
+typedef struct header {
+    const ad_op *op;
+    uint64_t bound, sizes;  // (rows, slot), (n, attr_size)
+} header;
+_Static_assert(sizeof(header) == sizeof(ad_record) && sizeof(void *) == 8, "a record's header is three words");
+
+// Two 32-bit numbers side by side in memory.
+static uint64_t pair(uint32_t first, uint32_t second) {
+    const bool little_endian = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+    return little_endian ? (uint64_t)second << 32 | first : (uint64_t)first << 32 | second;
+}
+static uint32_t first_of(uint64_t v) { return (uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? v : v >> 32); }
+static uint32_t second_of(uint64_t v) { return (uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? v >> 32 : v); }
+static void word(char *p, uint64_t v) { memcpy(p, &v, sizeof v); }
+
+// Writes header, operand ids and attributes at the stream's end, where there is room; returns the record's bytes. In words
+// of 8 bytes, as the hash reads them at once: narrower stores would have to reach memory first.
+static size_t write_record(ad_tape *t, const header *head, const ad_var *x, const void *attr) {
+    uint32_t n = first_of(head->sizes), attr_size = second_of(head->sizes);
+    size_t bytes = record_bytes(n, attr_size);
+    char *p = t->stream + t->stream_size;
+    word(p, (uint64_t)(uintptr_t)head->op);
+    word(p + 8, head->bound);
+    word(p + 16, head->sizes);
+    p += sizeof *head;
+    for (uint32_t i = 0; i < n; i += 2, p += 8) word(p, pair(x[i].id, i + 1 < n ? x[i + 1].id : 0));
+    if (attr_size % 8) memset(t->stream + t->stream_size + bytes - 8, 0, 8);
+    if (attr_size) memcpy(p, attr, attr_size);
+    return bytes;
 }
 
-// Writes header, operand ids and attributes at the stream's end; false when out of memory.
-static bool write_record(ad_tape *t, const ad_record *head, const ad_var *x, const void *attr) {
-    size_t bytes = record_bytes(head->n, head->attr_size);
-    if (!ad_grow(&t->stream, &t->stream_room, t->stream_size + bytes, 1)) {
+// The record as a node: an old one when identical, else new, its shape asked for.
+static ad_var record(ad_tape *t, const header *head, const ad_var *x, const void *attr) {
+    uint32_t n = first_of(head->sizes);
+    if (!make_room(t, record_bytes(n, second_of(head->sizes)))) {
         ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", head->op->name);
-        return false;
+        return ad_inert(t);
     }
-    char *p = t->stream + t->stream_size;
-    memcpy(p, head, sizeof *head);
-    uint32_t *ids = (uint32_t *)(void *)(p + sizeof *head);
-    for (uint32_t i = 0; i < head->n; i++) ids[i] = x[i].id;
-    if (head->n & 1) ids[head->n] = 0;
-    if (head->attr_size) {
-        char *a = p + sizeof *head + (head->n + 1) / 2 * 8;
-        memset(p + bytes - 8, 0, 8);
-        memcpy(a, attr, head->attr_size);
+    size_t bytes = write_record(t, head, x, attr), mask = t->table_room - 1, at;
+    const char *new_record = t->stream + t->stream_size;
+    uint32_t hash = (uint32_t)XXH3_64bits(new_record, bytes), entry;
+    for (at = hash & mask; (entry = t->table[at]) != 0; at = (at + 1) & mask) {
+        if (t->hashes[entry - 1] != hash) continue;
+        if (memcmp(t->stream + (size_t)t->nodes[entry - 1].record * 8, new_record, bytes) == 0) return ad_var_at(t, entry - 1);
     }
-    return true;
+    ad_node *node = &t->nodes[t->n_nodes];
+    node->op = head->op, node->record = (uint32_t)(t->stream_size / 8);
+    node->rows = first_of(head->bound), node->slot = second_of(head->bound), node->n = n, node->scope = t->scope;
+    if (!(head->op->flags & AD_OP_ELEMENTWISE) || head->op->shape || !elementwise_shape(t, x, n, node)) {
+        int64_t count = result_shape(t, head->op, x, (int)n, ad_node_attr(t->stream, node), &node->shape);
+        if (count < 0) return ad_inert(t);
+        node->count = (int32_t)count;
+    }
+    t->hashes[t->n_nodes] = hash;
+    t->table[at] = (uint32_t)++t->n_nodes;
+    t->stream_size += bytes;
+    t->ran = false;
+    return ad_var_at(t, (uint32_t)t->n_nodes - 1);
 }
 
 // An operand of partial broadcast shape ([2,1] where [2,3] is needed) spread by a view: kernels take the full shape, or
@@ -247,13 +274,13 @@ static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const v
         bool same = true;
         for (int i = 1; i < n; i++) same = same && ad_shape_equal(t->nodes[x[0].id].shape, t->nodes[x[i].id].shape);
         if (!same) {
-            if (!result_shape(t, op, x, n, attr, &y)) return ad_inert(t);
+            if (result_shape(t, op, x, n, attr, &y) < 0) return ad_inert(t);
             for (int i = 0; i < n; i++) spread[i] = spread_operand(x[i], y);
             x = spread;
         }
     }
-    ad_record head = {op, op->flags & AD_OP_REDUCES_ROWS ? 0 : rows, 0, (uint32_t)n, (uint32_t)attr_size};
-    return write_record(t, &head, x, attr) ? commit(t, op, x, &head) : ad_inert(t);
+    header head = {op, pair(op->flags & AD_OP_REDUCES_ROWS ? 0 : rows, 0), pair((uint32_t)n, (uint32_t)attr_size)};
+    return record(t, &head, x, attr);
 }
 
 ad_var ad_apply(const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size) {
@@ -291,8 +318,8 @@ ad_var ad_record_leaf_key(ad_tape *t, ad_rows rows, const ad_op *op, const void 
         ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", op->name);
         return ad_inert(t);
     }
-    ad_record head = {op, rows.tape ? rows.id + 1 : 0, slot, 0, (uint32_t)attr_size};
-    return write_record(t, &head, NULL, attr) ? commit(t, op, NULL, &head) : ad_inert(t);
+    header head = {op, pair(rows.tape ? rows.id + 1 : 0, slot), pair(0, (uint32_t)attr_size)};
+    return record(t, &head, NULL, attr);
 }
 
 ad_var ad_record_leaf(ad_tape *t, ad_rows rows, const ad_op *op, const void *attr, size_t attr_size, const void *bound) {

@@ -16,14 +16,16 @@ ad_shape ad_shape4(int64_t a, int64_t b, int64_t c, int64_t d) {
 
 size_t ad_type_size(ad_type type) { return type == AD_F64 ? 8 : 4; }
 
-int64_t ad_shape_count(ad_shape s) {
-    if (s.rank < 0 || s.rank > AD_MAX_RANK) return -1;
+int64_t ad_shape_count(ad_shape s) { return ad_count_of(&s); }
+
+int64_t ad_count_of(const ad_shape *shape) {
+    if (shape->rank < 0 || shape->rank > AD_MAX_RANK) return -1;
     int64_t n = 1;  // of the dimensions that are not 0, so that strides fit, too
     bool empty = false;
-    for (int i = 0; i < s.rank; i++) {
-        if (s.dim[i] < 0) return -1;
-        if (s.dim[i] == 0) empty = true;
-        else n *= s.dim[i];  // below 2^62
+    for (int i = 0; i < shape->rank; i++) {
+        if (shape->dim[i] < 0) return -1;
+        if (shape->dim[i] == 0) empty = true;
+        else n *= shape->dim[i];  // below 2^62
         if (n > INT32_MAX) return -1;
     }
     return empty ? 0 : n;

@@ -19,7 +19,7 @@ static void copy_lanes(char *y, const char *x, int lane, int R, size_t e) {
 // Calls for every element of a view, in order: `index` is its element in the viewed tensor. At most AD_MAX_RANK loops.
 #define FOR_VIEW(attr, index, body)                                                        \
     do {                                                                                   \
-        int64_t i_[AD_MAX_RANK] = {0}, count_ = ad_shape_count((attr)->shape);             \
+        int64_t i_[AD_MAX_RANK] = {0}, count_ = ad_count_of(&(attr)->shape);             \
         int64_t index = (attr)->offset;                                                    \
         for (int64_t n_ = 0; n_ < count_; n_++) {                                          \
             body;                                                                          \
@@ -56,7 +56,7 @@ ADD_PART(add_part_f64, double)
 
 static void copy_part(const ad_kernel *k, const ad_kernel_operand *x, const ad_view_attr *where, size_t e) {
     char *y = (char *)k->y + (size_t)where->offset * (size_t)k->R * e;
-    int64_t n = ad_shape_count(where->shape);
+    int64_t n = ad_count_of(&where->shape);
     if (x->lane && x->stride == k->R) {
         memcpy(y, x->data, (size_t)n * (size_t)k->R * e);
         return;
@@ -67,12 +67,12 @@ static void copy_part(const ad_kernel *k, const ad_kernel_operand *x, const ad_v
 
 // Zeroes all features that no part in place covers; parts apart from each other, ascending, are skipped where in place.
 static void zero_rest(const ad_kernel *k, const ad_view_attr *where, int64_t n, size_t e) {
-    int64_t total = ad_shape_count(*k->shape), from = 0;
+    int64_t total = ad_count_of(k->shape), from = 0;
     size_t bytes = (size_t)k->R * e;
     for (int64_t i = 0; i < n; i++) {
         if (k->x[i].data) continue;  // in place; the planner places parts in ascending order only
         memset((char *)k->y + (size_t)from * bytes, 0, (size_t)(where[i].offset - from) * bytes);
-        from = where[i].offset + ad_shape_count(where[i].shape);
+        from = where[i].offset + ad_count_of(&where[i].shape);
     }
     memset((char *)k->y + (size_t)from * bytes, 0, (size_t)(total - from) * bytes);
 }
@@ -102,7 +102,7 @@ static void take_bytes(const ad_kernel *k, size_t e) {
     const ad_kernel_operand *x = &k->x[0];
     int64_t post = 1;
     for (int64_t a = attr->axis + 1; a < k->shape->rank; a++) post *= k->shape->dim[a];
-    int64_t run = attr->n * post, pre = run ? ad_shape_count(*k->shape) / run : 0;
+    int64_t run = attr->n * post, pre = run ? ad_count_of(k->shape) / run : 0;
     char *y = k->y;
     for (int64_t p = 0; p < pre; p++) {
         for (int64_t i = 0; i < attr->n; i++) {
@@ -119,7 +119,7 @@ static void take_f64(const ad_kernel *k) { take_bytes(k, 8); }
     static void name(const ad_kernel *k) {                                                                        \
         const take_attr *attr = k->attr;                                                                          \
         const ad_kernel_operand *x = &k->x[0];                                                                    \
-        int64_t post = 1, total = ad_shape_count(*k->shape);                                                      \
+        int64_t post = 1, total = ad_count_of(k->shape);                                                      \
         for (int64_t a = attr->axis + 1; a < k->shape->rank; a++) post *= k->shape->dim[a];                       \
         if (!total) return;                                                                                       \
         memset(k->y, 0, (size_t)(total * k->R) * sizeof(T));                                                      \
@@ -249,15 +249,15 @@ ad_var ad_place(ad_tape *t, ad_rows rows, ad_shape shape, const ad_var *parts, c
         ad_tape_fail(t, AD_ENOMEM, "place: out of memory");
         return ad_inert(t);
     }
-    *attr = (ad_place_attr){shape, n, AD_PLACE_GAPS};
+    *attr = (ad_place_attr){shape, n, AD_PLACE_GAPS, 0};
     memcpy(attr + 1, where, (size_t)n * sizeof *where);
     int64_t end = 0, covered = 0;  // parts apart from each other are recognised when they come in order
     for (int i = 0; i < n; i++) {
         if (!ad_view_contiguous(&where[i]) || where[i].offset < end) attr->cover = AD_PLACE_ADDS;
-        end = where[i].offset + ad_shape_count(where[i].shape);
-        covered += ad_shape_count(where[i].shape);
+        end = where[i].offset + ad_count_of(&where[i].shape);
+        covered += ad_count_of(&where[i].shape);
     }
-    if (attr->cover == AD_PLACE_GAPS && covered == ad_shape_count(shape)) attr->cover = AD_PLACE_FULL;
+    if (attr->cover == AD_PLACE_GAPS && covered == ad_count_of(&shape)) attr->cover = AD_PLACE_FULL;
     ad_var y = ad_apply_rows(&place_op, t, rows, parts, n, attr, size);
     ad_arena_release(&t->scratch, mark);
     return y;
