@@ -17,8 +17,8 @@ declared=$(sed -n 's/^AD_API [^(]*[ *]\([a-z0-9_]*\)(.*/\1/p' "$@")
 [ "$(echo "$declared" | wc -l)" -gt 100 ] || complain "found too few functions in the headers" "$declared"
 complain "declared and not exported" "$(printf '%s\n' "$shown" "$shown" "$declared" | sort | uniq -u)"
 
-# A library neither ends the process, nor prints on its own, nor reads the locale. Looked up in our objects alone: the
-# shared library also holds parts of libxsmm. __assert_fail is what assert calls, in builds that keep assertions.
+# A library neither ends the process, nor prints on its own, nor reads the locale. __assert_fail is what assert calls, in
+# builds that keep assertions.
 forbidden='abort|_?exit|_Exit|quick_exit|(__)?v?printf(_chk)?|puts|putchar|perror|setlocale|localeconv|strto[fd]|strtold'
 forbidden="$forbidden|ato[fil]|atoll|(__isoc99_)?v?s?scanf|rand|srand|signal|system"
 complain "imported" "$(nm -A -u "$static" 2>/dev/null | awk '{ sub(/@.*/, "", $NF); print $1, $NF }' |

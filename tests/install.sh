@@ -29,8 +29,6 @@ needed library libxxhash libxxhash-dev
 needed library jansson libjansson-dev
 needed library cairo libcairo2-dev
 END
-    # libxsmm exists for x86-64 only; elsewhere the built-in matrix kernels are used.
-    [ "$(uname -m)" != x86_64 ] || echo optional library libxsmm libxsmm-dev
     [ "$1" = tests ] || return 0
     cat <<'END'
 needed library cmocka libcmocka-dev
