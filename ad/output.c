@@ -246,8 +246,8 @@ static bool program_copy(ad_program *p, const ad_tape *t) {
     p->bind.rows = malloc((t->bind.n_rows + 1) * sizeof *p->bind.rows);
     p->bind.memory = calloc(t->n_outputs + 1, sizeof *p->bind.memory);
     if (!p->bind.slots || !p->bind.rows || !p->bind.memory) return false;
-    memcpy(p->bind.slots, t->bind.slots, t->bind.n_slots * sizeof *p->bind.slots);
-    memcpy(p->bind.rows, t->bind.rows, t->bind.n_rows * sizeof *p->bind.rows);
+    for (size_t i = 0; i < t->bind.n_slots; i++) p->bind.slots[i] = t->bind.slots[i];
+    for (size_t i = 0; i < t->bind.n_rows; i++) p->bind.rows[i] = t->bind.rows[i];
     for (size_t i = 0; i < t->n_outputs; i++) p->bind.memory[i].target = t->bind.memory[i].target;
     return copy_constants(p);
 }
