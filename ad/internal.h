@@ -45,6 +45,7 @@ typedef struct ad_slot {  // what a leaf reads at run
     const ad_op *op;
     uint64_t key;         // identity: pointer, content hash of a constant, or row set + 1
     const void *bound;    // NULL: the row set's ad_row_set
+    uint32_t node;        // its leaf; UINT32_MAX: none yet
 } ad_slot;
 
 typedef struct ad_row_set {
@@ -89,7 +90,11 @@ struct ad_tape {
     size_t stream_size, stream_room;
     ad_node *nodes;
     size_t n_nodes, room_nodes;
-    uint32_t *table;  // hash-consing: node ids + 1, open addressing, emptied by reset
+    // What the recording before the last reset had beyond what this one has so far. As long as records repeat it, nothing is
+    // hashed, looked up or written: a step like the one before costs a comparison a node.
+    size_t old_nodes, old_stream, old_slots;
+    bool repeats;     // up to now; else the next reset forgets everything
+    uint32_t *table;  // hash-consing: node ids + 1, open addressing, 
     uint32_t *hashes; // of nodes
     size_t table_room, room_hashes;
     uint32_t *slot_table;  // slot numbers + 1 by (op, key)
@@ -112,7 +117,6 @@ ad_var ad_record_leaf_key(ad_tape *tape, ad_rows rows, const ad_op *op, const vo
 // As ad_apply, the result having the given rows (tape NULL: those of the operands) and any number of operands, 0 included.
 ad_var ad_apply_rows(const ad_op *op, ad_tape *tape, ad_rows rows, const ad_var *x, int n, const void *attr,
                      size_t attr_size);
-void ad_record_init(ad_tape *tape);
 void ad_record_reset(ad_tape *tape);
 void ad_record_free(ad_tape *tape);
 

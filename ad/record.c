@@ -10,14 +10,18 @@
 
 enum { MAX_OPERANDS = 4096, FIRST_TABLE = 1024 };
 
-void ad_record_init(ad_tape *t) {
-    t->table_room = t->slot_table_room = 0;
-}
-
 void ad_record_reset(ad_tape *t) {
-    t->stream_size = t->n_nodes = 0;
-    if (t->table) memset(t->table, 0, t->table_room * sizeof *t->table);
-    if (t->slot_table) memset(t->slot_table, 0, t->slot_table_room * sizeof *t->slot_table);
+    if (t->repeats && t->error.status == AD_OK) {  // kept, to be repeated
+        if (t->old_nodes < t->n_nodes) t->old_nodes = t->n_nodes, t->old_stream = t->stream_size;
+        if (t->old_slots < t->bind.n_slots) t->old_slots = t->bind.n_slots;
+    } else {
+        t->old_nodes = t->old_stream = t->old_slots = 0;
+        if (t->table) memset(t->table, 0, t->table_room * sizeof *t->table);
+        if (t->slot_table) memset(t->slot_table, 0, t->slot_table_room * sizeof *t->slot_table);
+        ad_arena_reset(&t->constants);
+    }
+    t->stream_size = t->n_nodes = t->bind.n_slots = 0;
+    t->repeats = true;
 }
 
 void ad_record_free(ad_tape *t) {
@@ -43,10 +47,10 @@ static uint32_t *table_new(size_t n, size_t *room) {
     return calloc(*room, sizeof(uint32_t));
 }
 
-// Room for one more node, its hash, and a record of the given bytes.
-static bool make_room(ad_tape *t, size_t bytes) {
-    if (!ad_grow(&t->stream, &t->stream_room, t->stream_size + bytes, 1)) return false;
-    if (t->n_nodes < t->room_nodes) return true;
+// Room for one more node and its hash (not while the recording before is repeated), and for the given bytes of stream.
+static bool make_room(ad_tape *t, size_t bytes, bool repeating) {
+    if (!ad_grow(&t->stream, &t->stream_room, bytes, 1)) return false;
+    if (repeating || t->n_nodes < t->room_nodes) return true;
     size_t want = t->room_nodes ? 2 * t->room_nodes : FIRST_TABLE / 2, room;
     if (want >= UINT32_MAX || t->stream_size / 8 > UINT32_MAX / 2) return false;
     uint32_t *table = table_new(want, &room);
@@ -61,15 +65,27 @@ static bool make_room(ad_tape *t, size_t bytes) {
     return true;
 }
 
+static uint32_t slot_hash(const ad_op *op, uint64_t key) {
+    return (uint32_t)((((uint64_t)(uintptr_t)op >> 4) ^ key) * 0x9E3779B97F4A7C15u >> 32);
+}
+
+// Drops what the recording before had and this one does not repeat: from here on it is another program.
+static void forget_rest(ad_tape *t) {
+    if (t->old_nodes <= t->n_nodes && t->old_slots <= t->bind.n_slots) return;
+    t->repeats = false;  // constants of dropped slots are freed by the next reset
+    t->old_nodes = t->old_stream = t->old_slots = 0;
+    memset(t->table, 0, t->table_room * sizeof *t->table);
+    for (size_t i = 0; i < t->n_nodes; i++) table_insert(t->table, t->table_room, t->hashes[i], (uint32_t)i + 1);
+    memset(t->slot_table, 0, t->slot_table_room * sizeof *t->slot_table);
+    for (size_t i = 0; i < t->bind.n_slots; i++)
+        table_insert(t->slot_table, t->slot_table_room, slot_hash(t->bind.slots[i].op, t->bind.slots[i].key), (uint32_t)i + 1);
+}
+
 static size_t record_bytes(uint32_t n, uint32_t attr_size) {
     return sizeof(ad_record) + (n + 1) / 2 * 8 + (attr_size + 7) / 8 * 8;
 }
 
 // ---- slots ----------------------------------------------------------------------------------------------------------
-
-static uint32_t slot_hash(const ad_op *op, uint64_t key) {
-    return (uint32_t)((((uint64_t)(uintptr_t)op >> 4) ^ key) * 0x9E3779B97F4A7C15u >> 32);
-}
 
 static bool slot_table_grow(ad_tape *t) {
     size_t n = t->bind.n_slots, room;
@@ -83,17 +99,21 @@ static bool slot_table_grow(ad_tape *t) {
     return true;
 }
 
-// Number + 1 of the slot of (op, key), made when new; 0 when out of memory.
+// Number + 1 of the slot of (op, key), made when new; 0 when out of memory. Slots are numbered by first use, those of the
+// recording before only as long as this one uses them in the same order.
 static uint32_t slot_of(ad_tape *t, const ad_op *op, const void *bound, uint64_t key) {
     ad_binding *b = &t->bind;
     if (!slot_table_grow(t) || !ad_grow(&b->slots, &b->room_slots, b->n_slots + 1, sizeof *b->slots)) return 0;
-    uint32_t hash = slot_hash(op, key);
+    uint32_t hash = slot_hash(op, key), found = 0;
     size_t mask = t->slot_table_room - 1;
-    for (size_t i = hash & mask; t->slot_table[i]; i = (i + 1) & mask) {
+    for (size_t i = hash & mask; t->slot_table[i] && !found; i = (i + 1) & mask) {
         const ad_slot *s = &b->slots[t->slot_table[i] - 1];
-        if (s->op == op && s->key == key) return t->slot_table[i];
+        if (s->op == op && s->key == key) found = t->slot_table[i];
     }
-    b->slots[b->n_slots++] = (ad_slot){op, key, bound};
+    if (found && found <= b->n_slots) return found;
+    if (found == b->n_slots + 1) return (uint32_t)++b->n_slots;
+    forget_rest(t);
+    b->slots[b->n_slots++] = (ad_slot){op, key, bound, UINT32_MAX};
     table_insert(t->slot_table, t->slot_table_room, hash, (uint32_t)b->n_slots);
     return (uint32_t)b->n_slots;
 }
@@ -180,36 +200,47 @@ static uint32_t first_of(uint64_t v) { return (uint32_t)(__BYTE_ORDER__ == __ORD
 static uint32_t second_of(uint64_t v) { return (uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? v >> 32 : v); }
 static void word(char *p, uint64_t v) { memcpy(p, &v, sizeof v); }
 
-// Writes header, operand ids and attributes at the stream's end, where there is room; returns the record's bytes. In words
-// of 8 bytes, as the hash reads them at once: narrower stores would have to reach memory first.
-static size_t write_record(ad_tape *t, const header *head, const ad_var *x, const void *attr) {
+static uint64_t word_at(const char *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+// Writes header, operand ids and attributes, in words of 8 bytes, as the hash reads them at once: narrower stores would have
+// to reach memory first.
+static void write_record(char *p, const header *head, const ad_var *x, const void *attr) {
     uint32_t n = first_of(head->sizes), attr_size = second_of(head->sizes);
-    size_t bytes = record_bytes(n, attr_size);
-    char *p = t->stream + t->stream_size;
     word(p, (uint64_t)(uintptr_t)head->op);
     word(p + 8, head->bound);
     word(p + 16, head->sizes);
     p += sizeof *head;
     for (uint32_t i = 0; i < n; i += 2, p += 8) word(p, pair(x[i].id, i + 1 < n ? x[i + 1].id : 0));
-    if (attr_size % 8) memset(t->stream + t->stream_size + bytes - 8, 0, 8);
+    if (attr_size % 8) memset(p + attr_size / 8 * 8, 0, 8);
     if (attr_size) memcpy(p, attr, attr_size);
-    return bytes;
 }
 
-// The record as a node: an old one when identical, else new, its shape asked for.
-static ad_var record(ad_tape *t, const header *head, const ad_var *x, const void *attr) {
+// Whether the record is the one that stands at p.
+static bool equals(const char *p, const header *head, const ad_var *x, const void *attr) {
+    uint32_t n = first_of(head->sizes), attr_size = second_of(head->sizes);
+    bool same = word_at(p) == (uint64_t)(uintptr_t)head->op && word_at(p + 8) == head->bound && word_at(p + 16) == head->sizes;
+    p += sizeof *head;
+    for (uint32_t i = 0; i < n && same; i += 2, p += 8) same = word_at(p) == pair(x[i].id, i + 1 < n ? x[i + 1].id : 0);
+    return same && (attr_size == 0 || memcmp(p, attr, attr_size) == 0);
+}
+
+// The node whose record equals the one written behind the stream, or UINT32_MAX; where it would stand in the table.
+static uint32_t find(const ad_tape *t, uint32_t hash, const char *written, size_t bytes, size_t *at) {
+    size_t mask = t->table_room - 1;
+    for (*at = hash & mask; t->table[*at]; *at = (*at + 1) & mask) {
+        uint32_t id = t->table[*at] - 1;
+        if (t->hashes[id] == hash && memcmp(t->stream + (size_t)t->nodes[id].record * 8, written, bytes) == 0) return id;
+    }
+    return UINT32_MAX;
+}
+
+// A new node of the record at the stream's end.
+static ad_var append(ad_tape *t, const header *head, const ad_var *x, uint32_t hash, size_t at, size_t bytes) {
     uint32_t n = first_of(head->sizes);
-    if (!make_room(t, record_bytes(n, second_of(head->sizes)))) {
-        ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", head->op->name);
-        return ad_inert(t);
-    }
-    size_t bytes = write_record(t, head, x, attr), mask = t->table_room - 1, at;
-    const char *new_record = t->stream + t->stream_size;
-    uint32_t hash = (uint32_t)XXH3_64bits(new_record, bytes), entry;
-    for (at = hash & mask; (entry = t->table[at]) != 0; at = (at + 1) & mask) {
-        if (t->hashes[entry - 1] != hash) continue;
-        if (memcmp(t->stream + (size_t)t->nodes[entry - 1].record * 8, new_record, bytes) == 0) return ad_var_at(t, entry - 1);
-    }
     ad_node *node = &t->nodes[t->n_nodes];
     node->op = head->op, node->record = (uint32_t)(t->stream_size / 8);
     node->rows = first_of(head->bound), node->slot = second_of(head->bound), node->n = n, node->scope = t->scope;
@@ -223,6 +254,29 @@ static ad_var record(ad_tape *t, const header *head, const ad_var *x, const void
     t->stream_size += bytes;
     t->ran = false;
     return ad_var_at(t, (uint32_t)t->n_nodes - 1);
+}
+
+// The record as a node: the next one of the recording before, one recorded already, or a new one.
+static ad_var record(ad_tape *t, const header *head, const ad_var *x, const void *attr) {
+    size_t bytes = record_bytes(first_of(head->sizes), second_of(head->sizes)), at;
+    if (t->n_nodes < t->old_nodes && equals(t->stream + t->stream_size, head, x, attr)) {
+        t->nodes[t->n_nodes++].scope = t->scope;
+        t->stream_size += bytes;
+        t->ran = false;
+        return ad_var_at(t, (uint32_t)t->n_nodes - 1);
+    }
+    bool repeating = t->n_nodes < t->old_nodes;
+    size_t end = repeating ? t->old_stream : t->stream_size;
+    if (!make_room(t, end + bytes, repeating)) {
+        ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", head->op->name);
+        return ad_inert(t);
+    }
+    write_record(t->stream + end, head, x, attr);
+    uint32_t hash = (uint32_t)XXH3_64bits(t->stream + end, bytes), id = find(t, hash, t->stream + end, bytes, &at);
+    if (id < t->n_nodes) return ad_var_at(t, id);
+    if (!repeating) return append(t, head, x, hash, at, bytes);
+    forget_rest(t);
+    return record(t, head, x, attr);
 }
 
 // An operand of partial broadcast shape ([2,1] where [2,3] is needed) spread by a view: kernels take the full shape, or
@@ -319,7 +373,12 @@ ad_var ad_record_leaf_key(ad_tape *t, ad_rows rows, const ad_op *op, const void 
         return ad_inert(t);
     }
     header head = {op, pair(rows.tape ? rows.id + 1 : 0, slot), pair(0, (uint32_t)attr_size)};
-    return record(t, &head, NULL, attr);
+    if (!slot) return record(t, &head, NULL, attr);
+    uint32_t node = t->bind.slots[slot - 1].node;  // a leaf used again is found without hashing
+    if (node < t->n_nodes && equals(t->stream + (size_t)t->nodes[node].record * 8, &head, NULL, attr)) return ad_var_at(t, node);
+    ad_var v = record(t, &head, NULL, attr);
+    t->bind.slots[slot - 1].node = v.id;
+    return v;
 }
 
 ad_var ad_record_leaf(ad_tape *t, ad_rows rows, const ad_op *op, const void *attr, size_t attr_size, const void *bound) {

@@ -18,7 +18,7 @@ ad_tape *ad_tape_new(ad_engine *engine, ad_type type) {
         free(t);
         return NULL;
     }
-    ad_record_init(t);
+    t->repeats = true;
     return t;
 }
 
@@ -39,7 +39,7 @@ void ad_tape_free(ad_tape *t) {
 
 void ad_tape_reset(ad_tape *t) {
     ad_record_reset(t);
-    t->bind.n_slots = t->bind.n_rows = 0;
+    t->bind.n_rows = 0;
     t->n_scopes = t->n_outputs = 0;
     t->scope = 0;
     t->placeholders = 0;
@@ -47,7 +47,6 @@ void ad_tape_reset(ad_tape *t) {
     t->can_reject = false;
     t->error.status = AD_OK;
     t->error.message[0] = 0;
-    ad_arena_reset(&t->constants);
     ad_arena_reset(&t->scratch);
     t->epoch++;
 }

@@ -207,7 +207,7 @@ static ad_var constant(ad_tape *t, const char *what, ad_shape shape, const doubl
     uint64_t key = (h.low64 ^ XXH3_64bits(&shape, sizeof shape)) | 1;
     size_t slots = t->bind.n_slots;
     ad_var v = ad_record_leaf_key(t, no_rows, &constant_op, &attr, sizeof attr, NULL, key);
-    if (t->bind.n_slots == slots) return v;
+    if (t->bind.n_slots == slots || t->bind.slots[slots].bound) return v;
     t->bind.slots[slots].bound = constant_tensor(t, shape, values, step);
     if (!t->bind.slots[slots].bound) ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", what);
     return v;
