@@ -307,6 +307,7 @@ AD_API ad_var ad_to_rows(ad_var x, ad_rows rows);
 // the block until every row is done or max_iterations have run. body may use outside vars; no row reductions inside.
 // Not differentiable itself: see ad_implicit.
 typedef void (*ad_loop_body)(void *arg, ad_var state, ad_var *next, ad_var *done);
+// max_iterations: 1 to 2^24. Random ops in a body give the same numbers in each iteration. At most 64 loops in a program.
 typedef struct ad_loop_result {
     ad_var state;       // as init
     ad_var iterations;  // [] per row
@@ -345,7 +346,8 @@ AD_API ad_status ad_read(ad_var v, double *out, int64_t n);
 AD_API const void *ad_data(ad_var v);
 
 // A program kept to run again: what the tape would run now, with the same sources, parameters and row counts, which are
-// read anew at each run and borrowed until it is freed. Independent of later resets of the tape, whose engine it borrows.
+// read anew at each run and borrowed until it is freed. Independent of later resets of the tape, whose engine it borrows:
+// free it before the engine (and before the tape, if that made its own). The outputs stay kept on the tape as well.
 typedef struct ad_program ad_program;
 AD_API ad_program *ad_compile(const ad_var *outputs, int n, ad_error *error);
 AD_API void ad_program_free(ad_program *program);

@@ -3,6 +3,7 @@
 #define AD_ARENA_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct ad_arena_chunk ad_arena_chunk;
 typedef struct ad_arena {
@@ -23,6 +24,8 @@ int ad_grow_array(void *array, size_t *room, size_t n, size_t size);
 static inline int ad_grow(void *array, size_t *room, size_t n, size_t size) {
     return n <= *room || ad_grow_array(array, room, n, size);
 }
+// a * b, or SIZE_MAX (which no allocation gives) when that overflows.
+static inline size_t ad_product(size_t a, size_t b) { return b && a > SIZE_MAX / b ? SIZE_MAX : a * b; }
 // 64-byte aligned memory, a multiple of 64 bytes, for n elements of size bytes; NULL on overflow or when out of memory.
 void *ad_aligned(size_t n, size_t size);
 

@@ -15,6 +15,7 @@ typedef struct block {  // what one thread works on
     int R, live;
     int64_t number, row;  // of the block; of its first row
     bool first;           // of its chunk: accumulators are written
+    int loops;            // around the instruction: rows that are done may hold anything there
 } block;
 
 // ---- places -----------------------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ static double element(const ad_execution *run, const char *p, int64_t i) {
 static void trace(const block *b, uint32_t id, const char *y, int64_t f0, int64_t n, bool lanes) {
     ad_execution *run = b->run;
     int R = lanes ? b->R : 1, live = lanes ? b->live : 1;
-    if (!y || atomic_load(&run->failed)) return;
+    if (!y || b->loops || atomic_load(&run->failed)) return;
     for (int r = 0; r < live; r++) {
         for (int64_t f = 0; f < n; f++) {
             double v = element(run, y, f * R + r);
@@ -104,7 +105,7 @@ static void trace(const block *b, uint32_t id, const char *y, int64_t f0, int64_
             atomic_store(&run->failed, 1);
             char path[160] = "", where[64] = "";
             const ad_node *node = plan_node(run->plan, id);
-            if (run->tape && node->scope) ad_scope_path(run->tape, node->scope, path, sizeof path);
+            if (run->tape) ad_scope_path(run->tape, run->tape->nodes[id].scope, path, sizeof path);
             if (b->run->section->rows) snprintf(where, sizeof where, " of row %lld", (long long)(b->row + r));
             ad_fail(run->error, AD_ENONFINITE, "%s%s%s (node %u): first non-finite value: %g in element %lld%s",
                     path, path[0] ? ": " : "", node->op->name, id, v, (long long)(f0 + f), where);
@@ -208,15 +209,15 @@ static void loop_begin(const block *b, const plan_instr *in) {
 #define LOOP_STEP(name, T)                                                                               \
     static bool name(T *y, const T *next, int64_t stride, int lane, const T *done, int done_lane,         \
                      const ad_loop_attr *attr, int R) {                                                   \
-        T *iterations = y + attr->n * R, *finished = iterations + R;                                      \
-        for (int64_t f = 0; f < attr->n; f++)                                                             \
-            for (int r = 0; r < R; r++)                                                                   \
-                if (finished[r] == 0) y[f * R + r] = next[f * stride + r * lane];                         \
-        T all = 1;                                                                                        \
-        for (int r = 0; r < R; r++) {                                                                     \
-            if (finished[r] == 0) iterations[r] += 1, finished[r] = done[r * done_lane] != 0 ? 1 : 0;     \
+        T *iterations = y + attr->n * R, *finished = iterations + R, all = 1;                             \
+        for (int r = 0; r < R; r++) { /* 2: finishes now; done may be part of the state */                \
+            if (finished[r] == 0) iterations[r] += 1, finished[r] = done[r * done_lane] != 0 ? 2 : 0;     \
             all = finished[r] == 0 && iterations[r] < (T)attr->max_iterations ? 0 : all;                  \
         }                                                                                                 \
+        for (int64_t f = 0; f < attr->n; f++)                                                             \
+            for (int r = 0; r < R; r++)                                                                   \
+                if (finished[r] != 1) y[f * R + r] = next[f * stride + r * lane];                         \
+        for (int r = 0; r < R; r++) finished[r] = finished[r] != 0 ? 1 : 0;                               \
         return all != 0;                                                                                  \
     }
 LOOP_STEP(loop_step_f32, float)
@@ -275,7 +276,7 @@ static uint64_t now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void run_instrs(const block *b) {
+static void run_instrs(block *b) {
     const plan_section *s = b->run->section;
     const plan_instr *instrs = b->run->plan->instrs + s->first;
     ad_kernel *kernels = b->worker->kernels.data;
@@ -287,14 +288,18 @@ static void run_instrs(const block *b) {
         switch (in->kind) {
             case PLAN_KERNEL: run_kernel(b, in, &kernels[i]); break;
             case PLAN_RUN:
-                if (!s->rows && in->y.count > SPLIT) run_wide(b->run, in);
+                if (!s->rows && in->y.count > SPLIT && !b->run->engine->trace) run_wide(b->run, in);
                 else run_tiles(b, in, 0, in->y.count);
                 break;
             case PLAN_SPREAD: run_spread(b, in); break;
             case PLAN_STORE: run_store(b, in); break;
-            case PLAN_LOOP: loop_begin(b, in); break;
+            case PLAN_LOOP:
+                loop_begin(b, in);
+                b->loops++;
+                break;
             case PLAN_LOOP_END:
                 if (!loop_end(b, in)) i = in->other - s->first;
+                else if (--b->loops == 0 && b->run->engine->trace) trace(b, in->node, at(b, &in->y), 0, in->y.count, s->rows != 0);
                 break;
         }
         if (profile) __atomic_fetch_add(&profile[s->first + here], now() - start, __ATOMIC_RELAXED);

@@ -55,10 +55,7 @@ ad_engine *ad_engine_new(const ad_engine_options *options, ad_error *error) {
 
 void ad_engine_free(ad_engine *e) {
     if (!e) return;
-    for (int i = 0; i < e->n_plans; i++) {
-        if (e->plans[i]->uses == 0) ad_plan_free(e->plans[i]);
-        else e->plans[i]->dropped = true;  // a program still has it
-    }
+    for (int i = 0; i < e->n_plans; i++) ad_plan_free(e->plans[i]);
     free(e->plans);
     ad_pool_free(e->pool);
     for (int i = 0; i < e->threads && e->workers; i++) {
@@ -155,8 +152,7 @@ static void note_miss(ad_engine *e, const ad_tape *t) {
     e->misses = 0;
 }
 
-void ad_engine_release(ad_engine *e, ad_plan *p) {
-    (void)e;
+void ad_plan_release(ad_plan *p) {
     if (--p->uses == 0 && p->dropped) ad_plan_free(p);
 }
 
@@ -172,7 +168,7 @@ static void drop_oldest(ad_engine *e) {
     if (p->uses == 0) ad_plan_free(p);
 }
 
-ad_plan *ad_engine_plan(ad_engine *e, ad_tape *t) {
+ad_plan *ad_engine_plan(ad_engine *e, ad_tape *t, bool step) {
     uint64_t key[2];
     plan_key(t, key);
     ad_plan *p = NULL;
@@ -181,7 +177,7 @@ ad_plan *ad_engine_plan(ad_engine *e, ad_tape *t) {
     if (p) {
         e->misses = 0;
     } else {
-        note_miss(e, t);
+        if (step) note_miss(e, t);
         p = ad_plan_new(t);
         if (!p) return NULL;
         p->key[0] = key[0], p->key[1] = key[1];

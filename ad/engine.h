@@ -35,10 +35,11 @@ struct ad_engine {
 };
 
 void ad_engine_message(const ad_engine *engine, const char *text);
-// The cached or new plan of what the tape would run, with a use added; NULL with the error on the tape. Engine locked.
-ad_plan *ad_engine_plan(ad_engine *engine, ad_tape *tape);
+// The cached or new plan of what the tape would run, with a use added; NULL with the error on the tape. Engine locked. step:
+// it is about to run, and counts as a step where plans made anew are reported.
+ad_plan *ad_engine_plan(ad_engine *engine, ad_tape *tape, bool step);
 // Ends a use; a plan that has left the cache is freed with its last use. Engine locked.
-void ad_engine_release(ad_engine *engine, ad_plan *plan);
+void ad_plan_release(ad_plan *plan);
 
 // The plan with its profile, as a message (explain.c).
 void ad_engine_report(const ad_engine *engine, const ad_tape *tape, const ad_plan *plan);

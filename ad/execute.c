@@ -61,9 +61,8 @@ static ad_status check_leaves(const ad_plan *plan, const ad_binding *bind, ad_er
             return ad_fail(error, AD_EORDER, "row set '%s': its number of rows was not set (ad_rows_set)",
                            bind->rows[s->rows - 1].name);
     }
-    for (uint32_t id = 0; id < plan->n_nodes; id++) {
-        const ad_node *node = &plan->nodes[id];
-        if (!node->slot) continue;
+    for (uint32_t i = 0; i < plan->n_leaves; i++) {
+        const ad_node *node = &plan->nodes[plan->leaves[i]];
         const ad_slot *slot = &bind->slots[node->slot - 1];
         ad_status status = AD_OK;
         if (!slot->bound) {
@@ -117,6 +116,22 @@ static void total_sums(ad_execution *run) {
     ad_pool_run(run->engine->pool, (n + SPLIT - 1) / SPLIT, total_split, run);
 }
 
+// AD_TRACE_NAN: the first total that is not finite.
+static void trace_sums(ad_execution *run) {
+    const plan_section *s = run->section;
+    for (uint32_t i = s->sums; i < s->sums + s->n_sums && !atomic_load(&run->failed); i++) {
+        const ad_node *node = plan_node(run->plan, run->plan->sums[i].node);
+        const char *y = ad_place_at(run, &run->plan->sums[i].y, NULL, 1, 0, NULL);
+        if (ad_passes_of_cpu()->finite[run->plan->type](y, node->count)) continue;
+        char path[160] = "";
+        if (run->tape) ad_scope_path(run->tape, run->tape->nodes[run->plan->sums[i].node].scope, path, sizeof path);
+        ad_fail(run->error, AD_ENONFINITE, "%s%s%s (node %u): the total over rows is not finite", path, path[0] ? ": " : "",
+                node->op->name, run->plan->sums[i].node);
+        ad_engine_message(run->engine, run->error->message);
+        atomic_store(&run->failed, 1);
+    }
+}
+
 // ---- sections -----------------------------------------------------------------------------------------------------------------
 
 static bool reserve(ad_execution *run) {
@@ -133,7 +148,9 @@ static bool reserve(ad_execution *run) {
     for (uint32_t r = 0; r < run->plan->n_sets; r++) {
         if (!run->plan->sets[r].stored_features) continue;
         plan_blocks b = plan_blocks_of(&run->plan->sets[r], run->bind->rows[r].count);
-        stored += (size_t)b.blocks * (size_t)b.R * (size_t)run->plan->sets[r].stored_features * run->element;
+        size_t rows = ad_product((size_t)b.blocks, (size_t)b.R);
+        size_t bytes = ad_product(ad_product(rows, (size_t)run->plan->sets[r].stored_features), run->element);
+        stored = stored > SIZE_MAX - bytes ? SIZE_MAX : stored + bytes;
     }
     run->shared = ad_memory_reserve(&e->shared, (size_t)run->plan->shared_elements * run->element);
     run->sums = ad_memory_reserve(&e->sums, sums);
@@ -173,6 +190,7 @@ static void run_section(ad_execution *run, const plan_section *s) {
         ad_pool_run(run->engine->pool, run->blocks.chunks, ad_run_chunk, run);
     }
     total_sums(run);
+    if (run->engine->trace) trace_sums(run);
 }
 
 // ---- outputs ------------------------------------------------------------------------------------------------------------------
@@ -196,8 +214,8 @@ static bool reserve_outputs(ad_execution *run) {
         if (out->kind != AD_KEEP) continue;
         uint32_t rows = run->plan->nodes[out->id].rows;
         m->rows = rows ? run->bind->rows[rows - 1].count : 0;
-        size_t n = (size_t)out->count * (size_t)(rows ? m->rows : 1);
-        if (!reserve_kept(m, n * run->element)) return false;
+        size_t n = ad_product((size_t)out->count, (size_t)(rows ? m->rows : 1));
+        if (!reserve_kept(m, ad_product(n, run->element))) return false;
     }
     return true;
 }

@@ -50,7 +50,7 @@ static cost kernel_cost(const ad_plan *p, const ad_op *op, uint32_t node, uint32
         if (i < 8) operand[i] = (ad_kernel_operand){.shape = p->places[x + i].shape, .lane = p->places[x + i].lane};
     }
     ad_kernel k = {.n = (int)n, .R = 1, .live = 1, .x = operand, .shape = &plan_node(p, node)->shape, .attr = plan_attr(p, node)};
-    if (op->flops && n <= 8) c.flops = op->flops(&k);
+    if (op->flops && n <= 8 && n == (uint32_t)plan_node(p, node)->n) c.flops = op->flops(&k);
     c.bytes *= (double)ad_type_size(p->type);
     return c;
 }
@@ -143,14 +143,14 @@ static char *plan_text(const ad_tape *tape, const ad_plan *p) {
 }
 
 char *ad_explain(ad_tape *tape) {
-    if (tape->error.status != AD_OK) return NULL;
+    if (!tape || tape->error.status != AD_OK) return NULL;
     ad_engine *e = tape->bind.engine;
     char *result = NULL;
     pthread_mutex_lock(&e->lock);
-    ad_plan *plan = ad_engine_plan(e, tape);
+    ad_plan *plan = ad_engine_plan(e, tape, false);
     if (plan) {
         result = plan_text(tape, plan);
-        ad_engine_release(e, plan);
+        ad_plan_release(plan);
         if (!result) ad_tape_fail(tape, AD_ENOMEM, "ad_explain: out of memory");
     }
     pthread_mutex_unlock(&e->lock);

@@ -20,8 +20,6 @@ typedef struct sweep {
     int32_t n_list;
 } sweep;
 
-
-
 // ---- shapes of cotangents ---------------------------------------------------------------------------------------
 
 static ad_var sum_to_shape(ad_var g, ad_shape want) {
@@ -228,6 +226,7 @@ static bool check_vars(ad_var y, const ad_var *x, int n) {
 }
 
 void ad_vjp_paths(ad_var y, ad_var gy, const ad_var *x, int n, ad_var *gx, bool barrier) {
+    if (y.tape && gy.tape != y.tape) ad_tape_fail(y.tape, AD_EMIX, "gradient: y and its cotangent are not on one tape");
     bool usable = check_vars(y, x, n) && ad_check_var(gy, "gradient");
     ad_var none = y.tape ? ad_inert(y.tape) : ad_none();
     if (!usable) {
@@ -264,7 +263,20 @@ void ad_vjp_paths(ad_var y, ad_var gy, const ad_var *x, int n, ad_var *gx, bool 
 
 // ---- public -----------------------------------------------------------------------------------------------------------
 
-void ad_vjp(ad_var y, ad_var gy, const ad_var *x, int n, ad_var *gx) { ad_vjp_paths(y, gy, x, n, gx, false); }
+// A cotangent has its value's shape, and rows only where it has (one for all rows may be shared).
+static void check_cotangent(const char *what, ad_var gy, ad_var y) {
+    const ad_node *g = ad_node_of(gy), *v = ad_node_of(y);
+    char a[64], b[64];
+    if (!g || !v || gy.tape != y.tape) return;
+    if (ad_shape_equal(g->shape, v->shape) && (g->rows == v->rows || !g->rows)) return;
+    ad_tape_fail(y.tape, AD_ESHAPE, "%s %s%s: expected that of its value, %s%s", what, ad_shape_print(g->shape, a, sizeof a),
+                 g->rows ? " per row" : "", ad_shape_print(v->shape, b, sizeof b), v->rows ? " per row" : "");
+}
+
+void ad_vjp(ad_var y, ad_var gy, const ad_var *x, int n, ad_var *gx) {
+    check_cotangent("ad_vjp: cotangent of shape", gy, y);
+    ad_vjp_paths(y, gy, x, n, gx, false);
+}
 
 void ad_grad(ad_var y, const ad_var *x, int n, ad_var *gx) {
     const ad_node *node = ad_node_of(y);
@@ -273,7 +285,7 @@ void ad_grad(ad_var y, const ad_var *x, int n, ad_var *gx) {
         ad_tape_fail(y.tape, AD_ESHAPE, "ad_grad: y has shape %s: expected one element (ad_vjp takes a cotangent for others)",
                      ad_shape_print(node->shape, text, sizeof text));
     }
-    ad_vjp(y, y.tape ? ad_number(y.tape, 1) : y, x, n, gx);
+    ad_vjp_paths(y, y.tape ? ad_number(y.tape, 1) : y, x, n, gx, false);
 }
 
 ad_var ad_jvp(ad_var y, ad_var x, ad_var dx) {
@@ -281,8 +293,9 @@ ad_var ad_jvp(ad_var y, ad_var x, ad_var dx) {
     if (!check_vars(y, &x, 1)) return y.tape ? ad_inert(y.tape) : ad_none();
     // The vjp is linear in its cotangent u, so its own vjp in u is J dx, and u vanishes from the plan.
     ad_var u = ad_placeholder(y.tape, ad_rows_of(y), ad_shape_of(y));
-    ad_vjp(y, u, &x, 1, &gx);
-    ad_vjp(gx, dx, &u, 1, &dy);
+    check_cotangent("ad_jvp: tangent of shape", dx, x);
+    ad_vjp_paths(y, u, &x, 1, &gx, false);
+    ad_vjp_paths(gx, dx, &u, 1, &dy, false);
     return dy;
 }
 

@@ -94,7 +94,7 @@ struct ad_tape {
     // hashed, looked up or written: a step like the one before costs a comparison a node.
     size_t old_nodes, old_stream, old_slots;
     bool repeats;     // up to now; else the next reset forgets everything
-    uint32_t *table;  // hash-consing: node ids + 1, open addressing, 
+    uint32_t *table;  // hash-consing: node ids + 1, open addressing
     uint32_t *hashes; // of nodes
     size_t table_room, room_hashes;
     uint32_t *slot_table;  // slot numbers + 1 by (op, key)
@@ -107,6 +107,8 @@ struct ad_tape {
     ad_arena constants, scratch;
     uint32_t placeholders;  // numbers given to placeholders
     bool can_reject;        // states can be taken back until the next run
+    uint32_t outputs_run;   // outputs of the last run
+    int64_t runs;           // in all, for AD_PROFILE's reports
 };
 
 // Records a leaf: attributes say all but what it is bound to. rows.tape NULL: shared. op->shape gets n = 0 and attr.

@@ -94,7 +94,7 @@ struct ad_op {
     ad_var (*expand)(const ad_var *x, int n, const void *attr);  // the same value in simpler ops: source of derivatives if vjp NULL
     ad_lanes_fn lanes[2];                     // by ad_type; elementwise ops
     ad_kernel_fn kernel[2];                   // by ad_type; all others
-    // Bytes of scratch a kernel call needs: x, y and R of the call are set, pointers are not. NULL: none.
+    // Bytes of scratch a kernel call needs: shapes, lanes and R of the call are set, pointers are not. NULL: none.
     size_t (*scratch)(const ad_kernel *kernel, ad_type type);
     double (*flops)(const ad_kernel *kernel);  // per block, for reports; NULL: one an element of y
     double ulp[2];                            // stated error bound of the kernel, by ad_type; 0: correctly rounded

@@ -57,8 +57,8 @@ void ad_assign(ad_state *state, ad_var v) {
 }
 
 void ad_reject(ad_tape *t) {
-    if (!t->can_reject) return;
-    ad_swap_states(t->outputs, (uint32_t)t->n_outputs, &t->bind);
+    if (!t || !t->can_reject) return;
+    ad_swap_states(t->outputs, t->outputs_run, &t->bind);
     t->can_reject = false;
 }
 
@@ -75,22 +75,23 @@ ad_status ad_run(ad_tape *t) {
     }
     ad_engine *e = t->bind.engine;
     pthread_mutex_lock(&e->lock);
-    ad_plan *plan = t->error.status == AD_OK ? ad_engine_plan(e, t) : NULL;
+    ad_plan *plan = t->error.status == AD_OK ? ad_engine_plan(e, t, true) : NULL;
     if (plan) {
         ad_error error = {AD_OK, ""};
         if (ad_execute(e, plan, &t->bind, t, &error) == AD_OK) {
             t->ran = t->can_reject = true;
-            if (e->profile && plan->profile_runs % 100 == 1) ad_engine_report(e, t, plan);
+            t->outputs_run = (uint32_t)t->n_outputs;
+            if (e->profile && t->runs++ % 100 == 0) ad_engine_report(e, t, plan);
         } else {
             ad_tape_fail(t, error.status, "%s", error.message);
         }
-        ad_engine_release(e, plan);
+        ad_plan_release(plan);
     }
     pthread_mutex_unlock(&e->lock);
     return t->error.status;
 }
 
-// Adds the gradients of all parameters to the requests; returns the number of outputs before.
+// Adds the gradients of all parameters to the requests.
 static void request_gradients(ad_var loss, ad_output_kind kind) {
     ad_tape *t = loss.tape;
     size_t n = 0, slots = t->bind.n_slots;
@@ -196,7 +197,6 @@ double ad_value(ad_var v) {
 struct ad_program {
     ad_plan *plan;
     ad_binding bind;
-    ad_var *outputs;
     int n;
     int *memory;  // of output i
     bool ran;
@@ -207,7 +207,7 @@ void ad_program_free(ad_program *p) {
     if (!p) return;
     if (p->plan) {
         pthread_mutex_lock(&p->bind.engine->lock);
-        ad_engine_release(p->bind.engine, p->plan);
+        ad_plan_release(p->plan);
         pthread_mutex_unlock(&p->bind.engine->lock);
     }
     for (size_t i = 0; i < p->bind.n_memory; i++) free(p->bind.memory[i].data);
@@ -237,19 +237,33 @@ static bool copy_constants(ad_program *p) {
     return true;
 }
 
+static bool copy_names(ad_program *p) {
+    for (size_t i = 0; i < p->bind.n_rows; i++) {
+        size_t size = strlen(p->bind.rows[i].name) + 1;
+        char *name = ad_arena_take(&p->constants, size);
+        if (!name) return false;
+        memcpy(name, p->bind.rows[i].name, size);
+        p->bind.rows[i].name = name;
+    }
+    return true;
+}
+
 static bool program_copy(ad_program *p, const ad_tape *t) {
     p->bind = (ad_binding){.engine = t->bind.engine, .type = t->bind.type};
     p->bind.n_slots = t->bind.n_slots;
     p->bind.n_rows = t->bind.n_rows;
-    p->bind.n_memory = t->n_outputs;
     p->bind.slots = malloc((t->bind.n_slots + 1) * sizeof *p->bind.slots);
     p->bind.rows = malloc((t->bind.n_rows + 1) * sizeof *p->bind.rows);
     p->bind.memory = calloc(t->n_outputs + 1, sizeof *p->bind.memory);
-    if (!p->bind.slots || !p->bind.rows || !p->bind.memory) return false;
+    if (!p->bind.slots || !p->bind.rows || !p->bind.memory) {
+        p->bind.n_rows = 0;
+        return false;
+    }
     for (size_t i = 0; i < t->bind.n_slots; i++) p->bind.slots[i] = t->bind.slots[i];
     for (size_t i = 0; i < t->bind.n_rows; i++) p->bind.rows[i] = t->bind.rows[i];
+    p->bind.n_memory = t->n_outputs;
     for (size_t i = 0; i < t->n_outputs; i++) p->bind.memory[i].target = t->bind.memory[i].target;
-    return copy_constants(p);
+    return copy_constants(p) && copy_names(p);
 }
 
 ad_program *ad_compile(const ad_var *outputs, int n, ad_error *error) {
@@ -270,7 +284,7 @@ ad_program *ad_compile(const ad_var *outputs, int n, ad_error *error) {
         ad_engine *e = t->bind.engine;
         pthread_mutex_lock(&e->lock);
         bool ok = program_copy(p, t);
-        p->plan = ok ? ad_engine_plan(e, t) : NULL;
+        p->plan = ok ? ad_engine_plan(e, t, false) : NULL;
         pthread_mutex_unlock(&e->lock);
         if (p->plan) return p;
         if (!ok) ad_tape_fail(t, AD_ENOMEM, "ad_compile: out of memory");

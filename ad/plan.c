@@ -19,6 +19,7 @@ void ad_plan_free(ad_plan *p) {
     free(p->sums);
     free(p->sections);
     free(p->sets);
+    free(p->leaves);
     free(p->profile);
     free(p);
 }
@@ -150,11 +151,10 @@ static void find_levels(planner *pl) {
         bool moved = node->op->role == AD_ROLE_VIEW || node->op->role == AD_ROLE_ALIAS;
         pl->leafy[id] = node->rows && (node->n == 0 || moved || (node->op->flags & AD_OP_CHEAP));
         for (uint32_t i = 0; i < ad_live_inputs(node); i++) {
-            uint32_t l = pl->level[in[i]];
-            bool reduces = (node->op->flags & AD_OP_REDUCES_ROWS) && pl->nodes[in[i]].rows;
-            if (l + reduces > pl->level[id]) pl->level[id] = l + reduces;
+            if (pl->level[in[i]] > pl->level[id]) pl->level[id] = pl->level[in[i]];
             if (pl->nodes[in[i]].rows && !pl->leafy[in[i]]) pl->leafy[id] = false;
         }
+        if (node->op->flags & AD_OP_REDUCES_ROWS) pl->level[id]++;
         pl->again[id] = pl->leafy[id] || (node->rows && moved);  // an alias costs nothing: its operand is stored
     }
     for (uint32_t id = pl->n; id-- > 0;)  // bodies run where their loop runs
@@ -226,6 +226,14 @@ static void build_shared(planner *pl, uint32_t level) {
     build_section(pl, 0, level);
 }
 
+static void list_leaves(planner *pl) {
+    ad_plan *p = pl->plan;
+    p->leaves = malloc((pl->n + 1u) * sizeof *p->leaves);
+    if (!p->leaves) pl->failed = true;
+    for (uint32_t id = 0; id < pl->n && !pl->failed; id++)
+        if (pl->live[id] && pl->nodes[id].slot) p->leaves[p->n_leaves++] = id;
+}
+
 static void build_sections(planner *pl) {
     uint32_t top = 0, sets = (uint32_t)pl->tape->bind.n_rows;
     for (uint32_t id = 0; id < pl->n; id++)
@@ -250,7 +258,8 @@ ad_plan *ad_plan_new(ad_tape *t) {
         find_bodies(&pl);
         find_levels(&pl);
         check_bodies(&pl);
-        if (t->error.status == AD_OK) build_sections(&pl);
+        list_leaves(&pl);
+        if (t->error.status == AD_OK && !pl.failed) build_sections(&pl);
         if (t->error.status == AD_OK && !pl.failed) plan_resolve(&pl);
     }
     planner_free(&pl);

@@ -68,7 +68,7 @@ typedef struct plan_section {
     int64_t block_features;  // working memory of a thread
     int64_t sum_bytes;       // accumulators of a chunk
     size_t scratch[4];       // bytes that kernels need, for R = 32, 64, 128, 256 (the first for shared sections)
-    uint32_t tile_slots, places;
+    uint32_t places;
 } plan_section;
 
 typedef struct plan_set {  // of a row set: what decides blocks and chunks
@@ -103,6 +103,8 @@ typedef struct ad_plan {
     plan_section *sections;
     size_t n_sections, room_sections;
 
+    uint32_t *leaves;    // [n_leaves] nodes bound to something that a run reads
+    uint32_t n_leaves;
     plan_set *sets;      // [n_sets]
     uint32_t n_sets;
     int64_t shared_elements;
@@ -126,7 +128,6 @@ typedef struct plan_buffer {  // memory of one value, or of several side by side
     int64_t offset;           // result of allocation
     uint32_t first, last;     // instructions of the section that define and use it
     bool defined;             // by an instruction of its own (not a leaf)
-    bool kept;                // must not become a tile slot
 } plan_buffer;
 
 typedef struct planner {

@@ -8,7 +8,7 @@
 
 #include "plan.h"
 
-enum { MAX_STEPS = 48, MAX_SPREADS = 6 };
+enum { MAX_STEPS = 48, MAX_SPREADS = 8 };  // spreads: as many as an elementwise op has operands
 
 typedef struct run {  // being built
     plan_instr instr;
@@ -87,17 +87,15 @@ static int uses_in_run(const planner *pl, const run *r, int step, int *last) {
 static void use_slots(planner *pl, run *r, const int *uses) {
     int free_at[TILE_SLOTS];  // step after which a slot is free
     for (int s = 0; s < TILE_SLOTS; s++) free_at[s] = s < r->n_spreads ? MAX_STEPS : -1;
-    uint32_t slots = (uint32_t)r->n_spreads;
     for (int i = 0; i < r->n_steps; i++) {
         plan_place y = r->step[i].y;
         const plan_buffer *b = &pl->buffers[y.buffer];
         int last, slot = 0;
-        if (!pl->section.rows || b->base != BASE_BLOCK || b->parent >= 0 || b->kept || b->size != r->n) continue;
+        if (!pl->section.rows || b->base != BASE_BLOCK || b->parent >= 0 || b->size != r->n) continue;
         if (uses_in_run(pl, r, i, &last) != uses[y.buffer - (int32_t)pl->first_buffer]) continue;
         while (slot < TILE_SLOTS && free_at[slot] >= i) slot++;  // an operand's slot is free only after this step
         if (slot == TILE_SLOTS) continue;
         free_at[slot] = last;
-        if ((uint32_t)slot + 1 > slots) slots = (uint32_t)slot + 1;
         plan_place tile = {.base = BASE_TILE, .index = (uint32_t)slot, .buffer = -1, .lane = 1, .count = r->n, .shape = y.shape};
         for (int j = i + 1; j <= last; j++)
             for (uint32_t k = 0; k < r->step[j].n; k++) {
@@ -106,7 +104,6 @@ static void use_slots(planner *pl, run *r, const int *uses) {
             }
         r->step[i].y = tile;
     }
-    if (slots > pl->section.tile_slots) pl->section.tile_slots = slots;
 }
 
 static void finish_run(planner *pl, run *r, const int *uses, plan_instr *out) {
@@ -126,7 +123,7 @@ static void finish_run(planner *pl, run *r, const int *uses, plan_instr *out) {
     p->n_steps += (size_t)r->n_steps, p->n_spreads += (size_t)r->n_spreads;
 }
 
-// How often each buffer of the section is read, parts counted for their whole too.
+// How often each buffer of the section is read.
 static int *count_uses(const planner *pl) {
     int *uses = calloc(pl->n_buffers - pl->first_buffer + 1, sizeof *uses);
     for (size_t i = pl->section.first; uses && i < pl->plan->n_instrs; i++) {
@@ -158,10 +155,7 @@ void plan_fuse_section(planner *pl) {
             continue;
         }
         *r = (run){.instr = p->instrs[i], .n = p->instrs[i].y.count};
-        if (!fits(pl, r, &p->instrs[i])) {  // alone it fits always, but for operands beyond MAX_SPREADS
-            ad_tape_fail(pl->tape, AD_EARG, "%s: too many broadcast operands", p->instrs[i].op->name);
-            break;
-        }
+        // An instruction alone always fits.
         while (i < end && p->instrs[i].kind == PLAN_RUN && fits(pl, r, &p->instrs[i])) add_step(pl, r, &p->instrs[i++]);
         plan_instr out;
         finish_run(pl, r, uses, &out);

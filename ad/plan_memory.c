@@ -43,8 +43,55 @@ static void find_lifetimes(planner *pl) {
         if (in.kind == PLAN_RUN) in.y.buffer = -1;  // steps say it
         touch_instr(pl, &in, i);
     }
-    for (uint32_t i = end; i-- > pl->section.first;)  // inner loops last: an outer loop covers them
+    for (uint32_t i = end; i-- > pl->section.first;)  // inner loops first, then those around them
         if (p->instrs[i].kind == PLAN_LOOP) extend_over_loop(pl, i, p->instrs[i].other);
+}
+
+// ---- results in the memory of operands ----------------------------------------------------------------------------------
+
+// The last step of a run that reads root; -1: none, or read by a spread.
+static int64_t last_reader(const planner *pl, const plan_instr *in, int32_t root) {
+    const ad_plan *p = pl->plan;
+    int64_t last = -1, offset = 0;
+    for (uint32_t s = in->spreads; s < in->spreads + in->n_spreads; s++)
+        if (plan_root(pl, p->spreads[s].x.buffer, &offset) == root) return INT64_MAX;
+    for (uint32_t s = in->steps; s < in->steps + in->n_steps; s++)
+        for (uint32_t k = 0; k < p->steps[s].n; k++)
+            if (plan_root(pl, p->places[p->steps[s].x + k].buffer, &offset) == root) last = s;
+    return last;
+}
+
+// Whether y, written by step s of instruction i, can be written over x, which the run reads for the last time.
+static bool can_overwrite(const planner *pl, uint32_t i, uint32_t s, const plan_place *x, const plan_place *y) {
+    int64_t from = x->offset;
+    int32_t root = plan_root(pl, x->buffer, &from);
+    if (root < (int32_t)pl->first_buffer || root == y->buffer || from != 0) return false;
+    const plan_buffer *a = &pl->buffers[root], *b = &pl->buffers[y->buffer];
+    return a->base == BASE_BLOCK && a->last == i && a->first < i && a->size == b->size && x->count == a->size &&
+           last_reader(pl, &pl->plan->instrs[i], root) <= s;
+}
+
+// An elementwise result takes the memory of an operand that nothing reads any more: it is in the nearest cache.
+static void write_over_operands(planner *pl) {
+    ad_plan *p = pl->plan;
+    for (uint32_t i = pl->section.first; i < pl->section.first + pl->section.n; i++) {
+        const plan_instr *in = &p->instrs[i];
+        if (in->kind != PLAN_RUN) continue;
+        for (uint32_t s = in->steps; s < in->steps + in->n_steps; s++) {
+            const plan_place *y = &p->steps[s].y;
+            if (y->buffer < 0 || y->offset != 0) continue;
+            plan_buffer *b = &pl->buffers[y->buffer];
+            if (b->base != BASE_BLOCK || b->parent >= 0 || b->first != i) continue;
+            for (uint32_t k = 0; k < p->steps[s].n && b->parent < 0; k++) {
+                const plan_place *x = &p->places[p->steps[s].x + k];
+                if (!can_overwrite(pl, i, s, x, y)) continue;
+                int64_t offset = 0;
+                b->parent = plan_root(pl, x->buffer, &offset);
+                b->parent_offset = 0;
+                if (b->last > pl->buffers[b->parent].last) pl->buffers[b->parent].last = b->last;
+            }
+        }
+    }
 }
 
 // ---- layout -----------------------------------------------------------------------------------------------------------
@@ -96,6 +143,7 @@ static void lay_out_block(planner *pl) {
 
 void plan_allocate_section(planner *pl) {
     find_lifetimes(pl);
+    write_over_operands(pl);
     lay_out_block(pl);
     for (size_t b = pl->first_buffer; b < pl->n_buffers; b++) {
         plan_buffer *buf = &pl->buffers[b];
@@ -155,13 +203,12 @@ static void count_weights(planner *pl) {
 }
 
 // The most scratch that a kernel of the section asks for with R lanes.
-static size_t scratch_of(const ad_plan *p, const plan_section *s, int R) {
+static size_t scratch_of(const ad_plan *p, const plan_section *s, int R, ad_kernel_operand *x) {
     size_t most = 0;
     for (uint32_t i = s->first; i < s->first + s->n; i++) {
         const plan_instr *in = &p->instrs[i];
-        ad_kernel_operand x[8];
         if (in->kind != PLAN_KERNEL || !in->op->scratch) continue;
-        for (uint32_t k = 0; k < in->n && k < 8; k++) {
+        for (uint32_t k = 0; k < in->n; k++) {
             const plan_place *place = &p->places[in->x + k];
             x[k] = (ad_kernel_operand){.stride = place->lane ? R : 1, .lane = place->lane, .shape = place->shape};
         }
@@ -173,7 +220,7 @@ static size_t scratch_of(const ad_plan *p, const plan_section *s, int R) {
     return most;
 }
 
-static void note_section(ad_plan *p, plan_section *s) {
+static bool note_section(ad_plan *p, plan_section *s) {
     uint32_t places = 0;
     for (uint32_t i = s->first; i < s->first + s->n; i++) {
         plan_instr *in = &p->instrs[i];
@@ -194,8 +241,12 @@ static void note_section(ad_plan *p, plan_section *s) {
         start += p->nodes[p->sums[i].node].count;
     }
     s->places = places;
-    for (int k = 0; k < 4; k++) s->scratch[k] = scratch_of(p, s, s->rows ? 32 << k : 1);
+    ad_kernel_operand *x = malloc((places + 1) * sizeof *x);
+    if (!x) return false;
+    for (int k = 0; k < 4; k++) s->scratch[k] = scratch_of(p, s, s->rows ? 32 << k : 1, x);
+    free(x);
     if (s->rows && s->sum_bytes > p->sets[s->rows - 1].sum_bytes) p->sets[s->rows - 1].sum_bytes = s->sum_bytes;
+    return true;
 }
 
 void plan_resolve(planner *pl) {
@@ -208,5 +259,5 @@ void plan_resolve(planner *pl) {
     for (size_t i = 0; i < p->n_sums; i++) resolve(pl, &p->sums[i].y);
     for (uint32_t i = 0; i < p->n_outputs; i++) resolve(pl, &p->output_places[i]);
     count_weights(pl);
-    for (size_t i = 0; i < p->n_sections; i++) note_section(p, &p->sections[i]);
+    for (size_t i = 0; i < p->n_sections && !pl->failed; i++) pl->failed = !note_section(p, &p->sections[i]);
 }

@@ -318,6 +318,10 @@ static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const v
     uint32_t rows;
     if (!check_operands(t, op, x, n, &rows)) return ad_inert(t);
     if (force_rows) rows = force_rows;
+    if ((op->flags & AD_OP_REDUCES_ROWS) && !rows) {
+        fail_shape(t, op, AD_EARG, "no operand has rows to reduce", x, n);
+        return ad_inert(t);
+    }
     ad_var spread[8];
     if ((op->flags & AD_OP_ELEMENTWISE) && n > 1) {
         ad_shape y;
@@ -330,6 +334,7 @@ static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const v
         if (!same) {
             if (result_shape(t, op, x, n, attr, &y) < 0) return ad_inert(t);
             for (int i = 0; i < n; i++) spread[i] = spread_operand(x[i], y);
+            if (t->error.status != AD_OK) return ad_inert(t);
             x = spread;
         }
     }

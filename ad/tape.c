@@ -38,6 +38,7 @@ void ad_tape_free(ad_tape *t) {
 }
 
 void ad_tape_reset(ad_tape *t) {
+    if (!t) return;
     ad_record_reset(t);
     t->bind.n_rows = 0;
     t->n_scopes = t->n_outputs = 0;
@@ -51,11 +52,13 @@ void ad_tape_reset(ad_tape *t) {
     t->epoch++;
 }
 
-ad_engine *ad_tape_engine(const ad_tape *t) { return t->bind.engine; }
-ad_type ad_tape_type(const ad_tape *t) { return t->bind.type; }
+ad_engine *ad_tape_engine(const ad_tape *t) { return t ? t->bind.engine : NULL; }
+ad_type ad_tape_type(const ad_tape *t) { return t ? t->bind.type : AD_F32; }
 ad_status ad_tape_status(const ad_tape *t) { return t ? t->error.status : AD_ENOMEM; }
 const char *ad_tape_message(const ad_tape *t) { return t ? t->error.message : "no tape"; }
-void ad_set_training(ad_tape *t, bool training) { t->training = training; }
+void ad_set_training(ad_tape *t, bool training) {
+    if (t) t->training = training;
+}
 bool ad_is_training(const ad_tape *t) { return t && t->training; }
 
 // ---- errors and scopes ------------------------------------------------------------------------------------------
@@ -109,6 +112,7 @@ void ad_scope_end(ad_tape *t) {
 // ---- row sets -----------------------------------------------------------------------------------------------------
 
 ad_rows ad_rows_new(ad_tape *t, const char *name) {
+    if (!t) return (ad_rows){NULL, UINT32_MAX, 0};
     ad_rows rows = {t, 0, t->epoch};
     for (; rows.id < t->bind.n_rows; rows.id++)
         if (strcmp(t->bind.rows[rows.id].name, name) == 0) return rows;

@@ -5,7 +5,7 @@
 #include "family.h"
 
 // The loop node's operands are init, a placeholder for the state, the body's next state and its done flag. The planner runs
-// the nodes between placeholder and results as the body (plan_emit.c), run.c repeats them. Its value is the state, then
+// the nodes between placeholder and results as the body (plan_emit.c), block.c repeats them. Its value is the state, then
 // iterations, then done, as one vector a row.
 static bool loop_shape(ad_shape_call *c) {
     c->y = ad_shape1(((const ad_loop_attr *)c->attr)->n + 2);
@@ -87,6 +87,10 @@ static bool *mark_depends(ad_tape *t, ad_var p, uint32_t last) {
 static bool check_body(ad_var p, ad_var next, ad_var done) {
     ad_tape *t = p.tape;
     char a[64], b[64];
+    if (next.tape != t || done.tape != t) {
+        ad_tape_fail(t, AD_EMIX, "loop: the body's results are not on the tape of init");
+        return false;
+    }
     if (!ad_check_var(next, "loop: next state") || !ad_check_var(done, "loop: done")) return false;
     if (!ad_shape_equal(ad_shape_of(next), ad_shape_of(p)) || ad_shape_count(ad_shape_of(done)) != 1) {
         ad_tape_fail(t, AD_ESHAPE, "loop: next state %s, expected %s; done must have one element",
@@ -116,8 +120,8 @@ static ad_loop_result loop_inert(ad_tape *t) {
 ad_loop_result ad_loop(ad_var init, int max_iterations, ad_loop_body body, void *arg) {
     if (!ad_check_var(init, "loop")) return loop_inert(init.tape);
     ad_tape *t = init.tape;
-    if (max_iterations < 1) {
-        ad_tape_fail(t, AD_EARG, "loop: max_iterations is %d, expected at least 1", max_iterations);
+    if (max_iterations < 1 || max_iterations > 1 << 24) {  // f32 counts them exactly up to there
+        ad_tape_fail(t, AD_EARG, "loop: max_iterations is %d, expected 1 to 2^24", max_iterations);
         return loop_inert(t);
     }
     ad_var p = ad_placeholder(t, ad_rows_of(init), ad_shape_of(init)), next = ad_inert(t), done = ad_inert(t);
@@ -154,7 +158,8 @@ ad_var ad_implicit(ad_var y, ad_var (*residual)(void *arg, ad_var y), void *arg)
     if (!ad_check_var(y, "implicit")) return y.tape ? ad_inert(y.tape) : y;
     ad_tape *t = y.tape;
     ad_var p = ad_placeholder(t, ad_rows_of(y), ad_shape_of(y)), r = residual(arg, p);
-    if (!ad_check_var(r, "implicit: residual") || t->error.status != AD_OK) return ad_inert(t);
+    if (r.tape != t) ad_tape_fail(t, AD_EMIX, "implicit: the residual is not on the tape of y");
+    if (t->error.status != AD_OK || !ad_check_var(r, "implicit: residual")) return ad_inert(t);
     if (!ad_shape_equal(ad_shape_of(r), ad_shape_of(y)) || r.id < p.id) {
         ad_tape_fail(t, AD_ESHAPE, "implicit: the residual must depend on y, and have its shape");
         return ad_inert(t);
@@ -164,7 +169,9 @@ ad_var ad_implicit(ad_var y, ad_var (*residual)(void *arg, ad_var y), void *arg)
     ad_arena mark = ad_arena_mark(&t->scratch);
     bool *depends = mark_depends(t, p, r.id);
     ad_var *x = ad_arena_take(&t->scratch, operands * sizeof *x), result = ad_inert(t);
-    if (depends && x) {
+    if (depends && !depends[r.id - p.id]) {
+        ad_tape_fail(t, AD_EARG, "implicit: the residual does not depend on y");
+    } else if (depends && x) {
         x[0] = y, x[1] = p, x[2] = r;
         int n = outside(t, p, r, depends, x + 3);
         result = ad_apply(&implicit_op, x, 3 + n, NULL, 0);

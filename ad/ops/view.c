@@ -70,7 +70,7 @@ static void zero_rest(const ad_kernel *k, const ad_view_attr *where, int64_t n, 
     int64_t total = ad_count_of(k->shape), from = 0;
     size_t bytes = (size_t)k->R * e;
     for (int64_t i = 0; i < n; i++) {
-        if (k->x[i].data) continue;  // in place; the planner places parts in ascending order only
+        if (k->x[i].data) continue;  // not in place: copied or added later, over zeros
         memset((char *)k->y + (size_t)from * bytes, 0, (size_t)(where[i].offset - from) * bytes);
         from = where[i].offset + ad_count_of(&where[i].shape);
     }
@@ -366,8 +366,8 @@ ad_var ad_concat(const ad_var *x, int n, int axis) {
     int64_t a = concat_check(x, n) ? check_axis(x[0], axis, "concat") : -1;
     ad_shape shape;
     if (a < 0) return ad_inert(t);
-    if (!concat_shape(x, n, a, &shape)) {
-        ad_tape_fail(t, AD_ESHAPE, "concat: parts differ in rank, or in a dimension other than axis %d", axis);
+    if (!concat_shape(x, n, a, &shape) || ad_shape_count(shape) < 0) {
+        ad_tape_fail(t, AD_ESHAPE, "concat: parts differ in rank, or in a dimension other than axis %d, or are too large", axis);
         return ad_inert(t);
     }
     ad_arena mark = ad_arena_mark(&t->scratch);
