@@ -23,6 +23,11 @@ enum { WORKER_SPIN_NS = 50 * 1000, CALLER_SPIN_NS = 200 * 1000, PAUSES_PER_LOOK 
 #define RUN_OPEN ((uint64_t)1 << 31)
 #define RUN_INSIDE (RUN_OPEN - 1)
 
+typedef struct share {  // of a run's items: a thread takes its own first
+    alignas(64) atomic_int_fast64_t next;
+    int64_t end;
+} share;
+
 typedef struct worker {
     ad_pool *pool;
     pthread_t id;
@@ -31,9 +36,8 @@ typedef struct worker {
 
 struct ad_pool {
     alignas(64) atomic_uint_fast64_t state;
-    alignas(64) atomic_int_fast64_t next;  // first item nobody has taken
-    alignas(64) int64_t n;                 // the run: written while it is closed and nobody is inside
-    ad_pool_fn fn;
+    share *shares;              // [threads], set up while the run is closed and nobody is inside
+    alignas(64) ad_pool_fn fn;  // the run, likewise
     void *arg;
     alignas(64) atomic_int sleepers;  // workers blocked, or about to
     atomic_bool caller_sleeps, quit;
@@ -99,12 +103,16 @@ static bool spin(ad_pool *pool, bool (*condition)(ad_pool *, uint64_t), uint64_t
     return false;
 }
 
+// A thread's own share is the same part of the items in every run of n: what it touched last time is in its cache. Then it
+// helps the others.
 static void take_items(ad_pool *pool, int thread) {
-    const int64_t n = pool->n;
-    for (;;) {
-        const int64_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (i >= n) return;
-        pool->fn(pool->arg, i, thread);
+    for (int k = 0; k < pool->threads; k++) {
+        share *s = &pool->shares[(thread + k) % pool->threads];
+        for (;;) {
+            const int64_t i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
+            if (i >= s->end) break;
+            pool->fn(pool->arg, i, thread);
+        }
     }
 }
 
@@ -156,10 +164,13 @@ static void *work(void *arg) {
 }
 
 static void open_run(ad_pool *pool, int64_t n, ad_pool_fn fn, void *arg) {
-    pool->n = n;
+    for (int i = 0; i < pool->threads; i++) {
+        atomic_store_explicit(&pool->shares[i].next, n / pool->threads * i + n % pool->threads * i / pool->threads,
+                              memory_order_relaxed);
+        pool->shares[i].end = n / pool->threads * (i + 1) + n % pool->threads * (i + 1) / pool->threads;
+    }
     pool->fn = fn;
     pool->arg = arg;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
     const uint64_t last = atomic_load_explicit(&pool->state, memory_order_relaxed);
     atomic_store(&pool->state, (last | RUN_OPEN) + RUN_ONE);
     if (atomic_load(&pool->sleepers) == 0) return;
@@ -211,14 +222,17 @@ ad_pool *ad_pool_new(int threads) {
     if (threads < 1) threads = 1;
     ad_pool *pool = aligned_alloc(alignof(ad_pool), sizeof *pool);
     worker *workers = calloc((size_t)threads, sizeof *workers);
-    if (!pool || !workers) {
+    share *shares = aligned_alloc(alignof(share), (size_t)threads * sizeof *shares);
+    if (!pool || !workers || !shares) {
         free(pool);
         free(workers);
+        free(shares);
         return NULL;
     }
     memset(pool, 0, sizeof *pool);
+    for (int i = 0; i < threads; i++) atomic_init(&shares[i].next, 0);
+    pool->shares = shares;
     atomic_init(&pool->state, 0);
-    atomic_init(&pool->next, 0);
     atomic_init(&pool->sleepers, 0);
     atomic_init(&pool->caller_sleeps, false);
     atomic_init(&pool->quit, false);
@@ -244,6 +258,7 @@ void ad_pool_free(ad_pool *pool) {
     pthread_mutex_destroy(&pool->lock);
     pthread_mutex_destroy(&pool->turn);
     free(pool->workers);
+    free(pool->shares);
     free(pool);
 }
 

@@ -18,7 +18,7 @@ void ad_pool_free(ad_pool *pool);
 int ad_pool_threads(const ad_pool *pool);
 
 typedef void (*ad_pool_fn)(void *arg, int64_t i, int thread);
-// Calls fn(arg, i, thread) for i = 0 .. n-1, each once, in increasing order of start, and returns when all are done.
+// Calls fn(arg, i, thread) for i = 0 .. n-1, each once, in any order, and returns when all are done.
 // thread is 0 (the caller) to threads - 1; no two items of a run have the same at a time. Kernels' floating-point mode
 // (fpmode.h) holds inside fn. Runs from several threads queue; fn must not start a run on its own pool.
 void ad_pool_run(ad_pool *pool, int64_t n, ad_pool_fn fn, void *arg);
