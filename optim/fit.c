@@ -120,7 +120,12 @@ static ad_status not_finite(const fit *f, ad_error *error) {
     ad_error where = {0};
     flow_rows batch = {.x = f->x, .context = f->context, .index = f->index, .n = f->o.batch};
     batch.x.index = batch.context.index = NULL;
-    flow_find_nonfinite(f->model, &batch, &where);
+    if (flow_find_nonfinite(f->model, &batch, &where) == AD_OK) {
+        return ad_fail(error, AD_ENONFINITE,
+                       "step %lld: the loss is not finite, though parameters and all values of the layers are: latent values "
+                       "too large to square; a smaller learning rate may help",
+                       step);
+    }
     return ad_fail(error, AD_ENONFINITE, "step %lld: the loss is not finite: %s", step, where.message);
 }
 
