@@ -59,6 +59,8 @@ typedef struct ad_execution {
     _Atomic int failed;   // out of memory, or non-finite value found by AD_TRACE_NAN: in a worker
 } ad_execution;
 
+// Number of the output of that node and kind (and target, if not NULL); -1: none.
+int ad_find_output(const ad_tape *tape, uint32_t id, ad_output_kind kind, const void *target);
 // Runs plan on bind. The first error is in *error.
 ad_status ad_execute(ad_engine *engine, ad_plan *plan, ad_binding *bind, const ad_tape *tape, ad_error *error);
 // Exchanges assigned states with the values in their outputs' memory.

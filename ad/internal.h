@@ -180,6 +180,9 @@ typedef struct ad_view_attr {
 } ad_view_attr;
 ad_var ad_view(ad_var x, const ad_view_attr *attr);
 bool ad_view_contiguous(const ad_view_attr *attr);
+ad_view_attr ad_view_whole(ad_shape shape);  // the view that is the tensor itself
+// Checks x and axis of a public call; the axis from the start, or -1 with the error on the tape.
+int64_t ad_check_axis(ad_var x, int axis, const char *what);
 // Sum of parts, each added through its view of the result (attr.shape is the part's shape); zero elsewhere.
 ad_var ad_place(ad_tape *tape, ad_rows rows, ad_shape shape, const ad_var *parts, const ad_view_attr *where, int n);
 enum { AD_PLACE_ADDS, AD_PLACE_GAPS, AD_PLACE_FULL };  // parts overlap or are strided; are apart; and leave nothing out

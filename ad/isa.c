@@ -7,7 +7,7 @@
 #include "ops/combine.h"
 
 // One line a file in ad/ops/: its ops, per instruction set (ops/family.h).
-#define FAMILIES(F) F(leaf) F(view) F(arithmetic) F(exponential) F(compare) F(reduce) F(linear) F(random) F(loop)
+#define FAMILIES(F) F(leaf) F(view) F(take) F(arithmetic) F(exponential) F(compare) F(reduce) F(linear) F(random) F(loop)
 
 #define DECLARE(name) extern const ad_op *const ad_family_##name##_plain[];
 FAMILIES(DECLARE)

@@ -1,4 +1,4 @@
-// view.c -- rearranging elements: strided views and their adjoint (sums of parts at places), gathers, copies for rows.
+// view.c -- rearranging elements: strided views and their adjoint (sums of parts at places), copies for rows.
 //
 // Slices, reshapes, transposes, broadcasts are one op, view; concatenation, padding and the gradients of views are one op,
 // place. Each is the other's vjp. The planner turns contiguous views into aliases, and lets parts of a place be computed
@@ -91,50 +91,6 @@ static void place_parts(const ad_kernel *k, size_t e,
 static void place_f32(const ad_kernel *k) { place_parts(k, 4, add_part_f32); }
 static void place_f64(const ad_kernel *k) { place_parts(k, 8, add_part_f64); }
 
-typedef struct take_attr {  // followed by n indices
-    int64_t axis, n, size;  // size: of the axis on the side that has it in full
-} take_attr;
-
-static const int64_t *take_index(const take_attr *attr) { return (const int64_t *)(const void *)(attr + 1); }
-
-static void take_bytes(const ad_kernel *k, size_t e) {
-    const take_attr *attr = k->attr;
-    const ad_kernel_operand *x = &k->x[0];
-    int64_t post = 1;
-    for (int64_t a = attr->axis + 1; a < k->shape->rank; a++) post *= k->shape->dim[a];
-    int64_t run = attr->n * post, pre = run ? ad_count_of(k->shape) / run : 0;
-    char *y = k->y;
-    for (int64_t p = 0; p < pre; p++) {
-        for (int64_t i = 0; i < attr->n; i++) {
-            int64_t f = (p * attr->size + take_index(attr)[i]) * post;
-            for (int64_t q = 0; q < post; q++, y += (size_t)k->R * e)
-                copy_lanes(y, (const char *)x->data + (f + q) * x->stride * (int64_t)e, x->lane, k->R, e);
-        }
-    }
-}
-static void take_f32(const ad_kernel *k) { take_bytes(k, 4); }
-static void take_f64(const ad_kernel *k) { take_bytes(k, 8); }
-
-#define PUT(name, T)                                                                                              \
-    static void name(const ad_kernel *k) {                                                                        \
-        const take_attr *attr = k->attr;                                                                          \
-        const ad_kernel_operand *x = &k->x[0];                                                                    \
-        int64_t post = 1, total = ad_count_of(k->shape);                                                      \
-        for (int64_t a = attr->axis + 1; a < k->shape->rank; a++) post *= k->shape->dim[a];                       \
-        if (!total) return;                                                                                       \
-        memset(k->y, 0, (size_t)(total * k->R) * sizeof(T));                                                      \
-        const T *from = x->data;                                                                                  \
-        for (int64_t p = 0; p < total / (attr->size * post); p++) {                                               \
-            for (int64_t i = 0; i < attr->n; i++) {                                                               \
-                T *y = (T *)k->y + (p * attr->size + take_index(attr)[i]) * post * k->R;                          \
-                for (int64_t q = 0; q < post; q++, from += x->stride)                                             \
-                    for (int r = 0; r < k->R; r++) y[q * k->R + r] += from[r * x->lane];                          \
-            }                                                                                                     \
-        }                                                                                                         \
-    }
-PUT(put_f32, float)
-PUT(put_f64, double)
-
 // ---- descriptors --------------------------------------------------------------------------------------------------------
 
 static bool view_shape(ad_shape_call *c) {
@@ -149,19 +105,6 @@ static bool same_shape(ad_shape_call *c) {
     c->y = c->x[0];
     return true;
 }
-static bool take_shape(ad_shape_call *c) {
-    const take_attr *attr = c->attr;
-    c->y = c->x[0];
-    c->y.dim[attr->axis] = (int32_t)attr->n;
-    return true;
-}
-static bool put_shape(ad_shape_call *c) {
-    const take_attr *attr = c->attr;
-    c->y = c->x[0];
-    c->y.dim[attr->axis] = (int32_t)attr->size;
-    return true;
-}
-
 static void view_vjp(const ad_vjp_call *c) {
     c->gx[0] = ad_place(c->y.tape, ad_rows_of(c->y), ad_shape_of(c->x[0]), &c->gy, c->attr, 1);
 }
@@ -170,15 +113,6 @@ static void place_vjp(const ad_vjp_call *c) {
         if (c->need[i]) c->gx[i] = ad_view(c->gy, &ad_place_parts(c->attr)[i]);
 }
 static void to_rows_vjp(const ad_vjp_call *c) { c->gx[0] = c->gy; }
-
-static const ad_op take_op, put_op;
-static size_t take_attr_size(const take_attr *attr) { return sizeof *attr + (size_t)attr->n * sizeof(int64_t); }
-static void take_vjp(const ad_vjp_call *c) {
-    c->gx[0] = ad_apply(&put_op, &c->gy, 1, c->attr, take_attr_size(c->attr));
-}
-static void put_vjp(const ad_vjp_call *c) {
-    c->gx[0] = ad_apply(&take_op, &c->gy, 1, c->attr, take_attr_size(c->attr));
-}
 
 static ad_var test_view(void *arg, const ad_var *x) {
     (void)arg;
@@ -190,10 +124,6 @@ static ad_var test_place(void *arg, const ad_var *x) {
     ad_var parts[] = {ad_slice(x[0], 1, 1, 2), ad_square(x[0]), ad_slice(x[0], 1, 0, 1)};
     return ad_concat(parts, 3, 1);
 }
-static ad_var test_take(void *arg, const ad_var *x) {
-    (void)arg;
-    return ad_square(ad_take(x[0], 1, (const int64_t[]){2, 0, 2, 1}, 4));
-}
 static ad_var test_to_rows(void *arg, const ad_var *x) {
     (void)arg;
     return ad_mul(ad_to_rows(x[1], ad_rows_of(x[0])), x[0]);
@@ -201,7 +131,6 @@ static ad_var test_to_rows(void *arg, const ad_var *x) {
 #define X23 {.shape = {2, {2, 3}}, .rows = true}
 static const ad_op_test view_tests[] = {{.n = 1, .x = {X23}, .f = test_view}};
 static const ad_op_test place_tests[] = {{.n = 1, .x = {X23}, .f = test_place}};
-static const ad_op_test take_tests[] = {{.n = 1, .x = {X23}, .f = test_take}};
 static const ad_op_test to_rows_tests[] = {{.n = 2, .x = {X23, {.shape = {2, {2, 3}}}}, .f = test_to_rows}};
 
 static const ad_op view_op = {.name = "view", .flags = AD_OP_STRIDED | AD_OP_CHEAP, .shape = view_shape, .vjp = view_vjp,
@@ -209,14 +138,10 @@ static const ad_op view_op = {.name = "view", .flags = AD_OP_STRIDED | AD_OP_CHE
 static const ad_op place_op = {.name = "place", .flags = AD_OP_STRIDED, .shape = place_shape, .vjp = place_vjp,
                                .kernel = {place_f32, place_f64}, .tests = place_tests, .n_tests = 1,
                                .role = AD_ROLE_PLACE};
-static const ad_op take_op = {.name = "take", .flags = AD_OP_STRIDED, .shape = take_shape, .vjp = take_vjp,
-                              .kernel = {take_f32, take_f64}, .tests = take_tests, .n_tests = 1};
-static const ad_op put_op = {.name = "put", .flags = AD_OP_STRIDED, .shape = put_shape, .vjp = put_vjp,
-                             .kernel = {put_f32, put_f64}, .tests = take_tests, .n_tests = 1};
 static const ad_op to_rows_op = {.name = "to_rows", .flags = AD_OP_CHEAP, .shape = same_shape, .vjp = to_rows_vjp,
                                  .kernel = {NULL, NULL}, .tests = to_rows_tests, .n_tests = 1, .role = AD_ROLE_ALIAS};
 
-AD_FAMILY(view) = {&view_op, &place_op, &take_op, &put_op, &to_rows_op, NULL};
+AD_FAMILY(view) = {&view_op, &place_op, &to_rows_op, NULL};
 
 // ---- recording ----------------------------------------------------------------------------------------------------------
 
@@ -230,7 +155,7 @@ bool ad_view_contiguous(const ad_view_attr *attr) {
     return true;
 }
 
-static ad_view_attr whole(ad_shape shape) {
+ad_view_attr ad_view_whole(ad_shape shape) {
     ad_view_attr attr = {.shape = shape};
     ad_shape_strides(shape, attr.stride);
     return attr;
@@ -263,8 +188,7 @@ ad_var ad_place(ad_tape *t, ad_rows rows, ad_shape shape, const ad_var *parts, c
     return y;
 }
 
-// Checks x and axis of a public call; the axis from the start, or -1 with the error on the tape.
-static int64_t check_axis(ad_var x, int axis, const char *what) {
+int64_t ad_check_axis(ad_var x, int axis, const char *what) {
     if (!ad_check_var(x, what)) return -1;
     char text[64];
     int64_t a = ad_shape_axis(ad_shape_of(x), axis);
@@ -281,14 +205,14 @@ ad_var ad_reshape(ad_var x, ad_shape shape) {
                      ad_shape_print(ad_shape_of(x), a, sizeof a), ad_shape_print(shape, b, sizeof b));
         return ad_inert(x.tape);
     }
-    ad_view_attr attr = whole(shape);
+    ad_view_attr attr = ad_view_whole(shape);
     return ad_view(x, &attr);
 }
 
 ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t length) {
-    int64_t a = check_axis(x, axis, "slice");
+    int64_t a = ad_check_axis(x, axis, "slice");
     if (a < 0) return ad_inert(x.tape);
-    ad_view_attr attr = whole(ad_shape_of(x));
+    ad_view_attr attr = ad_view_whole(ad_shape_of(x));
     if (start < 0 || length < 0 || start > attr.shape.dim[a] - length) {
         char text[64];
         ad_tape_fail(x.tape, AD_EARG, "slice: %lld elements from %lld of axis %d of shape %s", (long long)length,
@@ -303,7 +227,7 @@ ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t length) {
 ad_var ad_transpose(ad_var x, const int *order) {
     if (!ad_check_var(x, "transpose")) return ad_inert(x.tape);
     ad_shape s = ad_shape_of(x);
-    ad_view_attr from = whole(s), attr = from;
+    ad_view_attr from = ad_view_whole(s), attr = from;
     unsigned seen = 0;
     for (int i = 0; i < s.rank; i++) {
         if (order[i] < 0 || order[i] >= s.rank || (seen & 1u << order[i])) {
@@ -363,7 +287,7 @@ ad_var ad_concat(const ad_var *x, int n, int axis) {
     ad_tape *t = NULL;
     for (int i = 0; i < n && !t; i++) t = x[i].tape;
     if (!t) return ad_none();
-    int64_t a = concat_check(x, n) ? check_axis(x[0], axis, "concat") : -1;
+    int64_t a = concat_check(x, n) ? ad_check_axis(x[0], axis, "concat") : -1;
     ad_shape shape;
     if (a < 0) return ad_inert(t);
     if (!concat_shape(x, n, a, &shape) || ad_shape_count(shape) < 0) {
@@ -377,50 +301,13 @@ ad_var ad_concat(const ad_var *x, int n, int axis) {
         return ad_inert(t);
     }
     for (int64_t i = 0, start = 0; i < n; start += ad_shape_of(x[i]).dim[a], i++) {
-        where[i] = whole(shape);
+        where[i] = ad_view_whole(shape);
         where[i].shape = ad_shape_of(x[i]);
         where[i].offset = (int32_t)start * where[i].stride[a];
     }
     ad_rows none = {NULL, 0, 0};
     ad_var y = n == 1 ? x[0] : ad_place(t, none, shape, x, where, n);
     ad_arena_release(&t->scratch, mark);
-    return y;
-}
-
-// Indices in steps are a strided view: reversal, slices.
-static bool affine(const int64_t *index, int64_t n) {
-    for (int64_t i = 2; i < n; i++)
-        if (index[i] - index[i - 1] != index[1] - index[0]) return false;
-    return true;
-}
-
-ad_var ad_take(ad_var x, int axis, const int64_t *index, int64_t n) {
-    int64_t a = check_axis(x, axis, "take");
-    if (a < 0) return ad_inert(x.tape);
-    ad_view_attr view = whole(ad_shape_of(x));
-    for (int64_t i = 0; i < n; i++) {
-        if (index[i] >= 0 && index[i] < view.shape.dim[a]) continue;
-        ad_tape_fail(x.tape, AD_EARG, "take: index %lld at %lld: axis %d has %lld elements", (long long)index[i], (long long)i,
-                     axis, (long long)view.shape.dim[a]);
-        return ad_inert(x.tape);
-    }
-    if (n > 0 && n <= INT32_MAX && affine(index, n)) {
-        view.offset = (int32_t)index[0] * view.stride[a];
-        view.stride[a] *= n > 1 ? (int32_t)(index[1] - index[0]) : 1;
-        view.shape.dim[a] = (int32_t)n;
-        return ad_view(x, &view);
-    }
-    size_t size = sizeof(take_attr) + (size_t)(n > 0 ? n : 0) * sizeof *index;
-    ad_arena mark = ad_arena_mark(&x.tape->scratch);
-    take_attr *attr = n < 0 || n > INT32_MAX ? NULL : ad_arena_take(&x.tape->scratch, size);
-    if (!attr) {
-        ad_tape_fail(x.tape, n < 0 ? AD_EARG : AD_ENOMEM, "take: %lld indices", (long long)n);
-        return ad_inert(x.tape);
-    }
-    *attr = (take_attr){a, n, view.shape.dim[a]};
-    if (n) memcpy(attr + 1, index, (size_t)n * sizeof *index);
-    ad_var y = ad_apply(&take_op, &x, 1, attr, size);
-    ad_arena_release(&x.tape->scratch, mark);
     return y;
 }
 
