@@ -299,6 +299,48 @@ static void results_serve_further_ops(void **state) {
     util_assert_close(got, exact, 1e-12);
 }
 
+// From 0 in steps of 1, done once the state is not 0: at the second iteration, whose step is still made.
+static void count_until(ad_var s, ad_var *next, ad_var *done, ad_var view) {
+    *next = ad_offset(s, 1);
+    *done = view;
+}
+static void done_is_the_state(void *arg, ad_var s, ad_var *next, ad_var *done) {
+    (void)arg;
+    count_until(s, next, done, s);
+}
+static void done_is_computed_of_the_state(void *arg, ad_var s, ad_var *next, ad_var *done) {
+    (void)arg;
+    count_until(s, next, done, ad_scale(s, 1));
+}
+static void done_is_a_part_of_the_state(void *arg, ad_var s, ad_var *next, ad_var *done) {
+    (void)arg;
+    count_until(s, next, done, scalar_of(ad_slice(s, 0, 1, 1)));
+}
+
+static void assert_two_iterations(fixture *f, ad_shape shape, ad_loop_body body) {
+    double got[2 * B], iterations[B];
+    const int64_t n = ad_shape_count(shape);
+    const ad_var zero = ad_to_rows(ad_fill(f->tape, shape, 0), util_rows(f->tape, "data", B));
+    const ad_loop_result r = ad_loop(zero, 10, body, NULL);
+    ad_keep(r.state);
+    ad_keep(r.iterations);
+    util_run(f->tape);
+    util_read(r.state, got, n * B);
+    util_read(r.iterations, iterations, B);
+    for (int i = 0; i < B; i++) util_assert_close(iterations[i], 2, 0);
+    for (int i = 0; i < n * B; i++) util_assert_close(got[i], 2, 0);
+}
+
+static void done_may_be_computed_of_the_state(void **state) {
+    assert_two_iterations(*state, ad_shape0(), done_is_computed_of_the_state);
+}
+static void done_may_be_the_state_before_the_step(void **state) {
+    assert_two_iterations(*state, ad_shape0(), done_is_the_state);
+}
+static void done_may_be_a_part_of_the_state_before_the_step(void **state) {
+    assert_two_iterations(*state, ad_shape1(2), done_is_a_part_of_the_state);
+}
+
 // ---- errors -------------------------------------------------------------------------------------------------------
 
 static void meet(void *arg, ad_var s, ad_var *next, ad_var *done) {
@@ -352,6 +394,28 @@ static void a_body_without_results_is_an_error(void **state) {
     equation e = equation_of(f->tape, B, &f->source);
     assert_false(ad_ok(ad_loop(e.x, 5, forget, NULL).state));
     assert_int_not_equal(ad_tape_status(f->tape), AD_OK);
+}
+
+// arg is the residual, whatever y is.
+static ad_var given(void *arg, ad_var y) {
+    (void)y;
+    return *(ad_var *)arg;
+}
+static ad_var offset_of_given(void *arg, ad_var y) {
+    (void)y;
+    return ad_offset(*(ad_var *)arg, 0.25);
+}
+static void assert_ignoring_is_an_error(fixture *f, ad_var (*ignoring)(void *, ad_var)) {
+    equation e = equation_of(f->tape, B, &f->source);
+    assert_false(ad_ok(ad_implicit(start_of(&e), ignoring, &e.x)));
+    assert_int_not_equal(ad_tape_status(f->tape), AD_OK);
+    util_assert_contains(ad_tape_message(f->tape), "implicit");
+}
+static void a_residual_made_before_ignores_the_root(void **state) {
+    assert_ignoring_is_an_error(*state, given);
+}
+static void a_residual_that_ignores_the_root_is_an_error(void **state) {
+    assert_ignoring_is_an_error(*state, offset_of_given);
 }
 
 // ---- derivatives --------------------------------------------------------------------------------------------------
@@ -438,10 +502,15 @@ int main(void) {
         TEST(two_loops_in_one_program),
         TEST(a_loop_within_a_loop),
         TEST(results_serve_further_ops),
+        TEST(done_may_be_computed_of_the_state),
+        TEST(done_may_be_the_state_before_the_step),
+        TEST(done_may_be_a_part_of_the_state_before_the_step),
         TEST(rows_do_not_meet_in_a_body),
         TEST(the_next_state_has_the_shape_of_the_state),
         TEST(a_value_of_the_body_is_not_used_outside),
         TEST(a_body_without_results_is_an_error),
+        TEST(a_residual_made_before_ignores_the_root),
+        TEST(a_residual_that_ignores_the_root_is_an_error),
         TEST(the_root_keeps_its_value),
         TEST(the_root_is_differentiated_twice),
         TEST(gradcheck_of_the_root),

@@ -544,6 +544,22 @@ static void a_state_counts_steps(void **state) {
     ad_state_free(s);
 }
 
+// What is assigned after the run was not part of it.
+static void an_assignment_after_the_run_is_not_rejected(void **state) {
+    fixture *f = *state;
+    ad_state *s = ad_state_new("s", AD_F64, ad_shape0(), NULL), *q = ad_state_new("q", AD_F64, ad_shape0(), NULL);
+    values_of(s)[0] = 3;
+    values_of(q)[0] = 7;
+    ad_assign(s, ad_offset(ad_use_state(f->tape, s), 1));
+    util_run(f->tape);
+    ad_assign(q, ad_offset(ad_use_state(f->tape, q), 5));
+    ad_reject(f->tape);
+    util_assert_close(values_of(s)[0], 3, 0);
+    util_assert_close(values_of(q)[0], 7, 0);
+    ad_state_free(s);
+    ad_state_free(q);
+}
+
 // ---- programs -----------------------------------------------------------------------------------------------------
 
 static void run_program(ad_program *program) {
@@ -608,6 +624,22 @@ static void a_program_knows_its_row_sets(void **state) {
     ad_error error = {AD_OK, ""};
     assert_int_equal(ad_program_rows(program, "prior", 5, 0, &error), AD_EARG);
     util_assert_contains(error.message, "prior");
+    ad_program_free(program);
+}
+
+// The tape borrows names until its reset, the program has its own.
+static void a_program_keeps_the_names_of_row_sets(void **state) {
+    fixture *f = *state;
+    char name[] = "data";
+    const ad_var y = ad_exp(input(f, name, 10));
+    const ad_var outputs[] = {y, ad_sum_rows(ad_sum(y))};
+    ad_program *program = ad_compile(outputs, 2, NULL);
+    assert_non_null(program);
+    ad_tape_reset(f->tape);
+    memset(name, 'x', sizeof name - 1);
+    assert_int_equal(ad_program_rows(program, "data", 5, 0, NULL), AD_OK);
+    run_program(program);
+    check_program(f, program, 5);
     ad_program_free(program);
 }
 
@@ -704,6 +736,56 @@ static void kept_rows_come_out_row_major(void **state) {
     ad_tape_free(single);
 }
 
+// ---- what no output needs -----------------------------------------------------------------------------------------
+
+static void assert_runs(fixture *f) {
+    double got;
+    const ad_var y = ad_keep(ad_sum_rows(ad_sum(input(f, "data", 10))));
+    util_run(f->tape);
+    util_read(y, &got, 1);
+    double exact = 0;
+    for (int j = 0; j < 10 * D; j++) exact += f->data[j];
+    util_assert_close(got, exact, 1e-13);
+}
+
+static void an_unused_row_set_needs_no_size(void **state) {
+    fixture *f = *state;
+    ad_row_count(ad_rows_new(f->tape, "unset"));
+    assert_runs(f);
+}
+
+static void an_unused_parameter_may_be_nan(void **state) {
+    fixture *f = *state;
+    ad_param_set(f->b, 0, NAN);
+    ad_exp(ad_use(f->tape, f->b));
+    assert_runs(f);
+}
+
+static void an_unused_source_may_be_short(void **state) {
+    fixture *f = *state;
+    const ad_source shorter = util_source(f->data, 2);
+    ad_exp(ad_input(util_rows(f->tape, "data", 10), ad_shape1(D), &shorter));
+    assert_runs(f);
+}
+
+static void an_unused_source_may_have_an_index_beyond_it(void **state) {
+    fixture *f = *state;
+    const int64_t index[10] = {MOST};
+    ad_source picked = f->source;
+    picked.index = index;
+    ad_exp(ad_input(util_rows(f->tape, "data", 10), ad_shape1(D), &picked));
+    assert_runs(f);
+}
+
+static void an_unused_scalar_may_be_nan(void **state) {
+    fixture *f = *state;
+    const double nan = NAN;
+    ad_exp(ad_scalar(f->tape, &nan));
+    assert_runs(f);
+}
+
+// ---- what is kept -------------------------------------------------------------------------------------------------
+
 static void leaves_can_be_kept(void **state) {
     fixture *f = *state;
     double got[10 * D];
@@ -779,6 +861,7 @@ int main(void) {
         TEST(a_failed_run_leaves_the_state),
         TEST(a_step_is_rejected_once),
         TEST(rejecting_before_a_run_does_nothing),
+        TEST(an_assignment_after_the_run_is_not_rejected),
         TEST(a_state_is_assigned_once),
         TEST(a_state_takes_a_value_of_its_shape),
         TEST(a_state_takes_a_shared_value),
@@ -787,6 +870,7 @@ int main(void) {
         TEST(a_program_runs_with_other_row_counts),
         TEST(a_program_survives_a_reset),
         TEST(a_program_knows_its_row_sets),
+        TEST(a_program_keeps_the_names_of_row_sets),
         TEST(a_program_survives_its_plan_leaving_the_cache),
         TEST(a_program_gives_gradients),
         TEST(a_value_runs_what_has_not_run),
@@ -795,6 +879,11 @@ int main(void) {
         TEST(a_second_run_refreshes_what_is_kept),
         TEST(ops_after_a_run_are_run_next),
         TEST(kept_rows_come_out_row_major),
+        TEST(an_unused_row_set_needs_no_size),
+        TEST(an_unused_parameter_may_be_nan),
+        TEST(an_unused_source_may_be_short),
+        TEST(an_unused_source_may_have_an_index_beyond_it),
+        TEST(an_unused_scalar_may_be_nan),
         TEST(leaves_can_be_kept),
         TEST(shared_values_serve_before_and_after_rows),
         TEST(the_number_of_rows_is_read_at_run),

@@ -245,6 +245,193 @@ static void a_product_of_dimensions_that_overflows(void **state) {
     assert_int_equal(ad_tape_status(f->tape), AD_ESHAPE);
 }
 
+// ---- another tape's values where an op looks behind them -----------------------------------------------------------
+
+// A value with a number that f->tape does not have.
+static ad_var far_value(ad_tape *tape) {
+    ad_var v = ad_number(tape, 1);
+    for (int i = 0; i < 3000; i++) v = ad_offset(v, 1);
+    return v;
+}
+
+static void foreign_next(void *arg, ad_var s, ad_var *next, ad_var *done) {
+    *next = *(ad_var *)arg;
+    *done = ad_greater(s, ad_number(s.tape, 1));
+}
+static void foreign_done(void *arg, ad_var s, ad_var *next, ad_var *done) {
+    *next = ad_offset(s, 1);
+    *done = *(ad_var *)arg;
+}
+static ad_var foreign_residual(void *arg, ad_var y) {
+    (void)y;
+    return *(ad_var *)arg;
+}
+
+// What uses the foreign value on f->tape, and returns the result.
+typedef ad_var (*user)(fixture *f, ad_var foreign);
+static void assert_foreign_is_refused(fixture *f, user use) {
+    ad_tape *other = ad_tape_new(f->engine, AD_F64);
+    assert_false(ad_ok(use(f, far_value(other))));
+    assert_int_equal(ad_tape_status(f->tape), AD_EMIX);
+    ad_tape_free(other);
+}
+
+static ad_var loop_to_it(fixture *f, ad_var foreign) {
+    return ad_loop(ad_number(f->tape, 0), 3, foreign_next, &foreign).state;
+}
+static ad_var loop_until_it(fixture *f, ad_var foreign) {
+    return ad_loop(ad_number(f->tape, 0), 3, foreign_done, &foreign).state;
+}
+static ad_var root_of_it(fixture *f, ad_var foreign) {
+    return ad_implicit(ad_number(f->tape, 0), foreign_residual, &foreign);
+}
+static ad_var pull_it_back(fixture *f, ad_var foreign) {
+    const ad_var x = ad_number(f->tape, 0);
+    ad_var g = AD_NONE;
+    ad_vjp(x, foreign, &x, 1, &g);  // dx/dx is 1: no op looks at it
+    return g;
+}
+static ad_var push_it_forward(fixture *f, ad_var foreign) {
+    const ad_var x = ad_number(f->tape, 0);
+    return ad_jvp(ad_exp(x), x, foreign);
+}
+
+static void a_next_state_of_another_tape(void **state) {
+    assert_foreign_is_refused(*state, loop_to_it);
+}
+static void a_done_of_another_tape(void **state) {
+    assert_foreign_is_refused(*state, loop_until_it);
+}
+static void a_residual_of_another_tape(void **state) {
+    assert_foreign_is_refused(*state, root_of_it);
+}
+static void a_cotangent_of_another_tape(void **state) {
+    assert_foreign_is_refused(*state, pull_it_back);
+}
+static void a_tangent_of_another_tape(void **state) {
+    assert_foreign_is_refused(*state, push_it_forward);
+}
+
+// ---- cotangents and tangents of another shape
+// ------------------------------------------------------------------------
+
+// y = x^2 of a shared x [6].
+static void assert_cotangent_does_not_fit(fixture *f, ad_var gy) {
+    const ad_var x = ad_fill(f->tape, ad_shape1(6), 3);
+    ad_var g = AD_NONE;
+    ad_vjp(ad_square(x), gy, &x, 1, &g);
+    assert_false(ad_ok(g));
+    assert_int_equal(ad_tape_status(f->tape), AD_ESHAPE);
+}
+
+static void assert_tangent_does_not_fit(fixture *f, ad_var dx) {
+    const ad_var x = ad_fill(f->tape, ad_shape1(6), 3);
+    assert_false(ad_ok(ad_jvp(ad_square(x), x, dx)));
+    assert_int_equal(ad_tape_status(f->tape), AD_ESHAPE);
+}
+
+static ad_var per_row(fixture *f, ad_shape shape) {
+    return ad_to_rows(ad_fill(f->tape, shape, 1), f->rows);
+}
+
+static void a_cotangent_of_more_elements(void **state) {
+    fixture *f = *state;
+    assert_cotangent_does_not_fit(f, ad_fill(f->tape, ad_shape2(2, 6), 1));
+}
+static void a_cotangent_of_fewer_elements(void **state) {
+    fixture *f = *state;
+    assert_cotangent_does_not_fit(f, ad_number(f->tape, 1));
+}
+static void a_cotangent_of_another_shape(void **state) {
+    fixture *f = *state;
+    assert_cotangent_does_not_fit(f, ad_fill(f->tape, ad_shape2(3, 2), 1));
+}
+static void a_cotangent_per_row_of_a_shared_value(void **state) {
+    fixture *f = *state;
+    assert_cotangent_does_not_fit(f, per_row(f, ad_shape1(6)));
+}
+static void a_tangent_of_more_elements(void **state) {
+    fixture *f = *state;
+    assert_tangent_does_not_fit(f, ad_fill(f->tape, ad_shape2(2, 6), 1));
+}
+static void a_tangent_of_fewer_elements(void **state) {
+    fixture *f = *state;
+    assert_tangent_does_not_fit(f, ad_number(f->tape, 1));
+}
+static void a_tangent_of_another_shape(void **state) {
+    fixture *f = *state;
+    assert_tangent_does_not_fit(f, ad_fill(f->tape, ad_shape2(3, 2), 1));
+}
+static void a_tangent_per_row_of_a_shared_value(void **state) {
+    fixture *f = *state;
+    assert_tangent_does_not_fit(f, per_row(f, ad_shape1(6)));
+}
+
+// The same cotangent for every row.
+static void a_shared_cotangent_of_rows(void **state) {
+    fixture *f = *state;
+    const double c[] = {2, -3, 5};
+    double got[12];
+    ad_var g = AD_NONE;
+    ad_vjp(ad_square(f->x), ad_constant(f->tape, ad_shape1(3), c), &f->x, 1, &g);
+    ad_keep(g);
+    util_run(f->tape);
+    util_read(g, got, 12);
+    for (int i = 0; i < 12; i++) util_assert_close(got[i], 2 * f->data[i] * c[i % 3], 1e-15);
+}
+
+// ---- no tape --------------------------------------------------------------------------------------------------------
+
+static void no_tape_has_no_row_set(void **state) {
+    (void)state;
+    const ad_rows rows = ad_rows_new(NULL, "data");
+    assert_null(rows.tape);
+    ad_rows_set(rows, 3, 0);
+    assert_int_equal(ad_rows_count(rows), 0);
+}
+static void no_tape_does_not_train(void **state) {
+    (void)state;
+    ad_set_training(NULL, true);
+    assert_false(ad_is_training(NULL));
+}
+static void no_tape_is_reset(void **state) {
+    (void)state;
+    ad_tape_reset(NULL);
+}
+static void no_tape_has_some_type(void **state) {
+    (void)state;
+    const ad_type type = ad_tape_type(NULL);
+    assert_true(type == AD_F32 || type == AD_F64);
+}
+static void no_tape_has_no_engine(void **state) {
+    (void)state;
+    assert_null(ad_tape_engine(NULL));
+}
+static void no_tape_is_not_explained(void **state) {
+    (void)state;
+    assert_null(ad_explain(NULL));
+}
+static void no_tape_takes_nothing_back(void **state) {
+    (void)state;
+    ad_reject(NULL);
+}
+static void no_tape_does_not_run(void **state) {
+    (void)state;
+    assert_int_not_equal(ad_run(NULL), AD_OK);
+}
+static void no_tape_has_no_leaves(void **state) {
+    fixture *f = *state;
+    const double one = 1;
+    ad_scope(NULL, "flow", 3);
+    ad_scope_end(NULL);
+    ad_tape_fail(NULL, AD_EARG, "no tape");
+    assert_false(ad_ok(ad_number(NULL, 1)));
+    assert_false(ad_ok(ad_scalar(NULL, &one)));
+    assert_false(ad_ok(ad_constant(NULL, ad_shape0(), &one)));
+    assert_false(ad_ok(ad_shared_input(NULL, ad_shape1(3), &f->source)));
+    assert_false(ad_ok(ad_input(ad_rows_new(NULL, "data"), ad_shape1(3), &f->source)));
+}
+
 // ---- inert handles ------------------------------------------------------------------------------------------------
 
 static void never(void *arg, ad_var s, ad_var *next, ad_var *done) {
@@ -512,6 +699,29 @@ int main(void) {
         TEST(value_wants_a_shared_scalar),
         TEST(a_bad_shape_is_an_error),
         TEST(a_product_of_dimensions_that_overflows),
+        TEST(a_next_state_of_another_tape),
+        TEST(a_done_of_another_tape),
+        TEST(a_residual_of_another_tape),
+        TEST(a_cotangent_of_another_tape),
+        TEST(a_tangent_of_another_tape),
+        TEST(a_cotangent_of_more_elements),
+        TEST(a_cotangent_of_fewer_elements),
+        TEST(a_cotangent_of_another_shape),
+        TEST(a_cotangent_per_row_of_a_shared_value),
+        TEST(a_tangent_of_more_elements),
+        TEST(a_tangent_of_fewer_elements),
+        TEST(a_tangent_of_another_shape),
+        TEST(a_tangent_per_row_of_a_shared_value),
+        TEST(a_shared_cotangent_of_rows),
+        TEST(no_tape_has_no_row_set),
+        TEST(no_tape_does_not_train),
+        TEST(no_tape_is_reset),
+        TEST(no_tape_has_some_type),
+        TEST(no_tape_has_no_engine),
+        TEST(no_tape_is_not_explained),
+        TEST(no_tape_takes_nothing_back),
+        TEST(no_tape_does_not_run),
+        TEST(no_tape_has_no_leaves),
         TEST(an_inert_handle_is_harmless),
         TEST(no_handle_is_harmless),
         TEST(a_stale_handle_is_harmless),

@@ -1,6 +1,8 @@
 // test_seeing.c -- what ad_explain, ad_show, AD_PROFILE and AD_TRACE_NAN say.
 #include "util.h"
 
+#include "op.h"
+
 enum { B = 70, D = 3 };
 
 typedef struct fixture {
@@ -113,6 +115,15 @@ static void explaining_changes_nothing(void **state) {
     for (int i = 0; i < D; i++) assert_true(isfinite(got[i]));
 }
 
+// The weights are the only other operand: there is no bias to look at.
+static void explain_of_a_kept_layer_without_bias(void **state) {
+    fixture *f = *state;
+    ad_keep(ad_linear(ad_use(f->tape, f->W), input(f), AD_NONE));
+    char *text = ad_explain(f->tape);
+    util_assert_contains(text, "linear");
+    free(text);
+}
+
 // ---- ad_show ------------------------------------------------------------------------------------------------------
 
 static void assert_shown(ad_var v, int n, const char *part) {
@@ -183,6 +194,19 @@ static void showing_between_run_and_read(void **state) {
     free(ad_show(x, 2));
     util_read(y, got, B * D);
     for (int i = 0; i < B * D; i++) util_assert_close(got[i], 2 * f->data[i], 0);
+}
+
+static void show_looks_at_no_parameter_that_it_does_not_need(void **state) {
+    fixture *f = *state;
+    ad_param_set(f->W, 0, NAN);
+    ad_exp(ad_use(f->tape, f->W));
+    assert_shown(ad_number(f->tape, 42), 1, "42");
+}
+
+static void show_wants_no_size_of_rows_that_it_does_not_need(void **state) {
+    fixture *f = *state;
+    ad_row_count(ad_rows_new(f->tape, "unset"));
+    assert_shown(ad_number(f->tape, 42), 1, "42");
 }
 
 // ---- AD_PROFILE ---------------------------------------------------------------------------------------------------
@@ -270,6 +294,98 @@ static void trace_sees_gradients(void **state) {
     util_assert_contains(f->text, "layer[2]");
 }
 
+// The logarithms of all rows, kept.
+static void record_log(ad_tape *tape, const ad_source *source) {
+    ad_keep(ad_log(ad_input(util_rows(tape, "data", B), ad_shape1(D), source)));
+}
+
+// Two tapes share a plan, the first one's ops are in a scope. Traces the second, when the first is gone.
+static void trace_a_second_tape(fixture *f, const char *scope) {
+    engine_with(f, "AD_TRACE_NAN");
+    ad_tape *second = ad_tape_new(f->engine, AD_F64);
+    ad_scope(f->tape, "flow", 3);
+    record_log(f->tape, &f->source);
+    ad_scope_end(f->tape);
+    util_run(f->tape);
+    ad_tape_free(f->tape);
+    f->tape = second;
+    if (scope) ad_scope(second, scope, 4);
+    record_log(second, &f->source);
+    if (scope) ad_scope_end(second);
+    f->data[5 * D] = -1;
+    assert_int_equal(ad_run(second), AD_ENONFINITE);
+    util_assert_contains(ad_tape_message(second), "log");
+}
+
+static void trace_of_a_tape_without_scopes_gives_no_place(void **state) {
+    fixture *f = *state;
+    trace_a_second_tape(f, NULL);
+    assert_null(strstr(ad_tape_message(f->tape), "flow"));
+}
+
+static void trace_gives_the_place_of_the_tape_that_runs(void **state) {
+    fixture *f = *state;
+    trace_a_second_tape(f, "prior");
+    util_assert_contains(ad_tape_message(f->tape), "prior[4]");
+}
+
+// The logarithm, slowly: a thread that starts behind the first one overtakes it.
+static void slow_log_lanes(size_t n, void *y, const void *const *x, const void *attr) {
+    (void)attr;
+    for (size_t j = 0; j < n; j++) {
+        double v = ((const double *)x[0])[j];
+        for (int i = 0; i < 50; i++) v = exp(log(v));
+        ((double *)y)[j] = log(v);
+    }
+}
+static const ad_op slow_log_op = {.name = "slow_log", .flags = AD_OP_ELEMENTWISE, .lanes = {NULL, slow_log_lanes}};
+
+// Long enough to be split among threads: they must not be faster in finding one further behind.
+static void trace_names_the_first_element(void **state) {
+    fixture *f = *state;
+    enum { LENGTH = 50000, FIRST = 16383 };
+    engine_with(f, "AD_TRACE_NAN");
+    ad_param *p = ad_param_new("p", AD_F64, ad_shape1(LENGTH), NULL);
+    for (int i = 0; i < LENGTH; i++) ad_param_set(p, i, i >= FIRST ? -1 : 1);
+    const ad_var x = ad_use(f->tape, p);
+    ad_keep(ad_sum(ad_apply(&slow_log_op, &x, 1, NULL, 0)));
+    assert_int_equal(ad_run(f->tape), AD_ENONFINITE);
+    util_assert_contains(ad_tape_message(f->tape), "element 16383");
+    ad_param_free(p);
+}
+
+// Every addend is finite, in f32 too, but not their total.
+static void assert_total_is_traced(fixture *f, double x, ad_var (*total)(ad_var), const char *op) {
+    engine_with(f, "AD_TRACE_NAN");
+    ad_tape *tape = ad_tape_new(f->engine, AD_F32);
+    for (int i = 0; i < B * D; i++) f->data[i] = x;
+    ad_keep(total(ad_input(util_rows(tape, "data", B), ad_shape1(D), &f->source)));
+    assert_int_equal(ad_run(tape), AD_ENONFINITE);
+    util_assert_contains(f->text, op);
+    ad_tape_free(tape);
+}
+
+static ad_var squares(ad_var x) {
+    return ad_outer_rows(x, x);
+}
+static void trace_sees_totals_of_rows(void **state) {
+    assert_total_is_traced(*state, 1e38, ad_sum_rows, "sum_rows");
+}
+static void trace_sees_totals_of_products(void **state) {
+    assert_total_is_traced(*state, 1.8e19, squares, "outer_rows");
+}
+
+// y is about 1e10 and so is its cotangent, but not the cotangent times x.
+static void trace_sees_gradients_of_weights(void **state) {
+    fixture *f = *state;
+    engine_with(f, "AD_TRACE_NAN");
+    for (int i = 0; i < B * D; i++) f->data[i] = 1e300;
+    for (int i = 0; i < D * D; i++) ad_param_set(f->W, i, 1e-290);
+    const ad_var y = ad_linear(ad_use(f->tape, f->W), input(f), AD_NONE);
+    assert_int_equal(ad_backward(ad_mean_rows(ad_sum(ad_square(y)))), AD_ENONFINITE);
+    util_assert_contains(f->text, "outer_rows");
+}
+
 static void the_kernels_in_use_have_a_name(void **state) {
     (void)state;
     const char *name = ad_cpu_name();
@@ -286,11 +402,14 @@ int main(void) {
         TEST(explain_counts_bytes),
         TEST(explain_lists_what_is_stored),
         TEST(explaining_changes_nothing),
+        TEST(explain_of_a_kept_layer_without_bias),
         TEST(show_gives_the_first_rows),
         TEST(show_gives_shared_values),
         TEST(show_of_more_rows_than_there_are),
         TEST(show_says_what_is_wrong),
         TEST(show_of_nothing_is_text),
+        TEST(show_looks_at_no_parameter_that_it_does_not_need),
+        TEST(show_wants_no_size_of_rows_that_it_does_not_need),
         TEST(showing_leaves_the_tape_as_it_was),
         TEST(a_show_that_fails_leaves_the_tape_as_it_was),
         TEST(showing_between_run_and_read),
@@ -302,6 +421,12 @@ int main(void) {
         TEST(trace_names_the_row),
         TEST(trace_is_silent_on_finite_values),
         TEST(trace_sees_gradients),
+        TEST(trace_of_a_tape_without_scopes_gives_no_place),
+        TEST(trace_gives_the_place_of_the_tape_that_runs),
+        TEST(trace_names_the_first_element),
+        TEST(trace_sees_totals_of_rows),
+        TEST(trace_sees_totals_of_products),
+        TEST(trace_sees_gradients_of_weights),
         TEST(the_kernels_in_use_have_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
