@@ -85,7 +85,7 @@ static ad_status check_leaves(const ad_plan *plan, const ad_binding *bind, ad_er
 
 // ---- totals of row reductions -----------------------------------------------------------------------------------------------
 
-enum { SPLIT = 8192 };  // elements that one thread takes
+enum { SPLIT = 2048 };  // elements that one thread takes
 
 // Elements [from, to) of all totals of the section, taken one after another.
 static void total_split(void *arg, int64_t split, int thread) {
