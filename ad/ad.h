@@ -359,6 +359,10 @@ AD_API const void *ad_program_data(const ad_program *program, int i);
 
 // ---- seeing -----------------------------------------------------------------------------------------------------------
 
+// Read from the environment by ad_engine_new: AD_PROFILE=1 sends the plan with the time of each instruction as a message, at
+// a tape's first run and every hundredth. AD_TRACE_NAN=1 runs blocks in order on one thread and makes the first value that is
+// not finite (of a loop: of its result) an error that names op, place, element and row.
+
 // The plan as text: stages, instructions with scope paths, flops, bytes, what is stored between stages. Caller frees with
 // free(). NULL on error (on the tape).
 AD_API char *ad_explain(ad_tape *tape);

@@ -104,7 +104,8 @@ struct ad_op {
 };
 
 // Records op(x[0..n)) with attr_size bytes of attributes (copied; padding zeroed: they are part of the node's identity), or
-// returns the identical node recorded before. Shared operands and operands with rows mix; all rows of one row set.
+// returns the identical node recorded before. Shared operands and operands with rows mix; all rows of one row set. At most 8
+// operands of an elementwise op, 4096 of others.
 AD_API ad_var ad_apply(const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size);
 
 // Runs fn(arg, i) for i = 0 .. n-1 on the engine's threads, in any order, and returns when all are done.
