@@ -86,6 +86,7 @@ typedef struct ad_op_test {
     int order;  // derivatives checked: 0: 2
 } ad_op_test;
 
+// Known by its address: an ad_op stays where it is, and as it is, for as long as the engines that have seen it.
 struct ad_op {
     const char *name;
     unsigned flags;
