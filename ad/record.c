@@ -256,15 +256,21 @@ static ad_var append(ad_tape *t, const header *head, const ad_var *x, uint32_t h
     return ad_var_at(t, (uint32_t)t->n_nodes - 1);
 }
 
+// Whether the record is the next one of the recording before, and that one taken over.
+static bool repeats_next(const ad_tape *t, const header *head, const ad_var *x, const void *attr) {
+    return t->n_nodes < t->old_nodes && equals(t->stream + t->stream_size, head, x, attr);
+}
+static ad_var repeat_next(ad_tape *t, size_t bytes) {
+    t->nodes[t->n_nodes++].scope = t->scope;
+    t->stream_size += bytes;
+    t->ran = false;
+    return ad_var_at(t, (uint32_t)t->n_nodes - 1);
+}
+
 // The record as a node: the next one of the recording before, one recorded already, or a new one.
 static ad_var record(ad_tape *t, const header *head, const ad_var *x, const void *attr) {
     size_t bytes = record_bytes(first_of(head->sizes), second_of(head->sizes)), at;
-    if (t->n_nodes < t->old_nodes && equals(t->stream + t->stream_size, head, x, attr)) {
-        t->nodes[t->n_nodes++].scope = t->scope;
-        t->stream_size += bytes;
-        t->ran = false;
-        return ad_var_at(t, (uint32_t)t->n_nodes - 1);
-    }
+    if (repeats_next(t, head, x, attr)) return repeat_next(t, bytes);
     bool repeating = t->n_nodes < t->old_nodes;
     size_t end = repeating ? t->old_stream : t->stream_size;
     if (!make_room(t, end + bytes, repeating)) {
@@ -322,6 +328,8 @@ static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const v
         fail_shape(t, op, AD_EARG, "no operand has rows to reduce", x, n);
         return ad_inert(t);
     }
+    header head = {op, pair(op->flags & AD_OP_REDUCES_ROWS ? 0 : rows, 0), pair((uint32_t)n, (uint32_t)attr_size)};
+    if (repeats_next(t, &head, x, attr)) return repeat_next(t, record_bytes((uint32_t)n, (uint32_t)attr_size));
     ad_var spread[8];
     if ((op->flags & AD_OP_ELEMENTWISE) && n > 1) {
         ad_shape y;
@@ -338,7 +346,6 @@ static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const v
             x = spread;
         }
     }
-    header head = {op, pair(op->flags & AD_OP_REDUCES_ROWS ? 0 : rows, 0), pair((uint32_t)n, (uint32_t)attr_size)};
     return record(t, &head, x, attr);
 }
 
