@@ -5,13 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64, CHUNK = 64 * 1024 };
-
-struct ad_arena_chunk {
-    ad_arena_chunk *next;
-    size_t size;
-    char pad[ALIGN - sizeof(void *) - sizeof(size_t)];  // data follows, aligned
-};
+enum { ALIGN = AD_ALIGN, CHUNK = 64 * 1024 };
 
 static ad_arena_chunk *chunk_new(size_t size) {
     size_t bytes = size > CHUNK ? size : CHUNK;
@@ -20,7 +14,7 @@ static ad_arena_chunk *chunk_new(size_t size) {
     return c;
 }
 
-void *ad_arena_take(ad_arena *a, size_t size) {
+void *ad_arena_take_slowly(ad_arena *a, size_t size) {
     if (size > SIZE_MAX - 4 * ALIGN) return NULL;
     size = (size + ALIGN - 1) / ALIGN * ALIGN;
     if (!a->current) {
@@ -35,12 +29,6 @@ void *ad_arena_take(ad_arena *a, size_t size) {
     char *p = (char *)(a->current + 1) + a->used;
     a->used += size;
     return p;
-}
-
-ad_arena ad_arena_mark(const ad_arena *a) { return *a; }
-
-void ad_arena_release(ad_arena *a, ad_arena mark) {
-    a->current = mark.current, a->used = mark.used;
 }
 
 void ad_arena_reset(ad_arena *a) {

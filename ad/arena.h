@@ -5,17 +5,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { AD_ALIGN = 64 };
 typedef struct ad_arena_chunk ad_arena_chunk;
+struct ad_arena_chunk {
+    ad_arena_chunk *next;
+    size_t size;
+    char pad[AD_ALIGN - sizeof(void *) - sizeof(size_t)];  // data follows, aligned
+};
 typedef struct ad_arena {
     ad_arena_chunk *first, *current;
     size_t used;  // of current
 } ad_arena;
 
 // size bytes, 64-byte aligned, uninitialised; NULL when out of memory.
-void *ad_arena_take(ad_arena *arena, size_t size);
+void *ad_arena_take_slowly(ad_arena *arena, size_t size);  // where the current chunk has no room
+static inline void *ad_arena_take(ad_arena *a, size_t size) {
+    size_t room = a->current ? a->current->size - a->used : 0, padded = (size + AD_ALIGN - 1) / AD_ALIGN * AD_ALIGN;
+    if (padded < size || padded > room || !a->current) return ad_arena_take_slowly(a, size);
+    char *p = (char *)(a->current + 1) + a->used;
+    a->used += padded;
+    return p;
+}
 // Takes back all that was handed out after the mark. Chunks are kept for later.
-ad_arena ad_arena_mark(const ad_arena *arena);
-void ad_arena_release(ad_arena *arena, ad_arena mark);
+static inline ad_arena ad_arena_mark(const ad_arena *arena) { return *arena; }
+static inline void ad_arena_release(ad_arena *arena, ad_arena mark) {
+    arena->current = mark.current, arena->used = mark.used;
+}
 void ad_arena_reset(ad_arena *arena);
 void ad_arena_free(ad_arena *arena);
 

@@ -38,7 +38,7 @@ static ad_var sum_to_shape(ad_var g, ad_shape want) {
 
 ad_var ad_conform(ad_var g, ad_var x) {
     const ad_node *from = ad_node_of(g), *to = ad_node_of(x);
-    if (from && to && from->rows == to->rows && ad_shape_equal(from->shape, to->shape)) return g;
+    if (from && to && from->rows == to->rows && ad_same_shape(&from->shape, &to->shape)) return g;
     ad_shape want = ad_shape_of(x);
     if (!ad_shape_equal(ad_shape_of(g), want)) {
         if (ad_shape_count(ad_shape_of(g)) == ad_shape_count(want)) g = ad_reshape(g, want);

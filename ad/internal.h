@@ -165,6 +165,12 @@ extern const ad_op *const ad_param_op, *const ad_input_op, *const ad_shared_inpu
 
 // ---- shapes ---------------------------------------------------------------------------------------------------------
 
+static inline bool ad_same_shape(const ad_shape *a, const ad_shape *b) {  // ad_shape_equal without the copies
+    if (a->rank != b->rank) return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i]) return false;
+    return true;
+}
 int64_t ad_count_of(const ad_shape *shape);  // ad_shape_count without the copy
 bool ad_shape_broadcast(ad_shape a, ad_shape b, ad_shape *out);
 int64_t ad_shape_axis(ad_shape s, int64_t axis);  // counted from the start; -1: none

@@ -146,8 +146,8 @@ static bool broadcast_all(ad_shape_call *c) {
 
 // The result's shape, and its number of elements; -1 with the error on the tape.
 static int64_t result_shape(ad_tape *t, const ad_op *op, const ad_var *x, int n, const void *attr, ad_shape *y) {
-    ad_shape small[8];
-    bool small_rows[8];
+    ad_shape small[8] = {{0, {0}}};
+    bool small_rows[8] = {false};
     ad_arena mark = ad_arena_mark(&t->scratch);
     ad_shape *shape = n <= 8 ? small : ad_arena_take(&t->scratch, (size_t)n * sizeof *shape);
     bool *rows = n <= 8 ? small_rows : ad_arena_take(&t->scratch, (size_t)n * sizeof *rows);
@@ -178,7 +178,7 @@ static int64_t result_shape(ad_tape *t, const ad_op *op, const ad_var *x, int n,
 static bool elementwise_shape(const ad_tape *t, const ad_var *x, uint32_t n, ad_node *node) {
     const ad_node *first = &t->nodes[x[0].id];
     for (uint32_t i = 1; i < n; i++)
-        if (!ad_shape_equal(first->shape, t->nodes[x[i].id].shape)) return false;
+        if (!ad_same_shape(&first->shape, &t->nodes[x[i].id].shape)) return false;
     copy_shape(&node->shape, &first->shape);
     node->count = first->count;
     return true;
@@ -338,7 +338,7 @@ static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const v
             return ad_inert(t);
         }
         bool same = true;
-        for (int i = 1; i < n; i++) same = same && ad_shape_equal(t->nodes[x[0].id].shape, t->nodes[x[i].id].shape);
+        for (int i = 1; i < n; i++) same = same && ad_same_shape(&t->nodes[x[0].id].shape, &t->nodes[x[i].id].shape);
         if (!same) {
             if (result_shape(t, op, x, n, attr, &y) < 0) return ad_inert(t);
             for (int i = 0; i < n; i++) spread[i] = spread_operand(x[i], y);

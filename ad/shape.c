@@ -31,12 +31,7 @@ int64_t ad_count_of(const ad_shape *shape) {
     return empty ? 0 : n;
 }
 
-bool ad_shape_equal(ad_shape a, ad_shape b) {
-    if (a.rank != b.rank) return false;
-    for (int64_t i = 0; i < a.rank; i++)
-        if (a.dim[i] != b.dim[i]) return false;
-    return true;
-}
+bool ad_shape_equal(ad_shape a, ad_shape b) { return ad_same_shape(&a, &b); }
 
 char *ad_shape_print(ad_shape s, char *buffer, size_t size) {
     size_t n = (size_t)snprintf(buffer, size, "[");
