@@ -244,7 +244,7 @@ AD_API bool ad_ok(ad_var v);                // a live handle of its tape
 
 // ---- ops ----------------------------------------------------------------------------------------------------------
 // Elementwise ops broadcast feature shapes as numpy does (aligned at the last axis). axis counts feature axes, negative
-// from the end. Derivatives at a kink are those of the right-hand limit's rule stated.
+// from the end. At a kink the derivative is the one stated at the op.
 
 AD_API ad_var ad_add(ad_var a, ad_var b);
 AD_API ad_var ad_sub(ad_var a, ad_var b);

@@ -1,41 +1,9 @@
 // test_fit_memory.c -- fitting a flow allocates nothing after the first step.
+#include "allocations.h"
 #include "util.h"
-
-#include <stdatomic.h>
 
 #include "data.h"
 #include "optim.h"
-
-// The C library's allocator with a counter in front. Sanitizers bring their own.
-#if defined(__GLIBC__) && !UTIL_SANITIZED
-#define CAN_COUNT 1
-void *__libc_malloc(size_t);
-void *__libc_calloc(size_t, size_t);
-void *__libc_realloc(void *, size_t);
-void *__libc_memalign(size_t, size_t);
-
-static atomic_long allocations;
-
-void *malloc(size_t size) {
-    atomic_fetch_add(&allocations, 1);
-    return __libc_malloc(size);
-}
-void *calloc(size_t n, size_t size) {
-    atomic_fetch_add(&allocations, 1);
-    return __libc_calloc(n, size);
-}
-void *realloc(void *old, size_t size) {
-    atomic_fetch_add(&allocations, 1);
-    return __libc_realloc(old, size);
-}
-void *aligned_alloc(size_t alignment, size_t size) {
-    atomic_fetch_add(&allocations, 1);
-    return __libc_memalign(alignment, size);
-}
-#else
-#define CAN_COUNT 0
-static long allocations;
-#endif
 
 enum { STEPS = 40, WARM = 5 };
 

@@ -2,7 +2,7 @@
 //
 // W1: RealNVP in 2-D, 8 affine couplings, conditioners 1-64-64-2 (ReLU), batch 256, forward + backward + Adam, f32.
 // W1-record: the same step, recording alone (no plan is run), with its nanoseconds a node.
-// W1-replay: the same step's loss and gradients run again without recording, no Adam.
+// W1-replay: the loss alone, run again without recording: no gradients, no Adam.
 // A repetition is about a second of steps; the figures are the median, least and most of the repetitions, ms a step.
 #include <getopt.h>
 #include <math.h>
