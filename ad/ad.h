@@ -234,6 +234,16 @@ typedef struct ad_random {
 AD_API ad_var ad_normal(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream);
 // Uniform numbers in (0,1), [shape] per row.
 AD_API ad_var ad_uniform(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream);
+// Standard exponential -log(u), logistic log(u/(1-u)) and Gumbel -log(-log(u)) numbers, and -1 or 1 with probability 1/2.
+AD_API ad_var ad_exponential(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream);
+AD_API ad_var ad_logistic(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream);
+AD_API ad_var ad_gumbel(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream);
+AD_API ad_var ad_rademacher(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream);
+// Draws from the distributions with unnormalised log-probabilities logits [...,K]: numbers 0 .. K-1, [...] per row; logits
+// shared or per row. No gradient.
+AD_API ad_var ad_categorical(ad_var logits, ad_rows rows, const ad_random *random, uint32_t stream);
+// While ad_is_training: x / (1 - p) with probability 1 - p, else 0, independently; otherwise x itself. 0 <= p < 1; x has rows.
+AD_API ad_var ad_dropout(ad_var x, double p, const ad_random *random, uint32_t stream);
 
 // ---- queries (safe on inert handles: rank 0, false) -----------------------------------------------------------------
 
@@ -256,12 +266,64 @@ AD_API ad_var ad_sqrt(ad_var x);
 AD_API ad_var ad_reciprocal(ad_var x);
 AD_API ad_var ad_scale(ad_var x, double c);   // c x
 AD_API ad_var ad_offset(ad_var x, double c);  // x + c
+AD_API ad_var ad_maximum(ad_var a, ad_var b);  // NaN if either is; equal operands get half the gradient each
+AD_API ad_var ad_minimum(ad_var a, ad_var b);
+AD_API ad_var ad_clamp(ad_var x, double low, double high);  // slope 1 from low to high, both included
+AD_API ad_var ad_abs(ad_var x);                             // slope 0 at 0
+AD_API ad_var ad_sign(ad_var x);                            // -1, 0, 1; these four have derivative 0
+AD_API ad_var ad_floor(ad_var x);
+AD_API ad_var ad_ceil(ad_var x);
+AD_API ad_var ad_round(ad_var x);  // halves to even
+AD_API ad_var ad_rsqrt(ad_var x);  // x^(-1/2)
+AD_API ad_var ad_pow(ad_var a, ad_var b);       // a^b; b's gradient is 0 where a is 0
+AD_API ad_var ad_power(ad_var x, double c);     // x^c; negative x for whole c only, NaN otherwise
+
 AD_API ad_var ad_exp(ad_var x);
+AD_API ad_var ad_exp2(ad_var x);
+AD_API ad_var ad_expm1(ad_var x);
 AD_API ad_var ad_log(ad_var x);
-AD_API ad_var ad_tanh(ad_var x);
+AD_API ad_var ad_log2(ad_var x);
+AD_API ad_var ad_log1p(ad_var x);
+AD_API ad_var ad_log1mexp(ad_var x);               // log(1 - e^x), x <= 0
+AD_API ad_var ad_log_add_exp(ad_var a, ad_var b);  // log(e^a + e^b), no overflow
 AD_API ad_var ad_sigmoid(ad_var x);
-AD_API ad_var ad_softplus(ad_var x);  // log(1 + e^x), no overflow
-AD_API ad_var ad_relu(ad_var x);      // max(x, 0), NaN stays NaN; slope 0 at 0
+AD_API ad_var ad_log_sigmoid(ad_var x);
+AD_API ad_var ad_logit(ad_var x);             // log(x / (1 - x))
+AD_API ad_var ad_softplus(ad_var x);          // log(1 + e^x), no overflow
+AD_API ad_var ad_softplus_inverse(ad_var x);  // log(e^x - 1), x >= 0, no overflow
+
+AD_API ad_var ad_sin(ad_var x);
+AD_API ad_var ad_cos(ad_var x);
+AD_API ad_var ad_tan(ad_var x);
+AD_API ad_var ad_asin(ad_var x);
+AD_API ad_var ad_acos(ad_var x);
+AD_API ad_var ad_atan(ad_var x);
+AD_API ad_var ad_atan2(ad_var y, ad_var x);  // the angle of the point (x, y)
+AD_API ad_var ad_sinh(ad_var x);
+AD_API ad_var ad_cosh(ad_var x);
+AD_API ad_var ad_tanh(ad_var x);
+AD_API ad_var ad_asinh(ad_var x);
+AD_API ad_var ad_acosh(ad_var x);
+AD_API ad_var ad_atanh(ad_var x);
+
+AD_API ad_var ad_erf(ad_var x);
+AD_API ad_var ad_erfc(ad_var x);
+AD_API ad_var ad_erfinv(ad_var x);
+AD_API ad_var ad_normal_cdf(ad_var x);       // of the standard normal distribution
+AD_API ad_var ad_normal_log_cdf(ad_var x);   // its logarithm, accurate in both tails
+AD_API ad_var ad_normal_quantile(ad_var p);  // its inverse, 0 < p < 1
+AD_API ad_var ad_lgamma(ad_var x);           // log |gamma(x)|
+AD_API ad_var ad_digamma(ad_var x);
+AD_API ad_var ad_polygamma(ad_var x, int n);  // n-th derivative of digamma, 0 <= n <= 20, x > 0 for n > 0
+
+AD_API ad_var ad_relu(ad_var x);                       // max(x, 0), NaN stays NaN; slope 0 at 0
+AD_API ad_var ad_leaky_relu(ad_var x, double slope);   // x or slope x; slope at 0: slope
+AD_API ad_var ad_elu(ad_var x, double alpha);          // x or alpha (e^x - 1)
+AD_API ad_var ad_celu(ad_var x, double alpha);         // x or alpha (e^(x/alpha) - 1), alpha > 0
+AD_API ad_var ad_selu(ad_var x);                       // Klambauer et al. 2017
+AD_API ad_var ad_gelu(ad_var x);                       // x normal_cdf(x)
+AD_API ad_var ad_silu(ad_var x);                       // x sigmoid(x)
+AD_API ad_var ad_softsign(ad_var x);                   // x / (1 + |x|)
 
 // Comparisons give 1 or 0 (no gradient). where: c != 0 ? a : b, elementwise; the other branch's gradient is exactly 0.
 AD_API ad_var ad_greater(ad_var a, ad_var b);
@@ -269,6 +331,7 @@ AD_API ad_var ad_less(ad_var a, ad_var b);
 AD_API ad_var ad_greater_equal(ad_var a, ad_var b);
 AD_API ad_var ad_less_equal(ad_var a, ad_var b);
 AD_API ad_var ad_equal(ad_var a, ad_var b);
+AD_API ad_var ad_not_equal(ad_var a, ad_var b);
 AD_API ad_var ad_where(ad_var c, ad_var a, ad_var b);
 AD_API ad_var ad_stop_gradient(ad_var x);
 
@@ -277,9 +340,40 @@ AD_API ad_var ad_sum(ad_var x);
 AD_API ad_var ad_sum_axis(ad_var x, int axis);
 AD_API ad_var ad_mean(ad_var x);
 AD_API ad_var ad_mean_axis(ad_var x, int axis);
-// Over rows: a shared var of x's feature shape, bit-identical for any number of threads.
+// The same two forms, over all axes and over one: product, largest and smallest (the first of equal ones has the gradient),
+// variance (divisor: number of elements - ddof), Euclidean norm (gradient 0 at 0), log of the sum of exponentials (-inf for
+// elements that are all -inf; no overflow).
+AD_API ad_var ad_prod(ad_var x);
+AD_API ad_var ad_prod_axis(ad_var x, int axis);
+AD_API ad_var ad_max(ad_var x);
+AD_API ad_var ad_max_axis(ad_var x, int axis);
+AD_API ad_var ad_min(ad_var x);
+AD_API ad_var ad_min_axis(ad_var x, int axis);
+AD_API ad_var ad_variance(ad_var x, int ddof);
+AD_API ad_var ad_variance_axis(ad_var x, int axis, int ddof);
+AD_API ad_var ad_norm(ad_var x);
+AD_API ad_var ad_norm_axis(ad_var x, int axis);
+AD_API ad_var ad_logsumexp(ad_var x);
+AD_API ad_var ad_logsumexp_axis(ad_var x, int axis);
+// Along an axis, of x's shape.
+AD_API ad_var ad_softmax(ad_var x, int axis);
+AD_API ad_var ad_log_softmax(ad_var x, int axis);
+AD_API ad_var ad_cumsum(ad_var x, int axis);
+AD_API ad_var ad_cumprod(ad_var x, int axis);
+AD_API ad_var ad_sort(ad_var x, int axis);     // ascending, NaN last
+AD_API ad_var ad_argsort(ad_var x, int axis);  // numbers of the sorted elements in x; equal ones in order. No gradient.
+AD_API ad_var ad_argmax(ad_var x, int axis);   // number of the first largest element, that axis removed. No gradient.
+// How many of the ascending numbers knots [...,K] are below x [...,N] (right: or equal), in [...,N]; leading dimensions
+// broadcast. No gradient.
+AD_API ad_var ad_searchsorted(ad_var knots, ad_var x, bool right);
+// Over rows: a shared var of x's feature shape, bit-identical for any number of threads. Variance: divisor rows - ddof;
+// of equal largest elements each gets its share of the gradient.
 AD_API ad_var ad_sum_rows(ad_var x);
 AD_API ad_var ad_mean_rows(ad_var x);
+AD_API ad_var ad_max_rows(ad_var x);
+AD_API ad_var ad_min_rows(ad_var x);
+AD_API ad_var ad_variance_rows(ad_var x, int ddof);
+AD_API ad_var ad_logsumexp_rows(ad_var x);
 
 // W x + b: W [O,I] shared, x [...,I] shared or per row, b [O] shared or AD_NONE -> [...,O].
 AD_API ad_var ad_linear(ad_var W, ad_var x, ad_var b);
@@ -288,15 +382,68 @@ AD_API ad_var ad_linear_transposed(ad_var W, ad_var x);
 // Sum over rows (and leading axes) of a b^T: a [...,O], b [...,I], at least one with rows -> shared [O,I].
 AD_API ad_var ad_outer_rows(ad_var a, ad_var b);
 
+// Products of matrices [...,M,K] and [...,K,N] in any combination of shared and per row, leading dimensions broadcast ->
+// [...,M,N]. Flags read a as [...,K,M], b as [...,N,K]. (ad_linear is the fast one for a shared matrix and vectors per row;
+// ad_outer_rows contracts over rows.)
+enum { AD_TRANSPOSE_A = 1, AD_TRANSPOSE_B = 2 };
+AD_API ad_var ad_matmul(ad_var a, ad_var b, int flags);
+AD_API ad_var ad_outer(ad_var a, ad_var b);  // [...,M], [...,N] -> [...,M,N]
+
+// Square matrices A [D,D], shared (any D, LAPACK) or one per row (D up to 16, one lane each, partial pivoting). A singular or
+// (cholesky) not positive definite A fails the run with AD_ENONFINITE, naming the row. Differentiable to any order.
+AD_API ad_var ad_solve(ad_var A, ad_var b);  // A^-1 b: b [D] or [D,N]
+enum { AD_UPPER = 1, AD_UNIT_DIAGONAL = 2, AD_TRANSPOSED = 4 };
+// As ad_solve for a lower (AD_UPPER: upper) triangular A, of which only that half (AD_UNIT_DIAGONAL: without the diagonal,
+// taken as 1) is read and gets a gradient. AD_TRANSPOSED: A^-T b.
+AD_API ad_var ad_solve_triangular(ad_var A, ad_var b, int flags);
+AD_API ad_var ad_inverse(ad_var A);
+AD_API ad_var ad_det(ad_var A);          // []; of a singular A 0
+AD_API ad_var ad_log_abs_det(ad_var A);  // []; of a singular A -inf
+AD_API ad_var ad_det_sign(ad_var A);     // [], -1, 0 or 1. No gradient.
+// Of a shared matrix A.
+typedef struct ad_lu_factors {
+    ad_var P, L, U;  // A = P L U: permutation matrix, unit lower and upper triangular [D,D]
+} ad_lu_factors;
+AD_API ad_lu_factors ad_lu(ad_var A);
+typedef struct ad_qr_factors {
+    ad_var Q, R;  // A [M,N], M >= N: A = Q R, Q [M,N] with orthonormal columns, R [N,N] upper triangular, diagonal >= 0
+} ad_qr_factors;
+AD_API ad_qr_factors ad_qr(ad_var A);
+AD_API ad_var ad_cholesky(ad_var A);    // lower L, A = L L^T; reads the lower half, the gradient is symmetric
+AD_API ad_var ad_matrix_exp(ad_var A);  // scaling and squaring (Higham 2005)
+
 AD_API ad_var ad_reshape(ad_var x, ad_shape shape);
 // Elements start, start+1, ... (length of them) along axis.
 AD_API ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t length);
+// Elements start, start + step, ... (length of them; step negative too) along axis.
+AD_API ad_var ad_slice_step(ad_var x, int axis, int64_t start, int64_t length, int64_t step);
 // Joined along axis; other dimensions equal.
 AD_API ad_var ad_concat(const ad_var *x, int n, int axis);
+AD_API ad_var ad_stack(const ad_var *x, int n, int axis);  // joined along a new axis; shapes equal
+AD_API ad_var ad_pad(ad_var x, int axis, int64_t before, int64_t after, double value);
+AD_API ad_var ad_tile(ad_var x, int axis, int64_t times);  // x, x, ... along axis
+AD_API ad_var ad_flip(ad_var x, int axis);
+AD_API ad_var ad_insert_axis(ad_var x, int axis);  // a dimension 1 that becomes axis
+AD_API ad_var ad_squeeze(ad_var x, int axis);      // a dimension 1 removed
 // Axes reordered: out axis i is x's axis order[i].
 AD_API ad_var ad_transpose(ad_var x, const int *order);
 // Elements of axis reordered (or repeated, or left out): out element i is x's element index[i]. index is copied.
 AD_API ad_var ad_take(ad_var x, int axis, const int64_t *index, int64_t n);
+// The adjoint of ad_take: zeros with size elements along axis, x's element i added at index[i]. index is copied.
+AD_API ad_var ad_scatter_add(ad_var x, int axis, const int64_t *index, int64_t n, int64_t size);
+// Element i along axis is x's element index(i), for each row and place of its own: index is a var of x's shape but for axis
+// (other dimensions broadcast), shared or per row, of whole numbers; one out of range fails the run. No gradient in index.
+AD_API ad_var ad_take_along(ad_var x, int axis, ad_var index);
+// The adjoint of ad_take_along: zeros with size elements along axis, x's elements added where index says.
+AD_API ad_var ad_put_along(ad_var x, int axis, ad_var index, int64_t size);
+// Rows index of the shared matrix W [N,D]: index [...] shared or per row -> [...,D].
+AD_API ad_var ad_embedding(ad_var W, ad_var index);
+AD_API ad_var ad_one_hot(ad_var index, int64_t n);  // index [...] -> [...,n], 1 at index, else 0. No gradient.
+AD_API ad_var ad_diagonal(ad_var x);                // [...,D,D] -> [...,D]
+AD_API ad_var ad_diag(ad_var x);                    // [...,D] -> [...,D,D], zero off the diagonal
+// The elements on and below (tril), on and above (triu) the k-th diagonal of [...,M,N]; zero elsewhere.
+AD_API ad_var ad_tril(ad_var x, int k);
+AD_API ad_var ad_triu(ad_var x, int k);
 // x spread to a larger shape by the broadcasting rule.
 AD_API ad_var ad_expand(ad_var x, ad_shape shape);
 // A shared x as per-row copies: gradients in the copy are per row.
@@ -318,6 +465,28 @@ AD_API ad_loop_result ad_loop(ad_var init, int max_iterations, ad_loop_body body
 // any order in whatever vars residual uses. residual is called once, now; it must act elementwise on its argument.
 AD_API ad_var ad_implicit(ad_var y, ad_var (*residual)(void *arg, ad_var y), void *arg);
 
+typedef struct ad_solver_options {
+    double tolerance;     // of a step, relative to max(1, |y|); 0: 4 eps of the tape's type
+    int max_iterations;   // 0: 100 (ad_root), 1000 (ad_fixed_point)
+    double low, high;     // ad_root: bracket to start from, widened while it holds no root; both 0: -1 to 1
+    bool allow_failure;   // do not fail the run: done says which rows converged
+} ad_solver_options;
+typedef struct ad_solution {
+    ad_var value;       // of like's, or start's, shape and rows
+    ad_var iterations;  // [] per row
+    ad_var residual;    // [] per row: largest |f(y)|, or |g(y) - y|, among the elements
+    ad_var done;        // [] per row: 1 when converged
+} ad_solution;
+// y with f(arg, y) = 0, element by element, f increasing in each element: bracketed Newton steps (f's derivative by its own
+// vjp), bisection where they leave the bracket. like gives shape and rows (its value is not used). The gradient in all
+// that f uses is that of the implicit function theorem, to any order. A row that does not converge fails the run with
+// AD_ECONVERGE, naming row, residual and bracket. options may be NULL.
+AD_API ad_solution ad_root(ad_var like, ad_var (*f)(void *arg, ad_var y), void *arg, const ad_solver_options *options);
+// y = g(arg, y) by iteration from start, g contractive in each row's elements jointly (shape of any rank). Gradients by the
+// implicit function theorem: the adjoint equation is solved by the same iteration. Fails as ad_root does.
+AD_API ad_solution ad_fixed_point(ad_var start, ad_var (*g)(void *arg, ad_var y), void *arg,
+                                  const ad_solver_options *options);
+
 // ---- gradients ------------------------------------------------------------------------------------------------------
 
 // gx[i] = d y / d x[i], of x[i]'s shape, recorded as ops: any order. y is a scalar, shared or per row. For a per-row y,
@@ -327,6 +496,15 @@ AD_API void ad_grad(ad_var y, const ad_var *x, int n, ad_var *gx);
 AD_API void ad_vjp(ad_var y, ad_var gy, const ad_var *x, int n, ad_var *gx);
 // dy/dx * dx: the directional derivative of y, of y's shape, by the vjp of a vjp. dx of x's shape.
 AD_API ad_var ad_jvp(ad_var y, ad_var x, ad_var dx);
+// The Jacobian of y in x, of shape y's dimensions followed by x's; per row when either has rows. As many sweeps as y has
+// elements. Total rank at most AD_MAX_RANK.
+AD_API ad_var ad_jacobian(ad_var y, ad_var x);
+// H v for the Hessian H of the scalar y in x; v of x's shape.
+AD_API ad_var ad_hessian_product(ad_var y, ad_var x, ad_var v);
+// Trace of dy/dx, y and x of equal shapes, [] per row: exact (as many sweeps as elements), or Hutchinson's unbiased estimate
+// v^T (dy/dx) v for a probe v with independent elements of mean 0 and variance 1 (ad_rademacher, ad_normal): one sweep.
+AD_API ad_var ad_jacobian_trace(ad_var y, ad_var x);
+AD_API ad_var ad_jacobian_trace_estimate(ad_var y, ad_var x, ad_var v);
 
 // ---- running --------------------------------------------------------------------------------------------------------
 

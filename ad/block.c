@@ -1,5 +1,6 @@
 // block.c -- the instructions of a section, run over one block of rows after another.
 #include <math.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ typedef struct block {  // what one thread works on
     int64_t number, row;  // of the block; of its first row
     bool first;           // of its chunk: accumulators are written
     int loops;            // around the instruction: rows that are done may hold anything there
+    uint32_t node;        // whose kernel runs
 } block;
 
 // ---- places -----------------------------------------------------------------------------------------------------------
@@ -113,6 +115,31 @@ static void trace(const block *b, uint32_t id, const char *y, int64_t f0, int64_
             return;
         }
     }
+}
+
+// ---- failures of kernels --------------------------------------------------------------------------------------------------
+
+// The message of the first row counts, whichever thread comes first; later sections do not run.
+void ad_kernel_fail(const ad_kernel *k, int lane, ad_status status, const char *format, ...) {
+    const block *b = k->call;
+    ad_execution *run = b->run;
+    int64_t row = run->section->rows ? b->row + lane : 0;
+    if (b->loops || lane >= b->live) return;  // nothing is known of lanes that are done
+    while (atomic_exchange(&run->failing, 1)) continue;
+    if (!atomic_load(&run->failed) || row < run->failed_row) {
+        char path[160] = "", where[48] = "", text[300];
+        va_list args;
+        va_start(args, format);
+        vsnprintf(text, sizeof text, format, args);
+        va_end(args);
+        if (run->tape) ad_scope_path(run->tape, run->tape->nodes[b->node].scope, path, sizeof path);
+        if (run->section->rows) snprintf(where, sizeof where, " of row %lld", (long long)row);
+        ad_fail(run->error, status, "%s%s%s%s: %s", path, path[0] ? ": " : "", plan_node(run->plan, b->node)->op->name,
+                where, text);
+        run->failed_row = row;
+        atomic_store(&run->failed, 1);
+    }
+    atomic_store(&run->failing, 0);
 }
 
 // ---- elementwise runs -----------------------------------------------------------------------------------------------------
@@ -259,12 +286,14 @@ static void run_wide(ad_execution *run, const plan_instr *in) {
 
 // ---- a block ----------------------------------------------------------------------------------------------------------------
 
-static void run_kernel(const block *b, const plan_instr *in, ad_kernel *k) {
+static void run_kernel(block *b, const plan_instr *in, ad_kernel *k) {
     if (in->moves) point_operands(b, in, k, (ad_kernel_operand *)(uintptr_t)k->x);
     k->live = b->live;
     k->row = b->row;
     k->first_row = b->run->first_row + b->row;
     k->first = b->first;
+    k->call = b;
+    b->node = in->node;
     in->op->kernel[b->run->plan->type](k);
     if (b->run->engine->trace && in->y.base != BASE_SUM)
         trace(b, in->node, k->y, 0, plan_node(b->run->plan, in->node)->count, b->run->section->rows != 0);

@@ -56,7 +56,9 @@ typedef struct ad_execution {
     plan_blocks blocks;
     int64_t rows, first_row;
     ad_error *error;
-    _Atomic int failed;   // out of memory, or non-finite value found by AD_TRACE_NAN: in a worker
+    _Atomic int failed;   // out of memory, ad_kernel_fail, or non-finite value found by AD_TRACE_NAN: in a worker
+    _Atomic int failing;  // held while a kernel's failure is written to *error
+    int64_t failed_row;   // of that failure
 } ad_execution;
 
 // Number of the output of that node and kind (and target, if not NULL); -1: none.

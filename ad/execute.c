@@ -104,7 +104,8 @@ static void total_split(void *arg, int64_t split, int thread) {
         int64_t e = sum->wide ? 8 : (int64_t)run->element;
         char *y = ad_place_at(run, &sum->y, NULL, 1, 0, NULL) + a * (int64_t)run->element;
         const char *x = run->sums + sum->offset + a * e;
-        (sum->wide ? passes->sum_wide : passes->sum)[type](y, x, run->blocks.chunks, s->sum_bytes / e, b - a);
+        bool max = plan_node(run->plan, sum->node)->op->flags & AD_OP_MAX_ROWS;
+        (max ? passes->max : sum->wide ? passes->sum_wide : passes->sum)[type](y, x, run->blocks.chunks, s->sum_bytes / e, b - a);
     }
 }
 

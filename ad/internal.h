@@ -220,6 +220,8 @@ ad_var ad_substitute(ad_var expr, ad_var from, ad_var to);
 // ---- registry -------------------------------------------------------------------------------------------------------
 
 const ad_op *const *ad_op_registry(int *n);
+// All families compiled for an instruction set, NULL at the end; NULL where there are none. For tests.
+const ad_op *const *const *ad_isa_families(const char *isa);
 // op with the kernels of the instruction set in use (op itself for ops of users).
 const ad_op *ad_isa_op(const ad_op *op);
 

@@ -7,7 +7,10 @@
 #include "ops/combine.h"
 
 // One line a file in ad/ops/: its ops, per instruction set (ops/family.h).
-#define FAMILIES(F) F(leaf) F(view) F(take) F(arithmetic) F(exponential) F(compare) F(reduce) F(linear) F(random) F(loop)
+#define FAMILIES(F)                                                                                                \
+    F(leaf) F(view) F(take) F(gather) F(arithmetic) F(rounding) F(power) F(exponential) F(logarithm) F(trigonometric) \
+    F(hyperbolic) F(error_function) F(gamma) F(activation) F(compare) F(reduce) F(extremum) F(softmax) F(scan)       \
+    F(sort) F(linear) F(matmul) F(small_matrix) F(lapack) F(random) F(loop)
 
 #define DECLARE(name) extern const ad_op *const ad_family_##name##_plain[];
 FAMILIES(DECLARE)
@@ -72,6 +75,14 @@ const char *ad_cpu_name(void) {
 const ad_passes *ad_passes_of_cpu(void) {
     pthread_once(&once, choose);
     return chosen.passes;
+}
+
+const ad_op *const *const *ad_isa_families(const char *isa) {
+#if defined(__x86_64__)
+    if (!strcmp(isa, "avx2")) return avx2;
+    if (!strcmp(isa, "avx512")) return avx512;
+#endif
+    return strcmp(isa, "plain") ? NULL : plain;
 }
 
 const ad_op *const *ad_op_registry(int *n) {

@@ -63,9 +63,14 @@ typedef struct ad_kernel {
     bool first;                  // row reductions: write the accumulator instead of adding to it
     const void *attr;
     const void *slot;            // what a leaf is bound to (leaves only)
+    void *call;                  // the engine's
     void *scratch;               // as many bytes as scratch() asked for, 64-byte aligned
 } ad_kernel;
 typedef void (*ad_kernel_fn)(const ad_kernel *kernel);
+// From a kernel: the run fails with status and this message, op, place and row (of that lane) before it. The run goes on to
+// the end of the section, so the result must be written all the same; of several failures the one of the first row counts.
+// Lanes from kernel->live on must not be reported.
+AD_API void ad_kernel_fail(const ad_kernel *kernel, int lane, ad_status status, const char *format, ...) AD_PRINTF(4, 5);
 
 // ---- the op -----------------------------------------------------------------------------------------------------------
 
@@ -75,6 +80,7 @@ enum {
     AD_OP_STRIDED = 4,       // kernel reads shared operands in place (lane 0)
     AD_OP_REDUCES_ROWS = 8,  // result is shared: kernel adds its live lanes to an accumulator
     AD_OP_F64_SUM = 16,      // of a row reduction: the accumulator is double whatever the tape's type
+    AD_OP_MAX_ROWS = 64,     // of a row reduction: chunks combine to the largest (NaN if any is) instead of the sum
     AD_OP_CONSTANT = 32      // the derivative is zero everywhere (comparisons, stop_gradient, leaves)
 };
 
@@ -95,6 +101,10 @@ struct ad_op {
     ad_var (*expand)(const ad_var *x, int n, const void *attr);  // the same value in simpler ops: source of derivatives if vjp NULL
     ad_lanes_fn lanes[2];                     // by ad_type; elementwise ops
     ad_kernel_fn kernel[2];                   // by ad_type; all others
+    // First-order fast path: operands x[0..n), y, gy; result the gradients in x[0..n), flat, one after the other. All come
+    // with y's rows (shared ones spread), elementwise ones with y's shape. With expand, second and higher orders go through
+    // that; without expand and vjp they are an error.
+    ad_kernel_fn vjp_kernel[2];
     // Bytes of scratch a kernel call needs: shapes, lanes and R of the call are set, pointers are not. NULL: none.
     size_t (*scratch)(const ad_kernel *kernel, ad_type type);
     double (*flops)(const ad_kernel *kernel);  // per block, for reports; NULL: one an element of y
@@ -108,6 +118,12 @@ struct ad_op {
 // returns the identical node recorded before. Shared operands and operands with rows mix; all rows of one row set. At most 8
 // operands of an elementwise op, 4096 of others.
 AD_API ad_var ad_apply(const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size);
+
+// Every check that the library's own ops get, over op->tests with cases random points each (0: 10): derivatives of first and
+// second order against differences, symmetry of second derivatives, rows against shared operands, a row alone and among others,
+// f32 against f64, kernels against expand. AD_OK, or the first finding in words. Orders that the op does not claim are
+// checked to be refused. Prints nothing.
+AD_API ad_status ad_check_op(const ad_op *op, int cases, ad_error *error);
 
 // Runs fn(arg, i) for i = 0 .. n-1 on the engine's threads, in any order, and returns when all are done.
 AD_API void ad_parallel(ad_engine *engine, int64_t n, void (*fn)(void *arg, int64_t i), void *arg);

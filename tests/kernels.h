@@ -9,47 +9,35 @@
 
 #include <cmocka.h>
 
-#include "op.h"
+#include "internal.h"
 
-typedef const ad_op *const family[];
-#define FAMILIES(isa)                                                                               \
-    extern family ad_family_arithmetic_##isa, ad_family_exponential_##isa, ad_family_compare_##isa, \
-        ad_family_reduce_##isa
-FAMILIES(plain);
-#if defined(__x86_64__)
-FAMILIES(avx2);
-FAMILIES(avx512);
-#endif
-
-enum { FAMILY_COUNT = 4, ISA_COUNT = 3, OPS = 200 };
-#define LISTS(isa) \
-    { ad_family_arithmetic_##isa, ad_family_exponential_##isa, ad_family_compare_##isa, ad_family_reduce_##isa }
+enum { ISA_COUNT = 3, OPS = 400 };
 
 typedef struct isa {
     const char *name;
-    const ad_op *const *list[FAMILY_COUNT];
-    const ad_op *op[OPS];  // all lists, one after the other
+    const ad_op *op[OPS];  // of all families, one after the other
     int n;
 } isa;
 
 static isa isas[ISA_COUNT];
 static int n_isas;
 
-static void add_isa(isa added) {
-    for (int f = 0; f < FAMILY_COUNT; f++)
-        for (int i = 0; added.list[f][i]; i++) added.op[added.n++] = added.list[f][i];
-    isas[n_isas++] = added;
+static void add_isa(const char *name) {
+    isa *added = &isas[n_isas++];
+    const ad_op *const *const *families = ad_isa_families(name);
+    added->name = name;
+    for (int f = 0; families[f]; f++)
+        for (int i = 0; families[f][i]; i++) added->op[added->n++] = families[f][i];
 }
 
 static int find_isas(void **state) {
     (void)state;
-    add_isa((isa){.name = "plain", .list = LISTS(plain)});
+    add_isa("plain");
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        add_isa((isa){.name = "avx2", .list = LISTS(avx2)});
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) add_isa("avx2");
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl"))
-        add_isa((isa){.name = "avx512", .list = LISTS(avx512)});
+        add_isa("avx512");
 #endif
     return 0;
 }

@@ -3,8 +3,8 @@
 
 #include "family.h"
 
-// y may not overlap x; blocks of y stay in L1 while the chunks pass.
-#define SUM(name, Y, X)                                                                                \
+// y may not overlap x; blocks of y stay in L1 while the chunks pass. JOIN takes the element of a chunk, v, into t.
+#define COMBINE(name, Y, X, JOIN)                                                                      \
     static void name(void *y_, const void *x_, int64_t n, int64_t stride, int64_t count) {             \
         Y *restrict y = y_;                                                                            \
         const X *restrict x = x_;                                                                      \
@@ -13,13 +13,18 @@
             int64_t m = count - i0 < 512 ? count - i0 : 512;                                           \
             for (int64_t i = 0; i < m; i++) total[i] = x[i0 + i];                                      \
             for (int64_t c = 1; c < n; c++)                                                            \
-                for (int64_t i = 0; i < m; i++) total[i] += x[c * stride + i0 + i];                    \
+                for (int64_t i = 0; i < m; i++) {                                                      \
+                    const X v = x[c * stride + i0 + i], t = total[i];                                  \
+                    total[i] = JOIN;                                                                   \
+                }                                                                                      \
             for (int64_t i = 0; i < m; i++) y[i0 + i] = (Y)total[i];                                   \
         }                                                                                              \
     }
-SUM(sum_f32, float, float)
-SUM(sum_f64, double, double)
-SUM(sum_wide_f32, float, double)
+COMBINE(sum_f32, float, float, t + v)
+COMBINE(sum_f64, double, double, t + v)
+COMBINE(sum_wide_f32, float, double, t + v)
+COMBINE(max_f32, float, float, (v > t) | (v != v) ? v : t)
+COMBINE(max_f64, double, double, (v > t) | (v != v) ? v : t)
 
 // x * 0 is 0 for finite x and NaN for all others.
 #define FINITE(name, T)                                        \
@@ -39,4 +44,4 @@ FINITE(finite_f64, double)
 
 extern const ad_passes AD_ISA_NAME(ad_passes);
 const ad_passes AD_ISA_NAME(ad_passes) = {
-    {sum_f32, sum_f64}, {sum_wide_f32, sum_f64}, {finite_f32, finite_f64}};
+    {sum_f32, sum_f64}, {sum_wide_f32, sum_f64}, {max_f32, max_f64}, {finite_f32, finite_f64}};

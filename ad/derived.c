@@ -1,0 +1,2 @@
+// derived.c -- Jacobians, Hessian products, traces.
+#include "op.h"

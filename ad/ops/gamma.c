@@ -1,0 +1,4 @@
+// gamma.c -- lgamma, digamma, polygamma.
+#include "family.h"
+
+AD_FAMILY(gamma) = {NULL};

@@ -1,0 +1,4 @@
+// lapack.c -- factorisations of shared matrices.
+#include "family.h"
+
+AD_FAMILY(lapack) = {NULL};

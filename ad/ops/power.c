@@ -1,0 +1,4 @@
+// power.c -- rsqrt, pow, power.
+#include "family.h"
+
+AD_FAMILY(power) = {NULL};

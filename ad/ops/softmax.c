@@ -1,0 +1,4 @@
+// softmax.c -- logsumexp, softmax, log_softmax.
+#include "family.h"
+
+AD_FAMILY(softmax) = {NULL};

@@ -1,0 +1,2 @@
+// rearrange.c -- shapes made of views and places.
+#include "op.h"

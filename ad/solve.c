@@ -1,0 +1,2 @@
+// solve.c -- roots and fixed points with implicit gradients.
+#include "op.h"

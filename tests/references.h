@@ -1,0 +1,12 @@
+// references.h -- the references of all elementwise ops.
+#ifndef PULLBACK_TESTS_REFERENCES_H
+#define PULLBACK_TESTS_REFERENCES_H
+
+#include "reference_basic.h"
+
+static const reference references[] = {
+    BASIC_REFERENCES
+};
+enum { REFERENCES = sizeof references / sizeof references[0] };
+
+#endif
