@@ -3,6 +3,7 @@
 // Slices, reshapes, transposes, broadcasts are one op, view; concatenation, padding and the gradients of views are one op,
 // place. Each is the other's vjp. The planner turns contiguous views into aliases, and lets parts of a place be computed
 // where they belong.
+#include <stdlib.h>
 #include <string.h>
 
 #include "../internal.h"
@@ -105,8 +106,40 @@ static bool same_shape(ad_shape_call *c) {
     c->y = c->x[0];
     return true;
 }
+// The view of y that is x again (its elements in order, axes of 1 left out), where the view y of x left out and repeated
+// none: a transposition, a reversal.
+static bool inverse_view(const ad_view_attr *attr, ad_shape x, ad_view_attr *inverse) {
+    int32_t axis[AD_MAX_RANK], own[AD_MAX_RANK], m = 0, offset = attr->offset, n = 1;
+    if (!ad_shape_count(x) || ad_shape_count(x) != ad_shape_count(attr->shape)) return false;
+    ad_shape_strides(attr->shape, own);
+    for (int32_t a = 0; a < attr->shape.rank; a++) {  // by size of stride
+        if (attr->shape.dim[a] == 1) continue;
+        int32_t i = m++;
+        for (; i > 0 && abs(attr->stride[axis[i - 1]]) < abs(attr->stride[a]); i--) axis[i] = axis[i - 1];
+        axis[i] = a;
+    }
+    *inverse = (ad_view_attr){.shape = {.rank = m}};
+    for (int32_t i = m; i-- > 0; n *= inverse->shape.dim[i]) {
+        int32_t a = axis[i], d = attr->shape.dim[a], stride = attr->stride[a];
+        if (abs(stride) != n) return false;
+        inverse->shape.dim[i] = d;
+        inverse->stride[i] = stride < 0 ? -own[a] : own[a];
+        if (stride < 0) inverse->offset += own[a] * (d - 1), offset += stride * (d - 1);
+    }
+    return offset == 0;
+}
+
 static void view_vjp(const ad_vjp_call *c) {
-    c->gx[0] = ad_place(c->y.tape, ad_rows_of(c->y), ad_shape_of(c->x[0]), &c->gy, c->attr, 1);
+    ad_view_attr where = *(const ad_view_attr *)c->attr, inverse;
+    ad_shape x = ad_shape_of(c->x[0]);
+    ad_var g = c->gy;
+    for (int a = 0; a < where.shape.rank; a++) {  // repeated elements: a sum, accumulated in double
+        if (where.stride[a] != 0 || where.shape.dim[a] < 2) continue;
+        where.shape.dim[a] = 1;
+        g = ad_reshape(ad_sum_axis(g, a), where.shape);
+    }
+    if (inverse_view(&where, x, &inverse)) c->gx[0] = ad_reshape(ad_view(g, &inverse), x);
+    else c->gx[0] = ad_place(g.tape, ad_rows_of(g), x, &g, &where, 1);
 }
 static void place_vjp(const ad_vjp_call *c) {
     for (int i = 0; i < c->n; i++)
