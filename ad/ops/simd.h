@@ -166,6 +166,10 @@ AD_INLINE vd vd_if_negative(vd x, vd a, vd b) {
 AD_INLINE vf vf_if_less(vf a, vf b, vf p, vf q) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), q, p);
 }
+AD_INLINE vd vd_if_less(vd a, vd b, vd p, vd q) {
+    return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ), q, p);
+}
+AD_INLINE vd vd_sqrt(vd a) { return _mm512_sqrt_pd(a); }
 // 2^k for z = k + 1.5 * 2^23 and -127 <= k <= 127; 2^-127 comes as 0.
 AD_INLINE vf vf_pow2(vf z) {
     __m512i k = _mm512_slli_epi32(_mm512_castps_si512(z), 23);
@@ -219,6 +223,8 @@ AD_INLINE vf vf_copysign(vf magnitude, vf sign) {
 AD_INLINE vf vf_if_negative(vf x, vf a, vf b) { return _mm256_blendv_ps(b, a, x); }
 AD_INLINE vd vd_if_negative(vd x, vd a, vd b) { return _mm256_blendv_pd(b, a, x); }
 AD_INLINE vf vf_if_less(vf a, vf b, vf p, vf q) { return _mm256_blendv_ps(q, p, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
+AD_INLINE vd vd_if_less(vd a, vd b, vd p, vd q) { return _mm256_blendv_pd(q, p, _mm256_cmp_pd(a, b, _CMP_LT_OQ)); }
+AD_INLINE vd vd_sqrt(vd a) { return _mm256_sqrt_pd(a); }
 AD_INLINE vf vf_pow2(vf z) {
     __m256i k = _mm256_slli_epi32(_mm256_castps_si256(z), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(k, _mm256_set1_epi32(127 << 23)));
@@ -257,6 +263,9 @@ AD_INLINE vd vd_abs(vd a) { return fabs(a); }
 AD_INLINE vf vf_max(vf a, vf b) { return a > b ? a : b; }
 AD_INLINE vd vd_max(vd a, vd b) { return a > b ? a : b; }
 AD_INLINE vd vd_if_negative(vd x, vd a, vd b) { return signbit(x) ? a : b; }
+AD_INLINE vf vf_if_less(vf a, vf b, vf p, vf q) { return a < b ? p : q; }
+AD_INLINE vd vd_if_less(vd a, vd b, vd p, vd q) { return a < b ? p : q; }
+AD_INLINE vd vd_sqrt(vd a) { return sqrt(a); }
 
 #endif
 #endif
