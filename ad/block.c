@@ -122,6 +122,7 @@ static void trace(const block *b, uint32_t id, const char *y, int64_t f0, int64_
 // The message of the first row counts, whichever thread comes first; later sections do not run.
 void ad_kernel_fail(const ad_kernel *k, int lane, ad_status status, const char *format, ...) {
     const block *b = k->call;
+    if (!b) return;  // called by ad_check_op, outside of a run
     ad_execution *run = b->run;
     int64_t row = run->section->rows ? b->row + lane : 0;
     if (b->loops || lane >= b->live) return;  // nothing is known of lanes that are done

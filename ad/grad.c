@@ -167,16 +167,37 @@ static void contribute(sweep *s, ad_var x, ad_var g) {
     *head = s->n_list++;
 }
 
-// By the op's own vjp, or through what it expands to.
-static void call_vjp(const ad_op *op, const ad_vjp_call *c) {
-    if (op->vjp) {
-        op->vjp(c);
-    } else if (op->expand) {
-        ad_vjp_paths(op->expand(c->x, c->n, c->attr), c->gy, c->x, c->n, c->gx, true);
-    } else {
-        ad_tape_fail(c->y.tape, AD_ENOGRAD, "gradient: op %s is not differentiable", op->name);
-    }
+// ---- gradients of one op ------------------------------------------------------------------------------------------------
+
+void ad_drop_repeated(const ad_var *x, int n, ad_var *gx) {
+    for (int i = 1; i < n; i++)
+        for (int j = 0; j < i; j++)
+            if (x[i].id == x[j].id) gx[i] = ad_none();
 }
+
+static void vjp_by_expansion(const ad_op *op, const ad_vjp_call *c) {
+    char a[64], b[64];
+    ad_var y = op->expand(c->x, c->n, c->attr);
+    if (ad_ok(y) && !ad_shape_equal(ad_shape_of(y), ad_shape_of(c->y)))
+        ad_tape_fail(c->y.tape, AD_ESHAPE, "gradient: op %s has shape %s, and expands to shape %s", op->name,
+                     ad_shape_print(ad_shape_of(c->y), a, sizeof a), ad_shape_print(ad_shape_of(y), b, sizeof b));
+    ad_vjp_paths(y, c->gy, c->x, c->n, c->gx, true);
+    ad_drop_repeated(c->x, c->n, c->gx);
+}
+
+static void vjp_in_ops(const ad_op *op, const ad_vjp_call *c) {
+    if (op->vjp) op->vjp(c);
+    else if (op->expand) vjp_by_expansion(op, c);
+    else ad_tape_fail(c->y.tape, AD_ENOGRAD, "gradient: op %s is not differentiable", op->name);
+}
+
+// By the op's kernel, or in ops.
+static void call_vjp(const ad_op *op, const ad_vjp_call *c, size_t attr_size) {
+    if (op->vjp_kernel[c->y.tape->bind.type]) ad_vjp_by_kernel(op, c, attr_size);
+    else vjp_in_ops(op, c);
+}
+
+// ---- one node -----------------------------------------------------------------------------------------------------------
 
 // One node: its operands' cotangents from its own. Recording moves the tape's arrays, so what the vjp reads is copied.
 static void pull_back(sweep *s, uint32_t id, ad_var gy) {
@@ -202,7 +223,7 @@ static void pull_back(sweep *s, uint32_t id, ad_var gy) {
         uint32_t scope = t->scope;
         t->scope = node.scope;  // cotangents belong to the place of their op
         ad_vjp_call call = {ad_var_at(t, id), gy, (int)n, x, need, attr, gx};
-        call_vjp(node.op, &call);
+        call_vjp(node.op, &call, attr_size);
         for (uint32_t i = 0; i < n; i++)
             if (need[i] && !ad_is_none(gx[i])) contribute(s, x[i], gx[i]);
         t->scope = scope;
@@ -345,4 +366,50 @@ ad_var ad_substitute(ad_var expr, ad_var from, ad_var to) {
     ad_arena_release(&t->scratch, mark);
     if (t->error.status != AD_OK) return ad_inert(t);
     return result == UINT32_MAX ? expr : ad_var_at(t, result);
+}
+
+// The nodes that y is computed from, itself included: used[id] is 1.
+static void mark_used(const ad_tape *t, uint32_t id, uint8_t *used) {
+    used[id] = 1;
+    for (id++; id-- > 0;)
+        for (uint32_t i = 0; used[id] && i < t->nodes[id].n; i++) used[ad_node_inputs(t->stream, &t->nodes[id])[i]] = 1;
+}
+
+// What `with` records instead of a node, with its operands mapped; recording moves the tape's arrays, hence the copies.
+static ad_var replaced(ad_tape *t, uint32_t id, const uint32_t *map, ad_replacement with, void *arg) {
+    const ad_node node = t->nodes[id];
+    uint32_t attr_size = ad_node_record(t->stream, &node)->attr_size;
+    ad_var *x = ad_arena_take(&t->scratch, node.n * sizeof *x);
+    void *attr = ad_arena_take(&t->scratch, attr_size);
+    if (!x || !attr) return ad_inert(t);
+    memcpy(attr, ad_node_attr(t->stream, &node), attr_size);
+    const uint32_t *in = ad_node_inputs(t->stream, &node);
+    for (uint32_t i = 0; i < node.n; i++) x[i] = ad_var_at(t, map[in[i]] == UINT32_MAX ? in[i] : map[in[i]]);
+    return with(arg, node.op, x, (int)node.n, attr, attr_size);
+}
+
+ad_var ad_replace(ad_var y, const ad_op *op, ad_replacement with, void *arg) {
+    ad_tape *t = y.tape;
+    ad_arena mark = ad_arena_mark(&t->scratch);
+    size_t n = y.id + (size_t)1;
+    uint32_t *map = ad_arena_take(&t->scratch, n * sizeof *map);
+    uint8_t *used = ad_arena_take(&t->scratch, n);
+    if (!map || !used) {
+        ad_tape_fail(t, AD_ENOMEM, "replace: out of memory");
+        return ad_inert(t);
+    }
+    memset(map, 0xff, n * sizeof *map);
+    memset(used, 0, n);
+    mark_used(t, y.id, used);
+    for (uint32_t id = 0; id < n && t->error.status == AD_OK; id++) {
+        const uint32_t *in = ad_node_inputs(t->stream, &t->nodes[id]);
+        bool touched = false;
+        for (uint32_t i = 0; used[id] && i < t->nodes[id].n; i++) touched = touched || map[in[i]] != UINT32_MAX;
+        if (used[id] && t->nodes[id].n && t->nodes[id].op == op) map[id] = replaced(t, id, map, with, arg).id;
+        else if (touched) map[id] = replay(t, id, map, 0).id;
+    }
+    uint32_t result = map[y.id];
+    ad_arena_release(&t->scratch, mark);
+    if (t->error.status != AD_OK) return ad_inert(t);
+    return result == UINT32_MAX ? y : ad_var_at(t, result);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ad.h"
+#include "internal.h"
 
 enum { ROWS = 3, TABLEAU = 8, ATTEMPTS = 3 };
 
@@ -49,38 +49,8 @@ typedef struct estimate {
 
 // ---- points -------------------------------------------------------------------------------------------------------
 
-static double uniform(check *c, double low, double high) {  // splitmix64
-    uint64_t z = c->seed += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    return low + (high - low) * ((double)(z >> 11) / 9007199254740992.0);
-}
-
-// Distance from x to the nearest kink or end of the range: no difference step may be longer.
-static double clearance(const ad_gradcheck_input *in, double x) {
-    double d = fmin(x - in->low, in->high - x);
-    for (int k = 0; k < in->n_kinks; k++) d = fmin(d, fabs(x - in->kinks[k]));
-    return d;
-}
-
-// A point of the range; every other one close to a kink, which takes kinks and their sides in turn.
-static double sample(check *c, variable *in) {
-    const ad_gradcheck_input *is = &in->is;
-    const double width = is->high - is->low, least = fmin(1e-3, 0.01 * width);
-    if (is->n_kinks > 0 && uniform(c, 0, 1) < 0.5) {
-        const double side = in->near % 2 ? 1 : -1, kink = is->kinks[in->near / 2 % is->n_kinks];
-        const double x = kink + side * least * pow(fmax(1, 0.1 * width / least), uniform(c, 0.1, 1));
-        in->near++;
-        if (clearance(is, x) >= least) return x;
-    }
-    double x = 0.5 * (is->low + is->high);
-    for (int tries = 0; tries < 1000; tries++) {
-        x = uniform(c, is->low, is->high);
-        if (clearance(is, x) >= least) break;
-    }
-    return x;
-}
+static double uniform(check *c, double low, double high) { return ad_sample_uniform(&c->seed, low, high); }
+static double sample(check *c, variable *in) { return ad_sample(&in->is, &c->seed, &in->near); }
 
 static void choose_point(check *c) {
     for (int i = 0; i < c->n; i++) {
@@ -243,7 +213,7 @@ static ad_status report(check *c, int number, int order, int i, int64_t j, estim
 // decide.
 static ad_status check_element(check *c, int number, int i, int64_t j) {
     variable *in = &c->in[i];
-    double h = fmin(0.1, 0.9 * clearance(&in->is, in->x[j]));
+    double h = fmin(0.1, 0.9 * ad_sample_clearance(&in->is, in->x[j]));
     estimate numeric[2];
     int wrong = 0;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++, h *= 0.05) {
@@ -329,8 +299,7 @@ static ad_status check_alone(check *c) {
 
 static ad_status new_variable(check *c, int i, const ad_gradcheck_input *input) {
     variable *in = &c->in[i];
-    in->is = *input;
-    if (input->low == 0 && input->high == 0) in->is.low = -1.5, in->is.high = 1.5;
+    in->is = ad_sample_input(input);
     in->rows = input->rows ? ROWS : 1;
     in->count = ad_shape_count(input->shape);
     if (in->count < 0) return ad_fail(c->error, AD_ESHAPE, "gradcheck: input %d: bad shape", i);

@@ -214,8 +214,31 @@ typedef struct ad_loop_attr {
 ad_var ad_conform(ad_var g, ad_var x);
 // As ad_vjp; with barrier, paths from y end at every x (partial derivatives holding the other x fixed).
 void ad_vjp_paths(ad_var y, ad_var gy, const ad_var *x, int n, ad_var *gx, bool barrier);
+// The gradient of an operand given twice is in both places: it counts once.
+void ad_drop_repeated(const ad_var *x, int n, ad_var *gx);
+// The gradients of an op that has a kernel for them, as one node (vjp_kernel.c).
+void ad_vjp_by_kernel(const ad_op *op, const ad_vjp_call *call, size_t attr_size);
 // expr with every occurrence of from replaced by to.
 ad_var ad_substitute(ad_var expr, ad_var from, ad_var to);
+
+// ---- checking -------------------------------------------------------------------------------------------------------
+
+// What a checked function's input is sampled from: uniform numbers in [low, high) (splitmix64) ...
+double ad_sample_uniform(uint64_t *seed, double low, double high);
+// ... the input with its default range filled in ...
+ad_gradcheck_input ad_sample_input(const ad_gradcheck_input *input);
+// ... a point of the range; every other one close to a kink, which takes kinks and their sides in turn (*near counts) ...
+double ad_sample(const ad_gradcheck_input *input, uint64_t *seed, int64_t *near);
+// ... and the distance from x to the nearest kink or end of the range: no difference step may be longer.
+double ad_sample_clearance(const ad_gradcheck_input *input, double x);
+
+// y with each node of op replaced by what `with` records for its operands and attributes.
+typedef ad_var (*ad_replacement)(void *arg, const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size);
+ad_var ad_replace(ad_var y, const ad_op *op, ad_replacement with, void *arg);
+// Derivative orders that op claims: 0, 1, or 2 for any.
+int ad_op_orders(const ad_op *op);
+// Whether op has all that it needs to be used and checked: name, kernels, shape rule, error bounds, tests with their ranges.
+ad_status ad_op_complete(const ad_op *op, ad_error *error);
 
 // ---- registry -------------------------------------------------------------------------------------------------------
 

@@ -102,8 +102,9 @@ struct ad_op {
     ad_lanes_fn lanes[2];                     // by ad_type; elementwise ops
     ad_kernel_fn kernel[2];                   // by ad_type; all others
     // First-order fast path: operands x[0..n), y, gy; result the gradients in x[0..n), flat, one after the other. All come
-    // with y's rows (shared ones spread), elementwise ones with y's shape. With expand, second and higher orders go through
-    // that; without expand and vjp they are an error.
+    // with y's rows (shared ones spread; of a row reduction: with x's), elementwise ones with y's shape. attr is the op's;
+    // scratch() is asked for these calls too, with n + 2 operands. With expand (else vjp) second and higher orders go through
+    // that; without both they are an error.
     ad_kernel_fn vjp_kernel[2];
     // Bytes of scratch a kernel call needs: shapes, lanes and R of the call are set, pointers are not. NULL: none.
     size_t (*scratch)(const ad_kernel *kernel, ad_type type);
@@ -120,9 +121,12 @@ struct ad_op {
 AD_API ad_var ad_apply(const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size);
 
 // Every check that the library's own ops get, over op->tests with cases random points each (0: 10): derivatives of first and
-// second order against differences, symmetry of second derivatives, rows against shared operands, a row alone and among others,
-// f32 against f64, kernels against expand. AD_OK, or the first finding in words. Orders that the op does not claim are
-// checked to be refused. Prints nothing.
+// second order against differences, symmetry of second derivatives, rows against shared operands, one value as all operands,
+// gradients of some operands only, a row alone and among others, f32 against f64, kernels and vjp kernels against expand or
+// vjp, kernels on their own (padding, tails, in place, nothing written beyond). An op that lacks a name, a kernel, a shape rule
+// or tests is a finding; orders that it does not claim are checked to be refused. AD_OK, or the first finding in words with
+// AD_ENOGRAD (derivatives) or AD_EARG. An op may refuse to have rows, or to share, operands that its tests do not: with an
+// error. Prints nothing. Tests call f with arg NULL.
 AD_API ad_status ad_check_op(const ad_op *op, int cases, ad_error *error);
 
 // Runs fn(arg, i) for i = 0 .. n-1 on the engine's threads, in any order, and returns when all are done.

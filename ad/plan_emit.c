@@ -102,10 +102,18 @@ static plan_place emit_sum(planner *pl, uint32_t id) {
                         .shape = &p->nodes[id].shape};
 }
 
+// An op of a user may lack one of the kernels.
+static void check_kernel(planner *pl, const ad_op *op) {
+    ad_type type = pl->plan->type;
+    if ((op->flags & AD_OP_ELEMENTWISE) ? op->lanes[type] != NULL : op->kernel[type] != NULL) return;
+    ad_tape_fail(pl->tape, AD_EARG, "%s: the op has no kernel for %s", op->name, type == AD_F32 ? "f32" : "f64");
+}
+
 static void emit_kernel(planner *pl, uint32_t id) {
     const ad_node *node = &pl->nodes[id];
     const uint32_t *in = inputs(pl, id);
     bool elementwise = node->op->flags & AD_OP_ELEMENTWISE, strided = node->op->flags & AD_OP_STRIDED;
+    check_kernel(pl, node->op);
     plan_place small[8], *x = node->n <= 8 ? small : malloc(node->n * sizeof *x);
     if (!x) {
         pl->failed = true;
