@@ -133,7 +133,7 @@ ad_var ad_stack(const ad_var *x, int n, int axis) {
     }
     for (int i = 0; i < n; i++) {
         char text[2][64];
-        bool live = ad_node_of(x[0]) && ad_node_of(x[i]);
+        bool live = x[i].tape == t && ad_node_of(x[0]) && ad_node_of(x[i]);
         if (live && !ad_shape_equal(ad_shape_of(x[0]), ad_shape_of(x[i])))
             ad_tape_fail(t, AD_ESHAPE, "stack: parts 0 and %d have shapes %s and %s", i,
                          ad_shape_print(ad_shape_of(x[0]), text[0], sizeof text[0]),

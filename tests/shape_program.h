@@ -8,7 +8,7 @@
 
 #include "util.h"
 
-enum { MOST_STEPS = 12, MOST_INDICES = 6, MOST_ELEMENTS = 160, MOST_ROWS = 70 };
+enum { MOST_STEPS = 14, MOST_INDICES = 6, MOST_ELEMENTS = 160, MOST_ROWS = 70 };
 
 typedef enum step_kind {
     LEAF,

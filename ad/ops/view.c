@@ -109,7 +109,7 @@ static bool same_shape(ad_shape_call *c) {
 // The view of y that is x again (its elements in order, axes of 1 left out), where the view y of x left out and repeated
 // none: a transposition, a reversal.
 static bool inverse_view(const ad_view_attr *attr, ad_shape x, ad_view_attr *inverse) {
-    int32_t axis[AD_MAX_RANK], own[AD_MAX_RANK], m = 0, offset = attr->offset, n = 1;
+    int32_t axis[AD_MAX_RANK], own[AD_MAX_RANK], m = 0, n = 1;
     if (!ad_shape_count(x) || ad_shape_count(x) != ad_shape_count(attr->shape)) return false;
     ad_shape_strides(attr->shape, own);
     for (int32_t a = 0; a < attr->shape.rank; a++) {  // by size of stride
@@ -124,9 +124,9 @@ static bool inverse_view(const ad_view_attr *attr, ad_shape x, ad_view_attr *inv
         if (abs(stride) != n) return false;
         inverse->shape.dim[i] = d;
         inverse->stride[i] = stride < 0 ? -own[a] : own[a];
-        if (stride < 0) inverse->offset += own[a] * (d - 1), offset += stride * (d - 1);
+        if (stride < 0) inverse->offset += own[a] * (d - 1);
     }
-    return offset == 0;
+    return true;
 }
 
 static void view_vjp(const ad_vjp_call *c) {
@@ -304,10 +304,10 @@ static bool concat_shape(const ad_var *x, int n, int64_t a, ad_shape *out) {
     return true;
 }
 
-static bool concat_check(const ad_var *x, int n) {
+static bool concat_check(ad_tape *t, const ad_var *x, int n) {
     for (int i = 0; i < n; i++) {
-        if (x[i].tape != x[0].tape) {
-            ad_tape_fail(x[0].tape, ad_is_none(x[i]) ? AD_EARG : AD_EMIX, "concat: parts 0 and %d are not on one tape", i);
+        if (x[i].tape != t) {
+            ad_tape_fail(t, ad_is_none(x[i]) ? AD_EARG : AD_EMIX, "concat: part %d is not on the tape of the others", i);
             if (x[i].tape) ad_tape_fail(x[i].tape, AD_EMIX, "concat: parts on different tapes");
             return false;
         }
@@ -320,7 +320,7 @@ ad_var ad_concat(const ad_var *x, int n, int axis) {
     ad_tape *t = NULL;
     for (int i = 0; i < n && !t; i++) t = x[i].tape;
     if (!t) return ad_none();
-    int64_t a = concat_check(x, n) ? ad_check_axis(x[0], axis, "concat") : -1;
+    int64_t a = concat_check(t, x, n) ? ad_check_axis(x[0], axis, "concat") : -1;
     ad_shape shape;
     if (a < 0) return ad_inert(t);
     if (!concat_shape(x, n, a, &shape) || ad_shape_count(shape) < 0) {
