@@ -1,11 +1,15 @@
-// reduce.c -- sums over feature axes and over rows, and the means made of them.
+// reduce.c -- sums and norms over feature axes, sums over rows, and the means and variances made of them.
 //
-// All sums accumulate in f64. The order of additions is fixed by shapes, R and live lanes, never by the instruction
+// All sums accumulate in f64; a norm takes its square root there, too, so that in f32 no square overflows or vanishes. The order of additions is fixed by shapes, R and live lanes, never by the instruction
 // set: over features each lane adds one feature after the other; over the lanes of a feature, and over a contiguous
 // shared tensor, sixteen partial sums (number j takes the elements j, j + 16, ...) are added as a tree.
-#include "simd.h"
+#include "axis.h"
+#include "cotangent.h"
 
 enum { PARTS = 16 };
+
+// What is summed: the elements, or their squares, of which the root is taken.
+typedef enum sum_kind { SUM, NORM } sum_kind;
 
 AD_INLINE const void *element(const void *x, int64_t i, ad_type type) {
     return (const char *)x + (size_t)i * (type == AD_F32 ? sizeof(float) : sizeof(double));
@@ -41,117 +45,86 @@ AD_INLINE void store_one(void *y, int64_t i, double a, ad_type type) {
 
 // ---- over features -------------------------------------------------------------------------------------------------
 
-// y[r] = sum over i < n of x[i step + r], for r < lanes: four vectors of lanes at a time.
-AD_INLINE void sum_lanes(const void *x, int64_t step, int64_t n, int64_t lanes, void *y, int64_t at, ad_type type) {
+AD_INLINE vd add(vd sum, vd x, sum_kind kind) {
+    if (kind == NORM) x = x * x;
+    return sum + x;
+}
+AD_INLINE vd finish(vd sum, sum_kind kind) { return kind == NORM ? vd_sqrt(sum) : sum; }
+
+// y[at + r] = sum over i < n of x[i step + r], for r < lanes: four vectors of lanes at a time.
+AD_INLINE void sum_lanes(const void *x, int64_t step, int64_t n, int64_t lanes, void *y, int64_t at, ad_type type,
+                         sum_kind kind) {
     int64_t r = 0;
     for (; r + 4 * VD <= lanes; r += 4 * VD) {
-        vd a = vd_set(0), b = a, c = a, d = a;
-        for (int64_t i = 0; i < n; i++) {
-            const void *row = element(x, i * step + r, type);
-            a = a + load(row, type);
-            b = b + load(element(row, VD, type), type);
-            c = c + load(element(row, 2 * VD, type), type);
-            d = d + load(element(row, 3 * VD, type), type);
-        }
-        store(y, at + r, a, type);
-        store(y, at + r + VD, b, type);
-        store(y, at + r + 2 * VD, c, type);
-        store(y, at + r + 3 * VD, d, type);
+        vd sum[4] = {vd_set(0), vd_set(0), vd_set(0), vd_set(0)};
+        for (int64_t i = 0; i < n; i++)
+            for (int v = 0; v < 4; v++)
+                sum[v] = add(sum[v], load(element(x, i * step + r + v * VD, type), type), kind);
+        for (int v = 0; v < 4; v++) store(y, at + r + v * VD, finish(sum[v], kind), type);
     }
     for (; r + VD <= lanes; r += VD) {
-        vd a = vd_set(0);
-        for (int64_t i = 0; i < n; i++) a = a + load(element(x, i * step + r, type), type);
-        store(y, at + r, a, type);
+        vd sum = vd_set(0);
+        for (int64_t i = 0; i < n; i++) sum = add(sum, load(element(x, i * step + r, type), type), kind);
+        store(y, at + r, finish(sum, kind), type);
     }
     for (; r < lanes; r++) {
-        double a = 0;
-        for (int64_t i = 0; i < n; i++) a += load_one(element(x, i * step + r, type), type);
-        store_one(y, at + r, a, type);
+        double sum = 0;
+        for (int64_t i = 0; i < n; i++) {
+            double v = load_one(element(x, i * step + r, type), type);
+            sum += kind == NORM ? v * v : v;
+        }
+        store_one(y, at + r, kind == NORM ? sqrt(sum) : sum, type);
     }
 }
 
 // The sum of n contiguous elements.
-AD_INLINE double sum_contiguous(const void *x, int64_t n, ad_type type) {
+AD_INLINE double sum_contiguous(const void *x, int64_t n, ad_type type, sum_kind kind) {
     vd sum[PARTS / VD];
     for (int v = 0; v < PARTS / VD; v++) sum[v] = vd_set(0);
     int64_t i = 0;
     for (; i + PARTS <= n; i += PARTS)
-        for (int v = 0; v < PARTS / VD; v++) sum[v] = sum[v] + load(element(x, i + v * VD, type), type);
-    for (int v = 0; i < n; v++, i += VD) sum[v] = sum[v] + load_part(element(x, i, type), n - i, type);
+        for (int v = 0; v < PARTS / VD; v++) sum[v] = add(sum[v], load(element(x, i + v * VD, type), type), kind);
+    for (int v = 0; i < n; v++, i += VD) sum[v] = add(sum[v], load_part(element(x, i, type), n - i, type), kind);
     for (int half = PARTS / VD / 2; half > 0; half /= 2)
         for (int v = 0; v < half; v++) sum[v] = sum[v] + sum[v + half];
-    return vd_sum(sum[0]);
+    return kind == NORM ? sqrt(vd_sum(sum[0])) : vd_sum(sum[0]);
 }
 
-// The attribute: which axis, counted from the front, or all of them.
-typedef struct sum_attr {
-    int32_t axis, all;
-} sum_attr;
-
-// x as [pre, n, post], y as [pre, post].
-typedef struct sum_extent {
-    int64_t pre, n, post;
-} sum_extent;
-
-static sum_extent extent(const ad_shape *x, const sum_attr *attr) {
-    sum_extent e = {1, 1, 1};
-    for (int i = 0; i < x->rank; i++) {
-        int64_t *part = attr->all || i == attr->axis ? &e.n : i < attr->axis ? &e.pre : &e.post;
-        *part *= x->dim[i];
-    }
-    return e;
-}
-
-AD_INLINE void sum_kernel(const ad_kernel *k, ad_type type) {
+AD_INLINE void sum_kernel(const ad_kernel *k, ad_type type, sum_kind kind) {
     const ad_kernel_operand *x = &k->x[0];
-    sum_extent e = extent(x->shape, k->attr);
-    int64_t R = k->R, step = e.post * x->stride;
-    for (int64_t p = 0; p < e.pre; p++) {
-        const void *from = element(x->data, p * e.n * step, type);
-        if (!x->lane && step == 1) {
-            store_one(k->y, p, sum_contiguous(from, e.n, type), type);
-        } else if (x->stride == R) {  // no gaps: [post][R] is one run of lanes
-            sum_lanes(from, step, e.n, step, k->y, p * step, type);
-        } else {
-            for (int64_t q = 0; q < e.post; q++)
-                sum_lanes(element(from, q * x->stride, type), step, e.n, R, k->y, (p * e.post + q) * R, type);
+    const axis_runs runs = axis_runs_of(k, k->attr);
+    for (int64_t p = 0; p < runs.pre; p++)
+        for (int64_t q = 0; q < runs.post; q++) {
+            const void *from = element(x->data, axis_x(&runs, p, q), type);
+            if (!x->lane && runs.x_step == 1) {
+                store_one(k->y, p, sum_contiguous(from, runs.n, type, kind), type);
+            } else {
+                sum_lanes(from, runs.x_step, runs.n, runs.lanes, k->y, axis_y(&runs, p, q), type, kind);
+            }
         }
-    }
 }
 
-static void sum_f32(const ad_kernel *k) { sum_kernel(k, AD_F32); }
-static void sum_f64(const ad_kernel *k) { sum_kernel(k, AD_F64); }
+static void sum_f32(const ad_kernel *k) { sum_kernel(k, AD_F32, SUM); }
+static void sum_f64(const ad_kernel *k) { sum_kernel(k, AD_F64, SUM); }
+static void norm_f32(const ad_kernel *k) { sum_kernel(k, AD_F32, NORM); }
+static void norm_f64(const ad_kernel *k) { sum_kernel(k, AD_F64, NORM); }
 
-static bool sum_shape(ad_shape_call *call) {
-    const sum_attr *attr = call->attr;
-    ad_shape x = call->x[0];
-    if (attr->all) return true;  // call->y is [] already
-    if (x.rank == 0) return ad_shape_fail(call, "axis %d of a scalar: it has none", (int)attr->axis);
-    if (attr->axis < 0 || attr->axis >= x.rank) {
-        char text[80];
-        return ad_shape_fail(call, "axis %d is out of range for shape %s: expected %d to %d", (int)attr->axis,
-                             ad_shape_print(x, text, sizeof text), -(int)x.rank, (int)x.rank - 1);
-    }
-    call->y = x;
-    call->y.rank = x.rank - 1;
-    for (int64_t i = attr->axis; i < call->y.rank; i++) call->y.dim[i] = x.dim[i + 1];
-    call->y.dim[call->y.rank] = 0;
-    return true;
-}
+static bool sum_shape(ad_shape_call *call) { return axis_removed(call, call->attr); }
 
-// gy with the summed axis back as a 1, spread over x.
 static void sum_vjp(const ad_vjp_call *call) {
-    const sum_attr *attr = call->attr;
-    ad_shape x = ad_shape_of(call->x[0]), kept = x;
-    ad_var gy = call->gy;
-    if (!attr->all) {
-        kept.dim[attr->axis] = 1;
-        gy = ad_reshape(gy, kept);
-    }
-    call->gx[0] = ad_expand(gy, x);
+    call->gx[0] = ad_expand(axis_restored(call->gy, call->x[0], call->attr), ad_shape_of(call->x[0]));
+}
+
+// x gy / y, and 0 where y is 0.
+static void norm_vjp(const ad_vjp_call *call) {
+    ad_var y = call->y, zero = ad_number(y.tape, 0);
+    ad_var slope = ad_where(ad_equal(y, zero), zero, ad_cotangent_div(call->gy, y));
+    call->gx[0] = ad_cotangent_mul(axis_restored(slope, call->x[0], call->attr), call->x[0]);
 }
 
 static double sum_flops(const ad_kernel *k) { return (double)ad_shape_count(*k->x[0].shape) * k->R; }
+
+static double norm_flops(const ad_kernel *k) { return 2 * sum_flops(k); }
 
 // ---- over rows -----------------------------------------------------------------------------------------------------
 
@@ -160,7 +133,7 @@ AD_INLINE void sum_rows_kernel(const ad_kernel *k, ad_type type) {
     int64_t features = ad_shape_count(*k->shape);
     double *y = k->y;
     for (int64_t f = 0; f < features; f++) {
-        double sum = sum_contiguous(element(x->data, f * x->stride, type), k->live, type);
+        double sum = sum_contiguous(element(x->data, f * x->stride, type), k->live, type, SUM);
         y[f] = k->first ? sum : y[f] + sum;
     }
 }
@@ -177,8 +150,7 @@ static bool sum_rows_shape(ad_shape_call *call) {
 static void sum_rows_vjp(const ad_vjp_call *call) { call->gx[0] = ad_to_rows(call->gy, ad_rows_of(call->x[0])); }
 
 // ---- tests ---------------------------------------------------------------------------------------------------------
-// Squares,
-// so that the second derivative is not zero.
+// Squares, so that the second derivative is not zero.
 
 static ad_var sum_test(void *arg, const ad_var *x) {
     (void)arg;
@@ -215,6 +187,42 @@ static ad_var mean_rows_test(void *arg, const ad_var *x) {
     return ad_mean_rows(ad_square(x[0]));
 }
 
+static ad_var norm_last_test(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_norm_axis(x[0], -1);
+}
+
+static ad_var norm_first_test(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_norm_axis(x[0], 0);
+}
+
+static ad_var norm_test(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_norm(x[0]);
+}
+
+static ad_var variance_test(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_variance(x[0], 0);
+}
+
+static ad_var variance_axis_test(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_variance_axis(x[0], 1, 1);
+}
+
+static ad_var variance_rows_test(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_variance_rows(x[0], 1);
+}
+
+static const ad_op_test norm_tests[] = {
+    {.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true, .low = 0.2, .high = 1.5}}, .f = norm_last_test},
+    {.n = 1, .x = {{.shape = {3, {3, 2, 2}}, .low = -1.5, .high = -0.2}}, .f = norm_first_test},
+    {.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true, .low = -1.5, .high = -0.2}}, .f = norm_test},
+    {.n = 1, .x = {{.shape = {1, {5}}, .low = 0.2, .high = 1.5}}, .f = norm_test},
+};
 static const ad_op_test sum_tests[] = {
     {.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true}}, .f = sum_test},
     {.n = 1, .x = {{.shape = {1, {5}}}}, .f = sum_test},
@@ -224,11 +232,15 @@ static const ad_op_test sum_tests[] = {
     {.n = 1, .x = {{.shape = {3, {2, 3, 2}}}}, .f = sum_middle_test},
     {.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true}}, .f = mean_last_test},
     {.n = 1, .x = {{.shape = {2, {3, 2}}}}, .f = mean_test},
+    {.n = 1, .x = {{.shape = {2, {3, 2}}, .rows = true}}, .f = variance_test},
+    {.n = 1, .x = {{.shape = {3, {2, 3, 2}}, .rows = true}}, .f = variance_axis_test},
+    {.n = 1, .x = {{.shape = {2, {2, 3}}}}, .f = variance_axis_test},
 };
 static const ad_op_test sum_rows_tests[] = {
     {.n = 1, .x = {{.shape = {1, {3}}, .rows = true}}, .f = sum_rows_test},
     {.n = 1, .x = {{.shape = {0, {0}}, .rows = true}}, .f = sum_rows_test},
     {.n = 1, .x = {{.shape = {2, {2, 2}}, .rows = true}}, .f = mean_rows_test},
+    {.n = 1, .x = {{.shape = {2, {2, 2}}, .rows = true}}, .f = variance_rows_test},
 };
 
 // ---- descriptors ---------------------------------------------------------------------------------------------------
@@ -240,6 +252,13 @@ static const ad_op sum_op = {.name = "sum",
                              .kernel = {sum_f32, sum_f64},
                              .flops = sum_flops,
                              AD_TESTS(sum_tests)};
+static const ad_op norm_op = {.name = "norm",
+                              .flags = AD_OP_STRIDED,
+                              .shape = sum_shape,
+                              .vjp = norm_vjp,
+                              .kernel = {norm_f32, norm_f64},
+                              .flops = norm_flops,
+                              AD_TESTS(norm_tests)};
 static const ad_op sum_rows_op = {.name = "sum_rows",
                                   .flags = AD_OP_REDUCES_ROWS | AD_OP_STRIDED | AD_OP_F64_SUM,
                                   .shape = sum_rows_shape,
@@ -248,19 +267,16 @@ static const ad_op sum_rows_op = {.name = "sum_rows",
                                   .flops = sum_flops,
                                   AD_TESTS(sum_rows_tests)};
 
-AD_FAMILY(reduce) = {&sum_op, &sum_rows_op, NULL};
+AD_FAMILY(reduce) = {&sum_op, &norm_op, &sum_rows_op, NULL};
 
 #if AD_ISA_BASE
 
-static ad_var sum(ad_var x, sum_attr attr) { return ad_apply(&sum_op, &x, 1, &attr, sizeof attr); }
+static ad_var along(const ad_op *op, ad_var x, axis_attr attr) { return ad_apply(op, &x, 1, &attr, sizeof attr); }
 
-ad_var ad_sum(ad_var x) { return sum(x, (sum_attr){.all = 1}); }
-
-ad_var ad_sum_axis(ad_var x, int axis) {
-    int rank = (int)ad_shape_of(x).rank;
-    // Out of range either way is left for the shape rule to report.
-    return sum(x, (sum_attr){.axis = axis < 0 && axis >= -rank ? axis + rank : axis});
-}
+ad_var ad_sum(ad_var x) { return along(&sum_op, x, (axis_attr){.all = 1}); }
+ad_var ad_sum_axis(ad_var x, int axis) { return along(&sum_op, x, axis_of(x, axis)); }
+ad_var ad_norm(ad_var x) { return along(&norm_op, x, (axis_attr){.all = 1}); }
+ad_var ad_norm_axis(ad_var x, int axis) { return along(&norm_op, x, axis_of(x, axis)); }
 
 ad_var ad_mean(ad_var x) { return ad_scale(ad_sum(x), 1.0 / (double)ad_shape_count(ad_shape_of(x))); }
 ad_var ad_mean_axis(ad_var x, int axis) { return ad_scale(ad_sum_axis(x, axis), 1.0 / (double)ad_dim(x, axis)); }
@@ -274,6 +290,28 @@ ad_var ad_sum_rows(ad_var x) {
 ad_var ad_mean_rows(ad_var x) {
     ad_var total = ad_sum_rows(x);
     return ad_ok(total) ? ad_div(total, ad_row_count(ad_rows_of(x))) : total;
+}
+
+// The sum of squares around the mean, over the number of elements n less ddof.
+static ad_var variance(ad_var x, axis_attr attr, int64_t n, int ddof) {
+    ad_var sum = along(&sum_op, x, attr);
+    if (!ad_ok(sum)) return sum;
+    if (n - ddof <= 0)
+        ad_tape_fail(x.tape, AD_EARG, "variance: %lld elements less ddof %d leave nothing to divide by", (long long)n, ddof);
+    ad_var mean = axis_restored(ad_scale(sum, 1.0 / (double)n), x, &attr);
+    return ad_scale(along(&sum_op, ad_square(ad_sub(x, mean)), attr), 1.0 / (double)(n - ddof));
+}
+
+ad_var ad_variance(ad_var x, int ddof) {
+    return variance(x, (axis_attr){.all = 1}, ad_shape_count(ad_shape_of(x)), ddof);
+}
+ad_var ad_variance_axis(ad_var x, int axis, int ddof) { return variance(x, axis_of(x, axis), ad_dim(x, axis), ddof); }
+
+ad_var ad_variance_rows(ad_var x, int ddof) {
+    ad_var mean = ad_mean_rows(x);
+    if (!ad_ok(mean)) return mean;
+    ad_var divisor = ad_offset(ad_row_count(ad_rows_of(x)), -(double)ddof);
+    return ad_div(ad_sum_rows(ad_square(ad_sub(x, mean))), divisor);
 }
 
 #endif
