@@ -76,6 +76,14 @@ AD_INLINE ad_var axis_restored(ad_var v, ad_var x, const axis_attr *attr) {
     return ad_reshape(v, kept);
 }
 
+// For ops whose values are numbers of elements: fails on the tape when its type cannot hold them all.
+AD_INLINE void axis_count_exactly(ad_var x, int axis, const char *what) {
+    const int64_t most = (int64_t)1 << 24;
+    if (ad_dim(x, axis) <= most || ad_tape_type(x.tape) == AD_F64) return;
+    ad_tape_fail(x.tape, AD_EARG, "%s: %lld elements: an f32 tape counts to %lld", what, (long long)ad_dim(x, axis),
+                 (long long)most);
+}
+
 // ---- kernels ---------------------------------------------------------------------------------------------------------
 
 // The operand as runs of contiguous lanes: a run is n lines of `lanes` elements, x_step apart. Features after the axis

@@ -110,7 +110,7 @@
 
 // ---- the vectors ---------------------------------------------------------------------------------------------------
 // load_part reads the first n elements (n < width), zero in the others; store_part writes the first n.
-// vd_from_f32 widens VD floats, vd_to_f32 rounds to them.
+// vd_from_f32 widens VD floats, vd_to_f32 rounds to them; vd_low and vd_high widen the halves of a vector.
 
 #if defined(AD_SIMD_AVX512)
 
@@ -135,6 +135,8 @@ AD_INLINE vd vd_from_f32_part(const float *p, size_t n) {
     return _mm512_cvtps_pd(_mm512_castps512_ps256(_mm512_maskz_loadu_ps(vf_first(n), p)));
 }
 AD_INLINE void vd_to_f32(float *p, vd a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
+AD_INLINE vd vd_low(vf a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a)); }
+AD_INLINE vd vd_high(vf a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)); }
 
 // The sum of all lanes, lane j with lane j + half, halves from large to small.
 AD_INLINE double vd_sum(vd a) {
@@ -203,6 +205,8 @@ AD_INLINE vd vd_from_f32_part(const float *p, size_t n) {
     return _mm256_cvtps_pd(_mm_maskload_ps(p, _mm256_castsi256_si128(vf_first(n))));
 }
 AD_INLINE void vd_to_f32(float *p, vd a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
+AD_INLINE vd vd_low(vf a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a)); }
+AD_INLINE vd vd_high(vf a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)); }
 
 AD_INLINE double vd_sum(vd a) {
     __m128d c = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
@@ -253,6 +257,8 @@ AD_INLINE void vd_store_part(double *p, vd a, size_t n) {
 AD_INLINE vd vd_from_f32(const float *p) { return *p; }
 AD_INLINE vd vd_from_f32_part(const float *p, size_t n) { return n ? *p : 0; }
 AD_INLINE void vd_to_f32(float *p, vd a) { *p = (float)a; }
+AD_INLINE vd vd_low(vf a) { return a; }   // a vector of one has one half
+AD_INLINE vd vd_high(vf a) { return a; }
 
 AD_INLINE double vd_sum(vd a) { return a; }
 
