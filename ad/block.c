@@ -59,7 +59,7 @@ static void point_operands(const block *b, const plan_instr *in, ad_kernel *k, a
 static void prepare_kernel(const block *b, const plan_instr *in, ad_kernel *k, ad_kernel_operand *x) {
     const ad_plan *plan = b->run->plan;
     const ad_node *node = plan_node(plan, in->node);
-    *k = (ad_kernel){.n = (int)in->n, .R = b->R, .shape = &node->shape, .attr = plan_attr(plan, in->node),
+    *k = (ad_kernel){.n = (int)node->n, .epilogue = in->then ? in->then->epilogue : 0, .R = b->R, .shape = &node->shape, .attr = plan_attr(plan, in->node),
                      .slot = slot_of(b->run, node), .scratch = b->worker->scratch.data};
     point_operands(b, in, k, x);
 }

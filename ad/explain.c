@@ -92,6 +92,7 @@ static cost put_instr(text *t, const ad_tape *tape, const ad_plan *p, uint32_t i
     cost c = kernel_cost(p, in->op, in->node, in->x, in->n, &in->y);
     if (in->kind != PLAN_KERNEL) c.flops = 0;
     put_line(t, tape, p, "  ", in->kind == PLAN_KERNEL ? in->op->name : names[in->kind], in->node, c, micros(p, i));
+    if (in->then) put_line(t, tape, p, "    then ", in->then->name, in->then_node, (cost){(double)in->y.count, 0}, -1);
     return c;
 }
 

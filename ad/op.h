@@ -65,6 +65,7 @@ typedef struct ad_kernel {
     const void *slot;            // what a leaf is bound to (leaves only)
     void *call;                  // the engine's
     void *scratch;               // as many bytes as scratch() asked for, 64-byte aligned
+    int epilogue;                // AD_OP_EPILOGUES: of the op to apply to the result; its other operand, like y, is x[n]
 } ad_kernel;
 typedef void (*ad_kernel_fn)(const ad_kernel *kernel);
 // From a kernel: the run fails with status and this message, op, place and row (of that lane) before it. The run goes on to
@@ -81,6 +82,7 @@ enum {
     AD_OP_REDUCES_ROWS = 8,  // result is shared: kernel adds its live lanes to an accumulator
     AD_OP_F64_SUM = 16,      // of a row reduction: the accumulator is double whatever the tape's type
     AD_OP_MAX_ROWS = 64,     // of a row reduction: chunks combine to the largest (NaN if any is) instead of the sum
+    AD_OP_EPILOGUES = 128,   // kernel applies kernel->epilogue (ops/gemm.h): internal
     AD_OP_CONSTANT = 32      // the derivative is zero everywhere (comparisons, stop_gradient, leaves)
 };
 
@@ -112,7 +114,7 @@ struct ad_op {
     double ulp[2];                            // stated error bound of the kernel, by ad_type; 0: correctly rounded
     const ad_op_test *tests;                  // at least one for every op
     int n_tests;
-    int role;                                 // internal, 0 for ops of users
+    int role, epilogue;                       // internal, 0 for ops of users
 };
 
 // Records op(x[0..n)) with attr_size bytes of attributes (copied; padding zeroed: they are part of the node's identity), or

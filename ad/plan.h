@@ -39,6 +39,8 @@ typedef struct plan_instr {
     uint32_t steps, n_steps, spreads, n_spreads;  // of an elementwise run
     uint32_t other;      // loops: instruction of the other end; store: output
     bool moves;          // an operand or the result lies elsewhere for each block
+    const ad_op *then;   // kernel: op applied to its result at once, whose other operand is the last place; NULL: none
+    uint32_t then_node;
 } plan_instr;
 
 typedef struct plan_step {  // of an elementwise run

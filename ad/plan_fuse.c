@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan.h"
+#include "engine.h"
 
 enum { MAX_STEPS = 48, MAX_SPREADS = 8 };  // spreads: as many as an elementwise op has operands
 
@@ -123,6 +123,65 @@ static void finish_run(planner *pl, run *r, const int *uses, plan_instr *out) {
     p->n_steps += (size_t)r->n_steps, p->n_spreads += (size_t)r->n_spreads;
 }
 
+// ---- epilogues of products ----------------------------------------------------------------------------------------------
+
+enum { LOOK_BACK = 4 };  // instructions between a product and its epilogue: the products of the bias's gradient
+
+// Whether x is, or may be, written by the instruction.
+static bool writes(const planner *pl, const plan_instr *in, const plan_place *x) {
+    int64_t offset = 0;
+    int32_t root = plan_root(pl, x->buffer, &offset);
+    if (root < 0) return false;
+    if (plan_root(pl, in->y.buffer, &offset) == root) return true;
+    for (uint32_t s = in->steps; in->kind == PLAN_RUN && s < in->steps + in->n_steps; s++)
+        if (plan_root(pl, pl->plan->steps[s].y.buffer, &offset) == root) return true;
+    return false;
+}
+
+// Whether the product `kernel` can hand its result to the elementwise instruction while it is in registers: nothing else
+// reads it. (A trace looks at every value.)
+static bool is_epilogue(const planner *pl, const plan_instr *kernel, const plan_instr *in, const int *uses) {
+    const plan_place *x = &pl->plan->places[in->x];
+    if (!(kernel->op->flags & AD_OP_EPILOGUES) || kernel->then || !same_place(&kernel->y, x)) return false;
+    if (kernel->y.buffer < (int32_t)pl->first_buffer || in->y.count != kernel->y.count) return false;
+    const plan_buffer *b = &pl->buffers[kernel->y.buffer];
+    return b->base == BASE_BLOCK && b->parent < 0 && uses[x->buffer - (int32_t)pl->first_buffer] == 1;
+}
+
+// The product before instruction w of which the elementwise instruction can be the epilogue; NULL: none.
+static plan_instr *find_product(planner *pl, uint32_t w, const plan_instr *in, const int *uses) {
+    plan_instr *instrs = pl->plan->instrs;
+    if (!in->op->epilogue || !pl->section.rows || pl->tape->bind.engine->trace) return NULL;
+    for (uint32_t k = 1; k < in->n; k++)
+        if (!is_full(pl, &pl->plan->places[in->x + k], in->y.count)) return NULL;
+    for (uint32_t i = w; i > pl->section.first && w - i < LOOK_BACK; i--) {
+        if (instrs[i - 1].kind == PLAN_KERNEL && is_epilogue(pl, &instrs[i - 1], in, uses)) return &instrs[i - 1];
+        if (instrs[i - 1].kind != PLAN_KERNEL && instrs[i - 1].kind != PLAN_RUN) return NULL;
+        for (uint32_t k = 1; k < in->n; k++)  // written too late
+            if (writes(pl, &instrs[i - 1], &pl->plan->places[in->x + k])) return NULL;
+    }
+    return NULL;
+}
+
+// The operands of both, one after the other.
+static void join_epilogue(planner *pl, plan_instr *kernel, const plan_instr *in) {
+    ad_plan *p = pl->plan;
+    uint32_t n = kernel->n + in->n - 1;
+    if (!ad_grow(&p->places, &p->room_places, p->n_places + n, sizeof *p->places)) {
+        pl->failed = true;
+        return;
+    }
+    plan_place *x = p->places + p->n_places;
+    memcpy(x, p->places + kernel->x, kernel->n * sizeof *x);
+    memcpy(x + kernel->n, p->places + in->x + 1, (in->n - 1) * sizeof *x);
+    kernel->x = (uint32_t)p->n_places, kernel->n = n;
+    kernel->then = in->op, kernel->then_node = in->node;
+    kernel->y = in->y;
+    p->n_places += n;
+}
+
+// ---- a section ------------------------------------------------------------------------------------------------------------
+
 // How often each buffer of the section is read.
 static int *count_uses(const planner *pl) {
     int *uses = calloc(pl->n_buffers - pl->first_buffer + 1, sizeof *uses);
@@ -152,6 +211,11 @@ void plan_fuse_section(planner *pl) {
                 p->instrs[in.other].other = w;
             }
             p->instrs[w++] = in;
+            continue;
+        }
+        plan_instr *product = find_product(pl, w, &p->instrs[i], uses);
+        if (product) {
+            join_epilogue(pl, product, &p->instrs[i++]);
             continue;
         }
         *r = (run){.instr = p->instrs[i], .n = p->instrs[i].y.count};

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "op.h"
+#include "ops/gemm.h"
 
 extern const ad_op *const ad_family_linear_plain[];
 #if defined(__x86_64__)
@@ -86,10 +86,11 @@ typedef struct call {
     const char *op;
     int live;
     bool first;
+    int epilogue;  // with an operand: the last one
 } call;
 
 static void run(const call *c, const tensor *x, int n, tensor *y) {
-    ad_kernel_operand operand[3];
+    ad_kernel_operand operand[4];
     int R = 1;
     for (int i = 0; i < n; i++) R = x[i].lane ? x[i].R : R;
     for (int i = 0; i < n; i++) {
@@ -97,7 +98,7 @@ static void run(const call *c, const tensor *x, int n, tensor *y) {
     }
     const ad_op *op = *c->family;
     for (int i = 0; strcmp(op->name, c->op) != 0; i++) op = c->family[i];
-    ad_kernel k = {.n = n, .R = R, .live = c->live ? c->live : R, .x = operand, .y = y->data, .shape = &y->shape,
+    ad_kernel k = {.n = n - (c->epilogue == AD_EPILOGUE_RELU_SLOPE), .epilogue = c->epilogue, .R = R, .live = c->live ? c->live : R, .x = operand, .y = y->data, .shape = &y->shape,
                    .first = c->first};
     size_t scratch = op->scratch ? (op->scratch(&k, y->type) + 63) / 64 * 64 : 0;
     k.scratch = scratch ? aligned_alloc(64, scratch) : NULL;
@@ -163,7 +164,7 @@ static void each_case(void (*check)(const ad_op *const *family, ad_type type, in
 static void linear_case(const ad_op *const *family, ad_type type, int64_t O, int64_t I, int R, int64_t S) {
     tensor x[3] = {make(type, O, I, 0), make(type, S, I, R), make(type, ALONE, O, 0)}, y = make(type, S, O, R);
     for (int n = 2; n <= 3; n++) {
-        run(&(call){family, "linear", 0, false}, x, n, &y);
+        run(&(call){.family = family, .op = "linear"}, x, n, &y);
         check_linear(&x[0], &x[1], n == 3 ? &x[2] : NULL, &y, false);
     }
     for (int i = 0; i < 3; i++) free(x[i].data);
@@ -176,7 +177,7 @@ static void test_linear(void **state) {
 
 static void transposed_case(const ad_op *const *family, ad_type type, int64_t O, int64_t I, int R, int64_t S) {
     tensor x[2] = {make(type, O, I, 0), make(type, S, O, R)}, y = make(type, S, I, R);
-    run(&(call){family, "linear_transposed", 0, false}, x, 2, &y);
+    run(&(call){.family = family, .op = "linear_transposed"}, x, 2, &y);
     check_linear(&x[0], &x[1], NULL, &y, true);
     free(x[0].data);
     free(x[1].data);
@@ -194,10 +195,10 @@ static void outer_rows_case(const ad_op *const *family, ad_type type, int64_t O,
         tensor x[2] = {make(type, S, O, shared == 0 ? 0 : R), make(type, S, I, shared == 1 ? 0 : R)};
         tensor y = make(type, O, I, 0), before = make(type, O, I, 0);
         int live = R - 3;
-        run(&(call){family, "outer_rows", live, true}, x, 2, &y);
+        run(&(call){.family = family, .op = "outer_rows", .live = live, .first = true}, x, 2, &y);
         check_outer(&x[0], &x[1], live, &y, NULL);
         memcpy(before.data, y.data, bytes(&y));
-        run(&(call){family, "outer_rows", R, false}, x, 2, &y);
+        run(&(call){.family = family, .op = "outer_rows", .live = R}, x, 2, &y);
         check_outer(&x[0], &x[1], R, &y, &before);
         free(x[0].data);
         free(x[1].data);
@@ -213,7 +214,7 @@ static void test_outer_rows(void **state) {
 static void outer_case(const ad_op *const *family, ad_type type, int64_t O, int64_t I, int R, int64_t S) {
     if (R) return;
     tensor x[2] = {make(type, S, O, 0), make(type, S, I, 0)}, y = make(type, O, I, 0);
-    run(&(call){family, "outer", 0, false}, x, 2, &y);
+    run(&(call){.family = family, .op = "outer"}, x, 2, &y);
     check_outer(&x[0], &x[1], 1, &y, NULL);
     free(x[0].data);
     free(x[1].data);
@@ -236,7 +237,7 @@ static void test_empty(void **state) {
             outer_rows_case(family[f], AD_F64, 3, 0, R, 2);
         }
     tensor x[2] = {make(AD_F32, 0, 5, 16), make(AD_F32, 0, 6, 16)}, y = make(AD_F32, 5, 6, 0);
-    run(&(call){family[0], "outer_rows", 16, true}, x, 2, &y);
+    run(&(call){.family = family[0], .op = "outer_rows", .live = 16, .first = true}, x, 2, &y);
     for (int i = 0; i < 30; i++) assert_true(get(&y, i / 6, i % 6, 0) == 0);
     free(x[0].data);
     free(x[1].data);
@@ -284,8 +285,8 @@ static void test_row_bits(void **state) {
     for (int f = families(family) - 1; f >= 0; f--)
         for (int d = 0; d < N_DIMS; d++)
             for (int type = AD_F32; type <= AD_F64; type++) {
-                row_bits(&(call){family[f], "linear", 0, false}, (ad_type)type, dims[d][0], dims[d][1]);
-                row_bits(&(call){family[f], "linear_transposed", 0, false}, (ad_type)type, dims[d][0], dims[d][1]);
+                row_bits(&(call){.family = family[f], .op = "linear"}, (ad_type)type, dims[d][0], dims[d][1]);
+                row_bits(&(call){.family = family[f], .op = "linear_transposed"}, (ad_type)type, dims[d][0], dims[d][1]);
             }
 }
 
@@ -297,7 +298,7 @@ static void dead_lanes(const ad_op *const *family, ad_type type, int64_t O, int6
             for (int64_t o = 0; o < O; o++) set(&a, s, o, r, r % 2 ? (double)NAN : 0);
             for (int64_t i = 0; i < I; i++) set(&b, s, i, r, (double)INFINITY);
         }
-    run(&(call){family, "outer_rows", live, true}, (tensor[]){a, b}, 2, &y);
+    run(&(call){.family = family, .op = "outer_rows", .live = live, .first = true}, (tensor[]){a, b}, 2, &y);
     check_outer(&a, &b, live, &y, NULL);
     free(a.data);
     free(b.data);
@@ -366,6 +367,53 @@ static void test_wrong_shapes(void **state) {
     }
 }
 
+// ---- epilogues -------------------------------------------------------------------------------------------------------
+
+// What an epilogue makes of c, d being its other operand.
+static double applied(int epilogue, double c, double d) {
+    if (epilogue == AD_EPILOGUE_RELU) return c <= 0 ? 0 : c;
+    return d > 0 || c == 0 ? c : d;
+}
+
+static bool same(double a, double b) { return isnan(a) ? isnan(b) : a == b && signbit(a) == signbit(b); }
+
+// A product with an epilogue has the bits of the product, and of the op after it.
+static void check_epilogue(const ad_op *const *family, bool transposed, int epilogue, ad_type type, const int64_t *size) {
+    static const double special[] = {1, 0, -0.0, NAN, 2, -1, INFINITY, -INFINITY};
+    int64_t S = size[0], O = size[1], I = size[2], R = size[3];
+    tensor W = make(type, I, O, 0), x = make(type, S, I, (int)R), b = make(type, ALONE, O, 0);
+    if (!transposed) W.shape = ad_shape2(O, I);
+    tensor plain = make(type, S, O, (int)R), got = make(type, S, O, (int)R), with = make(type, S, O, (int)R);
+    set(&x, 0, 0, 0, NAN);
+    set(&x, S - 1, I - 1, (int)R - 1, -INFINITY);
+    for (int64_t i = 0; i < O * R; i++) set(&with, i % S, i / R, (int)(i % R), special[i % 8]);
+    for (int64_t i = 0; i < I; i++) set(&x, 0, i, 3, 0);  // products of 0
+    tensor operands[4] = {W, x, b};
+    int n = transposed ? 2 : 3;
+    call c = {.family = family, .op = transposed ? "linear_transposed" : "linear"};
+    run(&c, operands, n, &plain);
+    c.epilogue = epilogue;
+    operands[n] = with;
+    run(&c, operands, epilogue == AD_EPILOGUE_RELU_SLOPE ? n + 1 : n, &got);
+    for (int64_t s = 0; s < S; s++)
+        for (int64_t o = 0; o < O; o++)
+            for (int r = 0; r < R; r++)
+                assert_true(same(get(&got, s, o, r), applied(epilogue, get(&plain, s, o, r), get(&with, s, o, r))));
+    free(W.data), free(x.data), free(b.data), free(plain.data), free(got.data), free(with.data);
+}
+
+static void test_epilogues(void **state) {
+    (void)state;
+    static const int64_t sizes[][4] = {{1, 64, 64, 64}, {1, 1, 64, 64}, {1, 7, 1, 32},  {2, 13, 5, 64},
+                                       {1, 5, 300, 64}, {3, 9, 3, 100}, {1, 6, 2, 256}, {1, 11, 530, 19}};
+    const ad_op *const *family[3];
+    for (int f = families(family) - 1; f >= 0; f--)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+            for (int k = 0; k < 8; k++)
+                check_epilogue(family[f], k & 1, k & 2 ? AD_EPILOGUE_RELU : AD_EPILOGUE_RELU_SLOPE, k & 4 ? AD_F32 : AD_F64,
+                               sizes[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear),
@@ -374,6 +422,7 @@ int main(void) {
         cmocka_unit_test(test_outer),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_row_bits),
+        cmocka_unit_test(test_epilogues),
         cmocka_unit_test(test_dead_lanes),
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_wrong_shapes),

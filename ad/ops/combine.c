@@ -1,23 +1,35 @@
 // combine.c -- passes over whole arrays: chunk accumulators into totals, checks for finite values.
 #include "combine.h"
 
-#include "family.h"
+#include "simd.h"
 
-// y may not overlap x; blocks of y stay in L1 while the chunks pass. JOIN takes the element of a chunk, v, into t.
+// y may not overlap x. Up to four chunks are read side by side, each a stream for the prefetcher; JOIN takes v into t.
 #define COMBINE(name, Y, X, JOIN)                                                                      \
-    static void name(void *y_, const void *x_, int64_t n, int64_t stride, int64_t count) {             \
-        Y *restrict y = y_;                                                                            \
-        const X *restrict x = x_;                                                                      \
-        X total[512];                                                                                  \
+    AD_INLINE X name##_join(X t, X v) { return JOIN; }                                                 \
+    AD_INLINE void name##_few(Y *restrict y, const X *restrict x, int n, int64_t stride, int64_t count) { \
+        for (int64_t i = 0; i < count; i++) {                                                          \
+            X t = x[i];                                                                                \
+            for (int c = 1; c < n; c++) t = name##_join(t, x[c * stride + i]);                         \
+            y[i] = (Y)t;                                                                               \
+        }                                                                                              \
+    }                                                                                                  \
+    static void name##_many(Y *restrict y, const X *restrict x, int64_t n, int64_t stride, int64_t count) { \
+        X total[512]; /* blocks of y stay in L1 while the chunks pass */                               \
         for (int64_t i0 = 0; i0 < count; i0 += 512) {                                                  \
             int64_t m = count - i0 < 512 ? count - i0 : 512;                                           \
             for (int64_t i = 0; i < m; i++) total[i] = x[i0 + i];                                      \
             for (int64_t c = 1; c < n; c++)                                                            \
-                for (int64_t i = 0; i < m; i++) {                                                      \
-                    const X v = x[c * stride + i0 + i], t = total[i];                                  \
-                    total[i] = JOIN;                                                                   \
-                }                                                                                      \
+                for (int64_t i = 0; i < m; i++) total[i] = name##_join(total[i], x[c * stride + i0 + i]); \
             for (int64_t i = 0; i < m; i++) y[i0 + i] = (Y)total[i];                                   \
+        }                                                                                              \
+    }                                                                                                  \
+    static void name(void *y, const void *x, int64_t n, int64_t stride, int64_t count) {               \
+        switch (n) {                                                                                   \
+            case 1: name##_few(y, x, 1, stride, count); break;                                         \
+            case 2: name##_few(y, x, 2, stride, count); break;                                         \
+            case 3: name##_few(y, x, 3, stride, count); break;                                         \
+            case 4: name##_few(y, x, 4, stride, count); break;                                         \
+            default: name##_many(y, x, n, stride, count); break;                                       \
         }                                                                                              \
     }
 COMBINE(sum_f32, float, float, t + v)

@@ -5,6 +5,7 @@
 // and softplus overflows for no finite x. tanh(-0) = -0; relu(-0) = +0. In a run denormals count as zero, so that log
 // of one is -inf; a result below the smallest normal number may be 0 in any case.
 #include "cotangent.h"
+#include "gemm.h"
 #include "vmath.h"
 
 AD_INLINE vf vf_exp(vf x) { return AD_SLEEF_F32(exp)(x); }
@@ -98,7 +99,8 @@ static const ad_op sigmoid_op = {
 static const ad_op softplus_op = {
     .name = "softplus", .flags = PLAIN, .vjp = softplus_vjp, AD_KERNELS(softplus), .ulp = {1.4, 3},
     AD_TESTS(smooth_tests)};
-static const ad_op relu_op = {.name = "relu", .flags = CHEAP, .vjp = relu_vjp, AD_KERNELS(relu), AD_TESTS(relu_tests)};
+static const ad_op relu_op = {.name = "relu", .flags = CHEAP, .vjp = relu_vjp, AD_KERNELS(relu), AD_TESTS(relu_tests),
+                              .epilogue = AD_EPILOGUE_RELU};
 static const ad_op tanh_slope_op = {
     .name = "tanh_slope", .flags = CHEAP, .vjp = tanh_slope_vjp, AD_KERNELS(tanh_slope), .ulp = {3, 3},
     AD_TESTS(slope_tests)};
@@ -106,7 +108,8 @@ static const ad_op sigmoid_slope_op = {
     .name = "sigmoid_slope", .flags = CHEAP, .vjp = sigmoid_slope_vjp, AD_KERNELS(sigmoid_slope), .ulp = {3, 3},
     AD_TESTS(slope_tests)};
 static const ad_op relu_slope_op = {
-    .name = "relu_slope", .flags = CHEAP, .vjp = relu_slope_vjp, AD_KERNELS(relu_slope), AD_TESTS(relu_slope_tests)};
+    .name = "relu_slope", .flags = CHEAP, .vjp = relu_slope_vjp, AD_KERNELS(relu_slope), AD_TESTS(relu_slope_tests),
+    .epilogue = AD_EPILOGUE_RELU_SLOPE};
 
 AD_FAMILY(exponential) = {&exp_op,        &log_op,           &tanh_op,       &sigmoid_op, &softplus_op, &relu_op,
                           &tanh_slope_op, &sigmoid_slope_op, &relu_slope_op, NULL};

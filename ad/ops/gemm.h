@@ -7,6 +7,13 @@
 
 #include "family.h"
 
+// What becomes of an element c of the result while it is in a register, d the element of `with` at its place.
+enum {
+    AD_EPILOGUE_NONE,
+    AD_EPILOGUE_RELU,       // max(c, 0)
+    AD_EPILOGUE_RELU_SLOPE  // c where d > 0 or c = 0, else d
+};
+
 // C[m*ldc + n] = start + sum over k < K of A[m*am + k*ak] * B[k*ldb + n], for m < M, n < N;
 // start is C itself when add is set, else bias[m], else 0. C overlaps neither factor.
 typedef struct ad_gemm {
@@ -19,11 +26,13 @@ typedef struct ad_gemm {
     int64_t ldc;
     const void *bias;  // [M] or NULL
     bool add;
+    int epilogue;
+    const void *with;  // laid out as C
 } ad_gemm;
 void AD_ISA_NAME(ad_gemm_f32)(const ad_gemm *g);
 void AD_ISA_NAME(ad_gemm_f64)(const ad_gemm *g);
 
-// The same with the second factor transposed: B[n*ldb + k] for B[k*ldb + n]; ak must be 1 and bias NULL. Here the
+// The same with the second factor transposed: B[n*ldb + k] for B[k*ldb + n]; ak must be 1, bias NULL, no epilogue. Here the
 // order of summation depends on M, N and K. scratch: ad_gemm_nt_scratch bytes, 64-byte aligned.
 void AD_ISA_NAME(ad_gemm_nt_f32)(const ad_gemm *g, void *scratch);
 void AD_ISA_NAME(ad_gemm_nt_f64)(const ad_gemm *g, void *scratch);

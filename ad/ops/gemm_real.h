@@ -6,8 +6,9 @@
 #define LOAD_PART REAL_NAME(load_part)
 #define STORE_PART REAL_NAME(store_part)
 #define SPREAD REAL_NAME(spread)
-#define ADD REAL_NAME(add)
 #define MUL_ADD REAL_NAME(mul_add)
+#define RELU REAL_NAME(relu)
+#define RELU_SLOPE REAL_NAME(relu_slope)
 #define PANEL REAL_NAME(PANEL)
 #define COLUMNS REAL_NAME(columns)
 
@@ -20,6 +21,8 @@ typedef struct COLUMNS {
     const REAL *start;  // C starts from start[m*sm]; NULL: from itself
     REAL *C;
     bool far;  // C is added to and does not stay in the first cache
+    int epilogue;
+    const REAL *with;
 } COLUMNS;
 
 // The tile of mt rows from row m0, all in registers over K steps.
@@ -54,6 +57,17 @@ AD_VECTOR void REAL_NAME(tile)(const int mt, const int nv, const COLUMNS *p, int
         AD_UNROLL for (int m = 0; m < mt; m++) {
             VEC a = SPREAD(A[m * am]);
             AD_UNROLL for (int v = 0; v < nv; v++) acc[m][v] = MUL_ADD(a, b[v], acc[m][v]);
+        }
+    }
+    if (p->epilogue == AD_EPILOGUE_RELU) {
+        AD_UNROLL for (int m = 0; m < mt; m++) {
+            AD_UNROLL for (int v = 0; v < nv; v++) acc[m][v] = RELU(acc[m][v]);
+        }
+    } else if (p->epilogue == AD_EPILOGUE_RELU_SLOPE) {
+        const REAL *d = p->with + m0 * ldc;
+        AD_UNROLL for (int m = 0; m < mt; m++, d += ldc) {
+            AD_UNROLL for (int v = 0; v < nv - 1; v++) acc[m][v] = RELU_SLOPE(acc[m][v], LOAD(d + v * WIDTH));
+            acc[m][nv - 1] = RELU_SLOPE(acc[m][nv - 1], last == WIDTH ? LOAD(d + w) : LOAD_PART(d + w, last));
         }
     }
     c = C;
@@ -105,13 +119,16 @@ static void REAL_NAME(block)(const ad_gemm *g, int64_t k0, int64_t K, int64_t n)
     const REAL *start = g->bias ? g->bias : &REAL_NAME(zero);
     COLUMNS p = {.M = g->M, .K = K, .am = g->am, .ak = g->ak, .ldb = g->ldb, .ldc = g->ldc, .sm = g->bias ? 1 : 0,
                  .A = (const REAL *)g->A + k0 * g->ak, .B = (const REAL *)g->B + k0 * g->ldb + n,
-                 .start = g->add || k0 > 0 ? NULL : start, .C = (REAL *)g->C + n};
+                 .start = g->add || k0 > 0 ? NULL : start, .C = (REAL *)g->C + n,
+                 .epilogue = k0 + K == g->K ? g->epilogue : AD_EPILOGUE_NONE};
+    if (p.epilogue == AD_EPILOGUE_RELU_SLOPE) p.with = (const REAL *)g->with + n;
     int64_t width = g->N - n < PANEL ? g->N - n : PANEL, rest = width % WIDTH, whole = width - rest;
     _Alignas(64) REAL edge[BLOCK_K * WIDTH];
     REAL_NAME(panel)(&p, whole);
     if (rest == 0) return;
     for (int64_t k = 0; k < K; k++) STORE(edge + k * WIDTH, LOAD_PART(p.B + k * p.ldb + whole, rest));
     p.B = edge, p.ldb = WIDTH, p.C += whole;
+    if (p.with) p.with += whole;
     REAL_NAME(panel)(&p, rest);
 }
 
@@ -139,60 +156,41 @@ static void REAL_NAME(pack_transposed)(int64_t N, int64_t K, const REAL *s, int6
     }
 }
 
-// d[n*ldd ..] = lane by lane, the products of a with row n of b summed over k: what is left is to add the lanes.
-AD_VECTOR void REAL_NAME(lane_dots)(const int nt, int64_t K, const REAL *a, const REAL *b, int64_t ldb, REAL *d,
-                                    int64_t ldd) {
-    VEC acc[THIN];
+// Element j of the result is row j of a times b, summed over k, for rows <= WIDTH rows of a (the last one again for more).
+AD_VECTOR VEC REAL_NAME(dots)(int64_t rows, int64_t K, const REAL *a, int64_t lda, const REAL *b) {
+    VEC acc[WIDTH];
     int64_t k = 0;
-    AD_UNROLL for (int n = 0; n < nt; n++) acc[n] = SPREAD(0);
+    AD_UNROLL for (int j = 0; j < WIDTH; j++) acc[j] = SPREAD(0);
     for (; k + WIDTH <= K; k += WIDTH) {
-        VEC x = LOAD(a + k);
-        AD_UNROLL for (int n = 0; n < nt; n++) acc[n] = MUL_ADD(x, LOAD(b + n * ldb + k), acc[n]);
+        const REAL *row = a + k;
+        VEC x = LOAD(b + k);
+        AD_UNROLL for (int j = 0; j < WIDTH; j++, row += j < rows ? lda : 0) acc[j] = MUL_ADD(LOAD(row), x, acc[j]);
     }
     if (k < K) {
-        VEC x = LOAD_PART(a + k, K - k);
-        AD_UNROLL for (int n = 0; n < nt; n++) acc[n] = MUL_ADD(x, LOAD_PART(b + n * ldb + k, K - k), acc[n]);
+        const REAL *row = a + k;
+        VEC x = LOAD_PART(b + k, K - k);
+        AD_UNROLL for (int j = 0; j < WIDTH; j++, row += j < rows ? lda : 0)
+            acc[j] = MUL_ADD(LOAD_PART(row, K - k), x, acc[j]);
     }
-    AD_UNROLL for (int n = 0; n < nt; n++) STORE(d + n * ldd, acc[n]);
-}
-
-// sum[n*WIDTH + j] = row j of a times row n of g->B, for nt rows of B and rows <= WIDTH rows of a. The lanes of WIDTH
-// accumulators are added together, after transposing them.
-AD_VECTOR void REAL_NAME(dots)(const int nt, int64_t rows, const ad_gemm *g, const REAL *a, REAL *sum) {
-    _Alignas(64) REAL lanes[THIN * WIDTH * WIDTH], turned[WIDTH * WIDTH];
-    for (int64_t j = 0; j < rows; j++) {
-        REAL_NAME(lane_dots)(nt, g->K, a + j * g->am, g->B, g->ldb, lanes + j * WIDTH, WIDTH * WIDTH);
-    }
-    AD_UNROLL for (int n = 0; n < nt; n++) {
-        REAL_NAME(transpose_block)(rows, lanes + n * WIDTH * WIDTH, WIDTH, turned, WIDTH);
-        VEC row[WIDTH];
-        AD_UNROLL for (int i = 0; i < WIDTH; i++) row[i] = LOAD(turned + i * WIDTH);
-        AD_UNROLL for (int half = WIDTH / 2; half > 0; half /= 2) {
-            AD_UNROLL for (int i = 0; i < half; i++) row[i] = ADD(row[i], row[i + half]);
-        }
-        STORE(sum + n * WIDTH, row[0]);
-    }
+    return REAL_NAME(sum_each)(acc);
 }
 
 // The product as scalar products, for THIN columns at most; cm and cn are C's strides.
 static void REAL_NAME(thin)(const ad_gemm *g, int64_t cm, int64_t cn) {
-    const REAL *A = g->A;
+    const REAL *A = g->A, *B = g->B;
     REAL *C = g->C;
-    _Alignas(64) REAL sum[THIN * WIDTH];
+    _Alignas(64) REAL sum[WIDTH];
     for (int64_t m = 0; m < g->M; m += WIDTH, A += WIDTH * g->am, C += WIDTH * cm) {
         int64_t rows = g->M - m < WIDTH ? g->M - m : WIDTH;
-        switch (g->N) {
-            case 0: break;
-            case 1: REAL_NAME(dots)(1, rows, g, A, sum); break;
-            case 2: REAL_NAME(dots)(2, rows, g, A, sum); break;
-            case 3: REAL_NAME(dots)(3, rows, g, A, sum); break;
-            default: REAL_NAME(dots)(4, rows, g, A, sum); break;
-        }
-        for (int64_t n = 0; n < g->N; n++)
+        for (int64_t n = 0; n < g->N; n++) {
+            const REAL *b = B + n * g->ldb;
+            VEC all = rows == WIDTH ? REAL_NAME(dots)(WIDTH, g->K, A, g->am, b) : REAL_NAME(dots)(rows, g->K, A, g->am, b);
+            STORE(sum, all);
             for (int64_t j = 0; j < rows; j++) {
-                REAL *c = C + j * cm + n * cn, s = sum[n * WIDTH + j];
-                *c = g->add ? *c + s : s;
+                REAL *c = C + j * cm + n * cn;
+                *c = g->add ? *c + sum[j] : sum[j];
             }
+        }
     }
 }
 
@@ -224,7 +222,8 @@ void AD_ISA_NAME(REAL_NAME(ad_gemm_nt))(const ad_gemm *g, void *scratch) {
 #undef LOAD_PART
 #undef STORE_PART
 #undef SPREAD
-#undef ADD
 #undef MUL_ADD
+#undef RELU
+#undef RELU_SLOPE
 #undef PANEL
 #undef COLUMNS

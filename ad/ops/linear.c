@@ -103,13 +103,18 @@ static void linear_dense(const ad_kernel *k, ad_type type) {
     gemm_nt(type, &g, k->scratch);
 }
 
+static const void *epilogue_operand(const ad_kernel *k, size_t offset) {
+    return k->epilogue == AD_EPILOGUE_RELU_SLOPE ? (const char *)k->x[k->n].data + offset : NULL;
+}
+
 static void linear_lanes(const ad_kernel *k, ad_type type) {
     const ad_kernel_operand *W = &k->x[0], *x = &k->x[1];
     int64_t O = W->shape->dim[0], I = W->shape->dim[1], S = leading(x->shape);
     size_t size = element_size(type);
     ad_gemm g = {.M = O, .N = k->R, .K = I, .A = W->data, .am = I, .ak = 1, .ldb = x->stride, .ldc = k->R,
-                 .bias = k->n == 3 ? k->x[2].data : NULL};
+                 .bias = k->n == 3 ? k->x[2].data : NULL, .epilogue = k->epilogue};
     for (int64_t s = 0; s < S; s++) {
+        g.with = epilogue_operand(k, (size_t)(s * O * k->R) * size);
         g.B = (const char *)x->data + (size_t)(s * I * x->stride) * size;
         g.C = (char *)k->y + (size_t)(s * O * k->R) * size;
         gemm(type, &g);
@@ -133,8 +138,10 @@ static void linear_transposed_run(const ad_kernel *k, ad_type type) {
                               .C = k->y, .ldc = I});
         return;
     }
-    ad_gemm g = {.M = I, .N = k->R, .K = O, .A = W->data, .am = 1, .ak = I, .ldb = x->stride, .ldc = k->R};
+    ad_gemm g = {.M = I, .N = k->R, .K = O, .A = W->data, .am = 1, .ak = I, .ldb = x->stride, .ldc = k->R,
+                 .epilogue = k->epilogue};
     for (int64_t s = 0; s < S; s++) {
+        g.with = epilogue_operand(k, (size_t)(s * I * k->R) * size);
         g.B = (const char *)x->data + (size_t)(s * O * x->stride) * size;
         g.C = (char *)k->y + (size_t)(s * I * k->R) * size;
         gemm(type, &g);
@@ -257,12 +264,12 @@ static const ad_op_test outer_tests[] = {
 #define SUM_ULP {32, 32}
 
 static const ad_op linear_op = {
-    .name = "linear", .flags = AD_OP_STRIDED, .shape = linear_shape, .vjp = linear_vjp,
+    .name = "linear", .flags = AD_OP_STRIDED | AD_OP_EPILOGUES, .shape = linear_shape, .vjp = linear_vjp,
     .kernel = {linear_f32, linear_f64}, .scratch = linear_scratch, .flops = product_flops, .ulp = SUM_ULP,
     .tests = linear_tests, .n_tests = sizeof linear_tests / sizeof *linear_tests};
 
 static const ad_op linear_transposed_op = {
-    .name = "linear_transposed", .flags = AD_OP_STRIDED, .shape = linear_transposed_shape,
+    .name = "linear_transposed", .flags = AD_OP_STRIDED | AD_OP_EPILOGUES, .shape = linear_transposed_shape,
     .vjp = linear_transposed_vjp, .kernel = {linear_transposed_f32, linear_transposed_f64}, .flops = product_flops,
     .ulp = SUM_ULP, .tests = linear_transposed_tests,
     .n_tests = sizeof linear_transposed_tests / sizeof *linear_transposed_tests};

@@ -128,11 +128,51 @@ static double norm_flops(const ad_kernel *k) { return 2 * sum_flops(k); }
 
 // ---- over rows -----------------------------------------------------------------------------------------------------
 
+#if AD_ISA_BASE
+AD_INLINE int64_t sum_rows_together(const ad_kernel *k, ad_type type) { return (void)k, (void)type, 0; }
+#else
+#include "transpose.h"
+
+// The sums of VD features at x, in sum_contiguous's order; n: a multiple of PARTS.
+AD_INLINE vd sum_features(const void *x, int64_t stride, int64_t n, ad_type type) {
+    vd part[PARTS / VD][VD];
+    AD_UNROLL for (int v = 0; v < PARTS / VD; v++) {
+        AD_UNROLL for (int f = 0; f < VD; f++) part[v][f] = vd_set(0);
+    }
+    for (int64_t i = 0; i < n; i += PARTS) {
+        AD_UNROLL for (int f = 0; f < VD; f++) {
+            AD_UNROLL for (int v = 0; v < PARTS / VD; v++)
+                part[v][f] = part[v][f] + load(element(x, f * stride + i + v * VD, type), type);
+        }
+    }
+    AD_UNROLL for (int half = PARTS / VD / 2; half > 0; half /= 2) {
+        AD_UNROLL for (int v = 0; v < half; v++) {
+            AD_UNROLL for (int f = 0; f < VD; f++) part[v][f] = part[v][f] + part[v + half][f];
+        }
+    }
+    return sum_each_f64(part[0]);
+}
+
+// Whole groups of features of whole blocks; returns how many features that were.
+AD_INLINE int64_t sum_rows_together(const ad_kernel *k, ad_type type) {
+    const ad_kernel_operand *x = &k->x[0];
+    int64_t features = ad_shape_count(*k->shape), f = 0;
+    double *y = k->y;
+    if (k->live % PARTS != 0) return 0;
+    for (; f + VD <= features; f += VD) {
+        vd sum = sum_features(element(x->data, f * x->stride, type), x->stride, k->live, type);
+        if (!k->first) sum = vd_load(y + f) + sum;
+        vd_store(y + f, sum);
+    }
+    return f;
+}
+#endif
+
 AD_INLINE void sum_rows_kernel(const ad_kernel *k, ad_type type) {
     const ad_kernel_operand *x = &k->x[0];
     int64_t features = ad_shape_count(*k->shape);
     double *y = k->y;
-    for (int64_t f = 0; f < features; f++) {
+    for (int64_t f = sum_rows_together(k, type); f < features; f++) {
         double sum = sum_contiguous(element(x->data, f * x->stride, type), k->live, type, SUM);
         y[f] = k->first ? sum : y[f] + sum;
     }

@@ -51,6 +51,28 @@ AD_VECTOR void transpose_block_f64(int64_t rows, const double *s, int64_t lds, d
     }
 }
 
+// sum_each: element i of the result is the sum of the lanes of r[i]. Lanes are added as halves, quarters, ...
+AD_VECTOR vec_f32 sum_each_f32(vec_f32 r[16]) {
+    AD_UNROLL for (int i = 0; i < 8; i++)
+        r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 8], 0x44), _mm512_shuffle_f32x4(r[i], r[i + 8], 0xee));
+    AD_UNROLL for (int i = 0; i < 4; i++)
+        r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));
+    AD_UNROLL for (int half = 2; half > 0; half /= 2) {
+        AD_UNROLL for (int i = 0; i < half; i++)
+            r[i] = _mm512_add_ps(_mm512_unpacklo_ps(r[i], r[i + half]), _mm512_unpackhi_ps(r[i], r[i + half]));
+    }
+    return _mm512_shuffle_f32x4(r[0], r[0], 0xd8);  // quarters are rows 0, 8, 4, 12 and the three after each
+}
+
+AD_VECTOR vec_f64 sum_each_f64(vec_f64 r[8]) {
+    AD_UNROLL for (int i = 0; i < 4; i++)
+        r[i] = _mm512_add_pd(_mm512_shuffle_f64x2(r[i], r[i + 4], 0x44), _mm512_shuffle_f64x2(r[i], r[i + 4], 0xee));
+    AD_UNROLL for (int i = 0; i < 2; i++)
+        r[i] = _mm512_add_pd(_mm512_shuffle_f64x2(r[i], r[i + 2], 0x88), _mm512_shuffle_f64x2(r[i], r[i + 2], 0xdd));
+    r[0] = _mm512_add_pd(_mm512_unpacklo_pd(r[0], r[1]), _mm512_unpackhi_pd(r[0], r[1]));
+    return _mm512_shuffle_f64x2(r[0], r[0], 0xd8);
+}
+
 #elif defined(__AVX2__) && defined(__FMA__)
 
 // 4 elements of rows i, i + 4.
@@ -86,6 +108,22 @@ AD_VECTOR void transpose_block_f64(int64_t rows, const double *s, int64_t lds, d
     }
 }
 
+AD_VECTOR vec_f32 sum_each_f32(vec_f32 r[8]) {
+    AD_UNROLL for (int i = 0; i < 4; i++)
+        r[i] = _mm256_add_ps(_mm256_permute2f128_ps(r[i], r[i + 4], 0x20), _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    AD_UNROLL for (int half = 2; half > 0; half /= 2) {
+        AD_UNROLL for (int i = 0; i < half; i++)
+            r[i] = _mm256_add_ps(_mm256_unpacklo_ps(r[i], r[i + half]), _mm256_unpackhi_ps(r[i], r[i + half]));
+    }
+    return r[0];
+}
+
+AD_VECTOR vec_f64 sum_each_f64(vec_f64 r[4]) {
+    AD_UNROLL for (int i = 0; i < 2; i++)
+        r[i] = _mm256_add_pd(_mm256_permute2f128_pd(r[i], r[i + 2], 0x20), _mm256_permute2f128_pd(r[i], r[i + 2], 0x31));
+    return _mm256_add_pd(_mm256_unpacklo_pd(r[0], r[1]), _mm256_unpackhi_pd(r[0], r[1]));
+}
+
 #else
 
 AD_VECTOR void transpose_block_f32(int64_t rows, const float *s, int64_t lds, float *d, int64_t ldd) {
@@ -96,6 +134,26 @@ AD_VECTOR void transpose_block_f32(int64_t rows, const float *s, int64_t lds, fl
 AD_VECTOR void transpose_block_f64(int64_t rows, const double *s, int64_t lds, double *d, int64_t ldd) {
     for (int j = 0; j < WIDTH_f64; j++)
         for (int i = 0; i < WIDTH_f64; i++) d[j * ldd + i] = s[block_row(i, rows, lds) + j];
+}
+
+AD_VECTOR vec_f32 sum_each_f32(vec_f32 r[WIDTH_f32]) {
+    float lanes[WIDTH_f32][WIDTH_f32], sum[WIDTH_f32];
+    memcpy(lanes, r, sizeof lanes);
+    for (int i = 0; i < WIDTH_f32; i++) {
+        sum[i] = 0;
+        for (int j = 0; j < WIDTH_f32; j++) sum[i] += lanes[i][j];
+    }
+    return load_f32(sum);
+}
+
+AD_VECTOR vec_f64 sum_each_f64(vec_f64 r[WIDTH_f64]) {
+    double lanes[WIDTH_f64][WIDTH_f64], sum[WIDTH_f64];
+    memcpy(lanes, r, sizeof lanes);
+    for (int i = 0; i < WIDTH_f64; i++) {
+        sum[i] = 0;
+        for (int j = 0; j < WIDTH_f64; j++) sum[i] += lanes[i][j];
+    }
+    return load_f64(sum);
 }
 
 #endif
