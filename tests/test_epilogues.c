@@ -126,15 +126,15 @@ static void a_relu_in_a_concatenation(void **state) {
 static void a_mask_that_comes_after_the_product(void **state) {
     fixture *f = *state;
     ad_var x = input(f, f->tape);
-    ad_var p = ad_linear_transposed(ad_use(f->tape, f->W[0]), layer(f, 0, x)), z = ad_sin(x), g;
-    ad_vjp(ad_relu(z), p, &z, 1, &g);
+    ad_var p = ad_linear_transposed(ad_use(f->tape, f->W[0]), layer(f, 0, x)), z = ad_offset(ad_square(x), -0.2), g;
+    ad_vjp(ad_relu(z), p, &x, 1, &g);
     ad_keep(g);
     ad_keep(p);
     assert_explained(f->tape, "then relu_slope", false);
     ad_tape_reset(f->tape);
     x = input(f, f->tape);
-    p = ad_linear_transposed(ad_use(f->tape, f->W[0]), layer(f, 0, x)), z = ad_sin(x);
-    ad_vjp(ad_relu(z), p, &z, 1, &g);
+    p = ad_linear_transposed(ad_use(f->tape, f->W[0]), layer(f, 0, x)), z = ad_offset(ad_square(x), -0.2);
+    ad_vjp(ad_relu(z), p, &x, 1, &g);
     ad_keep(g);
     double got[B * D];
     util_run(f->tape);
@@ -142,7 +142,7 @@ static void a_mask_that_comes_after_the_product(void **state) {
     for (int i = 0; i < B * D; i++) {
         double sum = 0;
         for (int o = 0; o < H; o++) sum += ad_param_get(f->W[0], o * D + i % D) * at(f, i / D, o);
-        util_assert_close(got[i], sin(f->data[i]) > 0 ? sum : 0, 1e-12);
+        util_assert_close(got[i], f->data[i] * f->data[i] > 0.2 ? 2 * f->data[i] * sum : 0, 1e-12);
     }
 }
 
@@ -154,22 +154,20 @@ static void a_step_has_the_same_bits_with_and_without(void **state) {
     fixture *f = *state;
     ad_engine *traced = new_engine(true);
     ad_engine *engines[] = {f->engine, traced};
-    double loss[2], *gradient[2];
-    size_t bytes = H * D * sizeof(double);
+    double loss[2], gradient[2][H * D];
     for (int e = 0; e < 2; e++) {
         ad_tape *tape = ad_tape_new(engines[e], AD_F64);
-        ad_var y = loss_of(f, tape);
-        assert_int_equal(ad_backward(y), AD_OK);
+        ad_var y = loss_of(f, tape), W = ad_use(tape, f->W[0]), gW;
+        ad_grad(y, &W, 1, &gW);
+        ad_keep(gW);
         assert_explained(tape, "then relu_slope", e == 0);
-        loss[e] = ad_value(y);
-        gradient[e] = malloc(bytes);
-        memcpy(gradient[e], f->W[0]->grad, bytes);
+        util_run(tape);
+        util_read(y, &loss[e], 1);
+        util_read(gW, gradient[e], H * D);
         ad_tape_free(tape);
     }
     assert_memory_equal(&loss[0], &loss[1], sizeof *loss);
-    assert_memory_equal(gradient[0], gradient[1], bytes);
-    free(gradient[0]);
-    free(gradient[1]);
+    assert_memory_equal(gradient[0], gradient[1], sizeof gradient[0]);
     ad_engine_free(traced);
 }
 
