@@ -167,14 +167,13 @@ static ad_status check_batches(check *c, check_result *got, check_result *all) {
 
 // ---- against expand -----------------------------------------------------------------------------------------------------------------
 
-static ad_var expanded(void *arg, const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size) {
-    (void)arg, (void)attr_size;
-    return op->expand(x, n, attr);
+static ad_var expanded(void *arg, ad_rows rows, const ad_var *x, int n, const void *attr, size_t attr_size) {
+    (void)rows, (void)attr_size;
+    return ((check *)arg)->op->expand(x, n, attr);
 }
 
-static ad_var without_vjp_kernel(void *arg, const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size) {
-    (void)op;
-    return ad_apply(&((check *)arg)->without, x, n, attr, attr_size);
+static ad_var without_vjp_kernel(void *arg, ad_rows rows, const ad_var *x, int n, const void *attr, size_t attr_size) {
+    return ad_apply_rows(&((check *)arg)->without, x[0].tape, rows, x, n, attr, attr_size);
 }
 
 static ad_status check_expansion(check *c, check_result *got, check_result *want) {

@@ -322,6 +322,11 @@ ad_var ad_jvp(ad_var y, ad_var x, ad_var dx) {
 
 // ---- replacing ----------------------------------------------------------------------------------------------------------
 
+// Of a node, as ad_apply_rows wants them.
+static ad_rows rows_of(ad_tape *t, const ad_node *node) {
+    return (ad_rows){node->rows && !(node->op->flags & AD_OP_REDUCES_ROWS) ? t : NULL, node->rows - 1, t->epoch};
+}
+
 // Records node again with its operands mapped.
 static ad_var replay(ad_tape *t, uint32_t id, const uint32_t *map, uint32_t low) {
     const ad_node node = t->nodes[id];
@@ -337,9 +342,7 @@ static ad_var replay(ad_tape *t, uint32_t id, const uint32_t *map, uint32_t low)
     const uint32_t *in = ad_node_inputs(t->stream, &node);
     for (uint32_t i = 0; i < node.n; i++)
         x[i] = ad_var_at(t, in[i] >= low && map[in[i] - low] != UINT32_MAX ? map[in[i] - low] : in[i]);
-    ad_rows rows = {node.rows ? t : NULL, node.rows - 1, t->epoch};
-    if (node.op->flags & AD_OP_REDUCES_ROWS) rows.tape = NULL;
-    ad_var y = ad_apply_rows(node.op, t, rows, x, (int)node.n, attr, attr_size);
+    ad_var y = ad_apply_rows(node.op, t, rows_of(t, &node), x, (int)node.n, attr, attr_size);
     ad_arena_release(&t->scratch, mark);
     return y;
 }
@@ -385,11 +388,12 @@ static ad_var replaced(ad_tape *t, uint32_t id, const uint32_t *map, ad_replacem
     memcpy(attr, ad_node_attr(t->stream, &node), attr_size);
     const uint32_t *in = ad_node_inputs(t->stream, &node);
     for (uint32_t i = 0; i < node.n; i++) x[i] = ad_var_at(t, map[in[i]] == UINT32_MAX ? in[i] : map[in[i]]);
-    return with(arg, node.op, x, (int)node.n, attr, attr_size);
+    return with(arg, rows_of(t, &node), x, (int)node.n, attr, attr_size);
 }
 
 ad_var ad_replace(ad_var y, const ad_op *op, ad_replacement with, void *arg) {
     ad_tape *t = y.tape;
+    if (!ad_ok(y)) return y;
     ad_arena mark = ad_arena_mark(&t->scratch);
     size_t n = y.id + (size_t)1;
     uint32_t *map = ad_arena_take(&t->scratch, n * sizeof *map);

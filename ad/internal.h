@@ -232,8 +232,9 @@ double ad_sample(const ad_gradcheck_input *input, uint64_t *seed, int64_t *near)
 // ... and the distance from x to the nearest kink or end of the range: no difference step may be longer.
 double ad_sample_clearance(const ad_gradcheck_input *input, double x);
 
-// y with each node of op replaced by what `with` records for its operands and attributes.
-typedef ad_var (*ad_replacement)(void *arg, const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size);
+// y with each node of op replaced by what `with` records for its operands and attributes; rows: the node's, as
+// ad_apply_rows wants them.
+typedef ad_var (*ad_replacement)(void *arg, ad_rows rows, const ad_var *x, int n, const void *attr, size_t attr_size);
 ad_var ad_replace(ad_var y, const ad_op *op, ad_replacement with, void *arg);
 // Derivative orders that op claims: 0, 1, or 2 for any.
 int ad_op_orders(const ad_op *op);

@@ -1,7 +1,7 @@
 // op.h -- for authors of ops: one ad_op struct says everything about an op.
 //
 // The least a user's elementwise op needs is a name, a lanes kernel and a vjp; it is then applied with ad_apply and
-// checked with ad_gradcheck (examples/custom_op.c). The library's own ops, in ad/ops/, are the same struct.
+// checked with ad_check_op (examples/custom_op.c). The library's own ops, in ad/ops/, are the same struct.
 #ifndef PULLBACK_OP_H
 #define PULLBACK_OP_H
 
