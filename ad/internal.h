@@ -191,10 +191,12 @@ ad_view_attr ad_view_whole(ad_shape shape);  // the view that is the tensor itse
 int64_t ad_check_axis(ad_var x, int axis, const char *what);
 // Sum of parts, each added through its view of the result (attr.shape is the part's shape); zero elsewhere.
 ad_var ad_place(ad_tape *tape, ad_rows rows, ad_shape shape, const ad_var *parts, const ad_view_attr *where, int n);
-enum { AD_PLACE_ADDS, AD_PLACE_GAPS, AD_PLACE_FULL };  // parts overlap or are strided; are apart; and leave nothing out
-typedef struct ad_place_attr {                         // followed by one ad_view_attr a part
+// How the parts lie: they may overlap; as ranges apart from each other, in order; the same, and leave nothing out; strided,
+// but apart.
+enum { AD_PLACE_ADDS, AD_PLACE_GAPS, AD_PLACE_FULL, AD_PLACE_BOXES };
+typedef struct ad_place_attr {  // followed by one ad_view_attr a part
     ad_shape shape;
-    int32_t n, cover, zero;
+    int32_t n, cover, zero;     // zero: elements are left out
 } ad_place_attr;
 static inline const ad_view_attr *ad_place_parts(const ad_place_attr *attr) {
     return (const ad_view_attr *)(const void *)(attr + 1);

@@ -168,9 +168,10 @@ static void emit_placed(planner *pl, uint32_t id) {
         return;
     }
     uint32_t rest = 0;
+    bool ranges = attr->cover == AD_PLACE_GAPS || attr->cover == AD_PLACE_FULL;
     for (uint32_t i = 0; i < node->n; i++) {
         x[i] = value(pl, in[i]);
-        if (attr->cover != AD_PLACE_ADDS && can_place(pl, id, in[i], x[i], y)) {
+        if (ranges && can_place(pl, id, in[i], x[i], y)) {
             pl->buffers[x[i].buffer].parent = y.buffer;
             pl->buffers[x[i].buffer].parent_offset = where[i].offset;
             x[i].base = BASE_NONE;

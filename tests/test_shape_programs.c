@@ -161,7 +161,7 @@ static bool sums_rows(const shape_program *p) {
 static void programs_agree_with_loops(void **state) {
     fixture *f = *state;
     uint64_t seed = 20240229;
-    const int programs = UTIL_SANITIZED ? 2000 : 50000;
+    const int programs = UTIL_SANITIZED ? 2000 : 30000;
     const char *more = getenv("SHAPE_PROGRAMS");
     for (int i = 0; i < (more ? atoi(more) : programs); i++) {
         f->program = random_program(&seed, 1 + pick(&seed, pick(&seed, 4) ? 6 : 10));

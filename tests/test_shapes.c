@@ -242,6 +242,31 @@ static void outer_products(void **state) {
 
 // ---- plans ------------------------------------------------------------------------------------------------------------
 
+// Parts that lie apart are copied, not added to zeros: -0 stays -0.
+static void parts_that_lie_apart_are_copied(void **state) {
+    fixture *f = *state;
+    double out[12];
+    ad_var x = ad_neg(ad_shared_input(f->tape, ad_shape2(2, 2), &(ad_source){(const double[4]){0}, AD_F64, 1, 0, NULL}));
+    ad_var y[] = {ad_concat((const ad_var[]){x, x}, 2, 1), ad_scatter_add(x, 1, (const int64_t[]){2, 0}, 2, 3)};
+    for (int i = 0; i < 2; i++) ad_keep(y[i]);
+    util_run(f->tape);
+    util_read(y[0], out, 12);
+    for (int i = 0; i < 8; i++) assert_true(signbit(out[i]));
+    util_read(y[1], out, 12);
+    for (int i = 0; i < 6; i++) assert_true(!signbit(out[i]) == (i % 3 == 1));
+}
+
+static void gradients_of_overlapping_slices_add_up(void **state) {
+    fixture *f = *state;
+    for (int axis = 0; axis < 2; axis++) {
+        ad_var x = ad_exp(ad_scale(shared_value(f, ad_shape2(3, 3)), 0)), g;
+        ad_var y = ad_add(ad_slice(x, axis, 0, 2), ad_slice(x, axis, 1, 2));
+        ad_vjp(y, ad_fill(f->tape, ad_shape_of(y), 1), &x, 1, &g);
+        if (axis) ASSERT_VALUE(g, {1, 2, 1, 1, 2, 1, 1, 2, 1});
+        else ASSERT_VALUE(g, {1, 1, 1, 2, 2, 2, 1, 1, 1});
+    }
+}
+
 static int count_in(const char *text, const char *part) {
     int n = 0;
     for (const char *at = text; (at = strstr(at, part)); at++) n++;
@@ -306,6 +331,8 @@ int main(void) {
         TEST(triangles),
         TEST(triangles_choose_and_do_not_multiply),
         TEST(outer_products),
+        TEST(parts_that_lie_apart_are_copied),
+        TEST(gradients_of_overlapping_slices_add_up),
         TEST(a_transposition_is_undone_by_one_copy),
         TEST(the_gradient_of_a_permutation_is_its_inverse),
         TEST(a_part_stored_for_a_later_stage),

@@ -11,34 +11,65 @@
 
 // ---- kernels ----------------------------------------------------------------------------------------------------------
 
+// A view as few loops: axes of 1 left out, axes that follow each other in memory made one. The last is the inner loop.
+typedef struct walk {
+    int rank;
+    int64_t dim[AD_MAX_RANK], stride[AD_MAX_RANK], i[AD_MAX_RANK];
+    int64_t at;       // element of the viewed tensor where the inner loop starts
+    int64_t n, step;  // inner loop: elements and what they are apart
+    int64_t left;     // inner loops to come
+} walk;
+
+static walk walk_of(const ad_view_attr *attr) {
+    walk w = {.at = attr->offset, .n = 1, .step = 1, .left = ad_count_of(&attr->shape)};
+    for (int64_t a = 0; a < attr->shape.rank; a++) {
+        int64_t d = attr->shape.dim[a], s = attr->stride[a];
+        if (d == 1) continue;
+        bool joins = w.rank && w.stride[w.rank - 1] == s * d;
+        if (!joins) w.dim[w.rank++] = 1;
+        w.dim[w.rank - 1] *= d, w.stride[w.rank - 1] = s;
+    }
+    if (w.rank && w.left) w.rank--, w.n = w.dim[w.rank], w.step = w.stride[w.rank], w.left /= w.n;
+    return w;
+}
+
+// On to the next inner loop.
+static void walk_on(walk *w) {
+    w->left--;
+    for (int a = w->rank - 1; a >= 0; a--) {
+        w->at += w->stride[a];
+        if (++w->i[a] < w->dim[a]) return;
+        w->at -= w->stride[a] * w->dim[a];
+        w->i[a] = 0;
+    }
+}
+
 static void copy_lanes(char *y, const char *x, int lane, int R, size_t e) {
     if (lane) memcpy(y, x, (size_t)R * e);
     else if (e == 4) for (int r = 0; r < R; r++) memcpy(y + 4 * r, x, 4);
     else for (int r = 0; r < R; r++) memcpy(y + 8 * r, x, 8);
 }
 
-// Calls for every element of a view, in order: `index` is its element in the viewed tensor. At most AD_MAX_RANK loops.
-#define FOR_VIEW(attr, index, body)                                                        \
-    do {                                                                                   \
-        int64_t i_[AD_MAX_RANK] = {0}, count_ = ad_count_of(&(attr)->shape);             \
-        int64_t index = (attr)->offset;                                                    \
-        for (int64_t n_ = 0; n_ < count_; n_++) {                                          \
-            body;                                                                          \
-            for (int64_t a_ = (attr)->shape.rank - 1; a_ >= 0; a_--) {                     \
-                index += (attr)->stride[a_];                                               \
-                if (++i_[a_] < (attr)->shape.dim[a_]) break;                               \
-                index -= (attr)->stride[a_] * i_[a_];                                      \
-                i_[a_] = 0;                                                                \
-            }                                                                              \
-        }                                                                                  \
-    } while (0)
+#define COPY_STRIDED(name, T)                                                                 \
+    static void name(T *y, int64_t y_step, const T *x, int64_t x_step, int64_t n) {           \
+        for (int64_t i = 0; i < n; i++) y[i * y_step] = x[i * x_step];                        \
+    }
+COPY_STRIDED(copy_strided_f32, float)
+COPY_STRIDED(copy_strided_f64, double)
+
+// n features, y's y_step apart and x's x_step, in elements.
+static void copy_features(char *y, int64_t y_step, const char *x, int64_t x_step, int64_t n, int lane, int R, size_t e) {
+    if (y_step == R && x_step == R && (lane || R == 1)) memcpy(y, x, (size_t)(n * R) * e);
+    else if (R == 1 && e == 4) copy_strided_f32((float *)(void *)y, y_step, (const float *)(const void *)x, x_step, n);
+    else if (R == 1) copy_strided_f64((double *)(void *)y, y_step, (const double *)(const void *)x, x_step, n);
+    else for (int64_t i = 0; i < n; i++) copy_lanes(y + i * y_step * (int64_t)e, x + i * x_step * (int64_t)e, lane, R, e);
+}
 
 static void view_bytes(const ad_kernel *k, size_t e) {
-    const ad_view_attr *attr = k->attr;
     const ad_kernel_operand *x = &k->x[0];
     char *y = k->y;
-    FOR_VIEW(attr, index, copy_lanes(y, (const char *)x->data + index * x->stride * (int64_t)e, x->lane, k->R, e);
-             y += (size_t)k->R * e);
+    for (walk w = walk_of(k->attr); w.left > 0; walk_on(&w), y += (size_t)(w.n * k->R) * e)
+        copy_features(y, k->R, (const char *)x->data + w.at * x->stride * (int64_t)e, w.step * x->stride, w.n, x->lane, k->R, e);
 }
 static void view_f32(const ad_kernel *k) { view_bytes(k, 4); }
 static void view_f64(const ad_kernel *k) { view_bytes(k, 8); }
@@ -46,24 +77,19 @@ static void view_f64(const ad_kernel *k) { view_bytes(k, 8); }
 #define ADD_PART(name, T)                                                                                 \
     static void name(const ad_kernel *k, const ad_kernel_operand *x, const ad_view_attr *where) {         \
         const T *part = x->data;                                                                          \
-        FOR_VIEW(where, index, {                                                                          \
-            T *y = (T *)k->y + index * k->R;                                                              \
-            for (int r = 0; r < k->R; r++) y[r] += part[r * x->lane];                                     \
-            part += x->stride;                                                                            \
-        });                                                                                               \
+        for (walk w = walk_of(where); w.left > 0; walk_on(&w)) {                                          \
+            T *y = (T *)k->y + w.at * k->R;                                                               \
+            for (int64_t i = 0; i < w.n; i++, y += w.step * k->R, part += x->stride)                      \
+                for (int r = 0; r < k->R; r++) y[r] += part[r * x->lane];                                 \
+        }                                                                                                 \
     }
 ADD_PART(add_part_f32, float)
 ADD_PART(add_part_f64, double)
 
 static void copy_part(const ad_kernel *k, const ad_kernel_operand *x, const ad_view_attr *where, size_t e) {
-    char *y = (char *)k->y + (size_t)where->offset * (size_t)k->R * e;
-    int64_t n = ad_count_of(&where->shape);
-    if (x->lane && x->stride == k->R) {
-        memcpy(y, x->data, (size_t)n * (size_t)k->R * e);
-        return;
-    }
-    for (int64_t f = 0; f < n; f++)
-        copy_lanes(y + (size_t)(f * k->R) * e, (const char *)x->data + f * x->stride * (int64_t)e, x->lane, k->R, e);
+    const char *part = x->data;
+    for (walk w = walk_of(where); w.left > 0; walk_on(&w), part += w.n * x->stride * (int64_t)e)
+        copy_features((char *)k->y + w.at * k->R * (int64_t)e, w.step * k->R, part, x->stride, w.n, x->lane, k->R, e);
 }
 
 // Zeroes all features that no part in place covers; parts apart from each other, ascending, are skipped where in place.
@@ -82,7 +108,11 @@ static void place_parts(const ad_kernel *k, size_t e,
                         void (*add)(const ad_kernel *, const ad_kernel_operand *, const ad_view_attr *)) {
     const ad_place_attr *attr = k->attr;
     const ad_view_attr *where = ad_place_parts(attr);
-    if (attr->cover != AD_PLACE_FULL) zero_rest(k, where, attr->n, e);
+    if (attr->cover == AD_PLACE_ADDS || attr->cover == AD_PLACE_BOXES) {
+        if (attr->zero) memset(k->y, 0, (size_t)(ad_count_of(k->shape) * k->R) * e);
+    } else if (attr->zero) {
+        zero_rest(k, where, attr->n, e);
+    }
     for (int64_t i = 0; i < attr->n; i++) {
         if (!k->x[i].data) continue;
         if (attr->cover == AD_PLACE_ADDS) add(k, &k->x[i], &where[i]);
@@ -199,6 +229,56 @@ ad_var ad_view(ad_var x, const ad_view_attr *attr) {
     return ad_apply(&view_op, &x, 1, attr, sizeof *attr);
 }
 
+// Whether no element comes twice: each axis in turn steps over all that those of smaller steps reach.
+static bool injective(const ad_view_attr *attr) {
+    int64_t reach = 0, last = 0;
+    for (int i = 0; i < attr->shape.rank; i++) {  // the next larger stride
+        int64_t next = INT64_MAX, extent = 0;
+        for (int a = 0; a < attr->shape.rank; a++) {
+            int64_t stride = llabs(attr->stride[a]);
+            if (attr->shape.dim[a] < 2 || (stride <= last && last)) continue;
+            if (stride == next) return false;
+            if (stride < next) next = stride, extent = stride * (attr->shape.dim[a] - 1);
+        }
+        if (next == INT64_MAX) return true;
+        if (next <= reach) return false;
+        reach += extent, last = next;
+    }
+    return true;
+}
+
+// Whether the parts are boxes of the tensor, one behind the other along one axis: a concatenation along an inner axis.
+static bool are_boxes(const ad_shape *shape, const ad_view_attr *where, int n) {
+    ad_view_attr whole = ad_view_whole(*shape);
+    int64_t axis = -1, end = 0;
+    for (int i = 0; i < n; i++) {
+        ad_shape s = where[i].shape;
+        if (s.rank != shape->rank || memcmp(where[i].stride, whole.stride, sizeof whole.stride) != 0) return false;
+        for (int a = 0; a < s.rank; a++) {
+            if (s.dim[a] == shape->dim[a]) continue;
+            if (axis >= 0 && axis != a) return false;
+            axis = a;
+        }
+        if (axis < 0 || where[i].offset < end || where[i].offset % whole.stride[axis]) return false;
+        end = where[i].offset + s.dim[axis] * (int64_t)whole.stride[axis];
+        if (end > shape->dim[axis] * (int64_t)whole.stride[axis]) return false;
+    }
+    return true;
+}
+
+static int32_t cover_of(const ad_shape *shape, const ad_view_attr *where, int n) {
+    int64_t end = 0, covered = 0;
+    bool ranges = true;  // in ascending order
+    for (int i = 0; i < n; i++) {
+        if (!ad_view_contiguous(&where[i]) || where[i].offset < end) ranges = false;
+        end = where[i].offset + ad_count_of(&where[i].shape);
+        covered += ad_count_of(&where[i].shape);
+    }
+    if (ranges) return covered == ad_count_of(shape) ? AD_PLACE_FULL : AD_PLACE_GAPS;
+    if (covered == 0 || ad_count_of(shape) == 0) return AD_PLACE_ADDS;
+    return (n == 1 && injective(where)) || are_boxes(shape, where, n) ? AD_PLACE_BOXES : AD_PLACE_ADDS;
+}
+
 ad_var ad_place(ad_tape *t, ad_rows rows, ad_shape shape, const ad_var *parts, const ad_view_attr *where, int n) {
     size_t size = sizeof(ad_place_attr) + (size_t)n * sizeof *where;
     ad_arena mark = ad_arena_mark(&t->scratch);
@@ -207,15 +287,11 @@ ad_var ad_place(ad_tape *t, ad_rows rows, ad_shape shape, const ad_var *parts, c
         ad_tape_fail(t, AD_ENOMEM, "place: out of memory");
         return ad_inert(t);
     }
-    *attr = (ad_place_attr){shape, n, AD_PLACE_GAPS, 0};
+    *attr = (ad_place_attr){shape, n, cover_of(&shape, where, n), 0};
     memcpy(attr + 1, where, (size_t)n * sizeof *where);
-    int64_t end = 0, covered = 0;  // parts apart from each other are recognised when they come in order
-    for (int i = 0; i < n; i++) {
-        if (!ad_view_contiguous(&where[i]) || where[i].offset < end) attr->cover = AD_PLACE_ADDS;
-        end = where[i].offset + ad_count_of(&where[i].shape);
-        covered += ad_count_of(&where[i].shape);
-    }
-    if (attr->cover == AD_PLACE_GAPS && covered == ad_count_of(&shape)) attr->cover = AD_PLACE_FULL;
+    int64_t covered = 0;
+    for (int i = 0; i < n; i++) covered += ad_count_of(&where[i].shape);
+    attr->zero = attr->cover == AD_PLACE_ADDS || covered < ad_count_of(&shape);
     ad_var y = ad_apply_rows(&place_op, t, rows, parts, n, attr, size);
     ad_arena_release(&t->scratch, mark);
     return y;
