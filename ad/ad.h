@@ -431,12 +431,14 @@ AD_API ad_var ad_transpose(ad_var x, const int *order);
 AD_API ad_var ad_take(ad_var x, int axis, const int64_t *index, int64_t n);
 // The adjoint of ad_take: zeros with size elements along axis, x's element i added at index[i]. index is copied.
 AD_API ad_var ad_scatter_add(ad_var x, int axis, const int64_t *index, int64_t n, int64_t size);
-// Element i along axis is x's element index(i), for each row and place of its own: index is a var of x's shape but for axis
-// (other dimensions broadcast), shared or per row, of whole numbers; one out of range fails the run. No gradient in index.
+// Element i along axis is x's element index(i), for each row and place of its own: index is a var of x's rank and shape but
+// for axis (other dimensions broadcast), shared or per row, of whole numbers. One that is not in range, or NaN, fails the run
+// with AD_EARG, naming it and its row; so in the three ops below. No gradient in index.
 AD_API ad_var ad_take_along(ad_var x, int axis, ad_var index);
-// The adjoint of ad_take_along: zeros with size elements along axis, x's elements added where index says.
+// The adjoint of ad_take_along: zeros with size elements along axis, x's elements added where index (which broadcasts to x's
+// shape, and x to its) says.
 AD_API ad_var ad_put_along(ad_var x, int axis, ad_var index, int64_t size);
-// Rows index of the shared matrix W [N,D]: index [...] shared or per row -> [...,D].
+// Rows index of the shared matrix W [N,D]: index [...] shared or per row -> [...,D]. The gradient in W is summed over rows.
 AD_API ad_var ad_embedding(ad_var W, ad_var index);
 AD_API ad_var ad_one_hot(ad_var index, int64_t n);  // index [...] -> [...,n], 1 at index, else 0. No gradient.
 AD_API ad_var ad_diagonal(ad_var x);                // [...,D,D] -> [...,D]
