@@ -15,8 +15,8 @@ typedef struct check {
     double *x[CHECK_INPUTS], *moved[CHECK_INPUTS];  // the point, CHECK_ROWS rows of it, and one close by
     uint64_t seed;
     ad_engine *engine;
-    ad_tape *tape[2];        // by ad_type
-    ad_op without;           // op without its vjp kernel
+    ad_tape *tape[2];  // by ad_type
+    ad_op without;     // op without its vjp kernel
     ad_error *error;
 } check;
 
@@ -57,17 +57,18 @@ ad_var check_weigh(ad_var y);
 // Values of y and the gradients of its weighted sum. The result is freed by check_release; zeroed or used before.
 void check_evaluate(check *c, const check_way *way, check_result *result);
 void check_release(check_result *result);
-// Finds a difference above tolerance (relative to the largest element, or to 1 if that is larger), of values: for all rows
-// where one is shared; of gradients: summed over rows where one is shared.
+// Finds a difference above tolerance (relative to the largest element, or to 1 if that is larger), of values: for all
+// rows where one is shared; of gradients: summed over rows where one is shared.
 ad_status check_same(const check *c, const check_result *got, const check_result *want, unsigned need, double tolerance,
                      const char *what);
 
-// ---- check_rows.c -----------------------------------------------------------------------------------------------------
+// ---- check_rows.c ---------------------------------------------------------------------------------------------------
 
-// Rows against shared operands, aliased operands, gradients of some operands only, f32 against f64, a row in other batches.
+// Rows against shared operands, aliased operands, gradients of some operands only, f32 against f64, a row in other
+// batches.
 ad_status check_ways(check *c);
 
-// ---- check_kernel.c ---------------------------------------------------------------------------------------------------
+// ---- check_kernel.c -------------------------------------------------------------------------------------------------
 
 // The kernels on their own: any number of lanes, padding, tails, in place, nothing written beyond.
 ad_status check_kernels(check *c, bool *found);

@@ -12,14 +12,16 @@ int ad_op_orders(const ad_op *op) {
     return op->vjp_kernel[0] && op->vjp_kernel[1] ? 1 : 0;
 }
 
-// ---- the descriptor -----------------------------------------------------------------------------------------------------
+// ---- the descriptor -------------------------------------------------------------------------------------------------
 
 static ad_status check_input(check *c, int i) {
     const ad_gradcheck_input in = ad_sample_input(&c->test->x[i]);
-    if (ad_shape_count(in.shape) < 1) return check_fail(c, AD_EARG, "input %d: its shape has no elements, or too many", i);
+    if (ad_shape_count(in.shape) < 1)
+        return check_fail(c, AD_EARG, "input %d: its shape has no elements, or too many", i);
     if (!(in.low < in.high) || !isfinite(in.low) || !isfinite(in.high))
         return check_fail(c, AD_EARG, "input %d: range from %g to %g", i, in.low, in.high);
-    if (in.n_kinks > 0 && !in.kinks) return check_fail(c, AD_EARG, "input %d: %d kinks, and no list of them", i, in.n_kinks);
+    if (in.n_kinks > 0 && !in.kinks)
+        return check_fail(c, AD_EARG, "input %d: %d kinks, and no list of them", i, in.n_kinks);
     return AD_OK;
 }
 
@@ -48,7 +50,7 @@ ad_status ad_op_complete(const ad_op *op, ad_error *error) {
     return status;
 }
 
-// ---- differences ----------------------------------------------------------------------------------------------------------
+// ---- differences ----------------------------------------------------------------------------------------------------
 
 static ad_var apply(void *arg, const ad_var *x) {
     const check *c = arg;
@@ -63,7 +65,7 @@ static ad_status check_differences(check *c, int cases) {
     return status == AD_OK ? AD_OK : check_fail(c, status, "%s", error.message);
 }
 
-// ---- symmetry of second derivatives ---------------------------------------------------------------------------------------
+// ---- symmetry of second derivatives ---------------------------------------------------------------------------------
 
 typedef struct directions {  // u and v of all inputs, and H of the one that was run
     double *d[2][CHECK_INPUTS], *h[2][CHECK_INPUTS];
@@ -126,11 +128,11 @@ static ad_status check_symmetry(check *c) {
             }
     directions_free(&d);
     if (status != AD_OK || fabs(sum[0] - sum[1]) <= 1e-10 * most) return status;
-    return check_fail(c, AD_ENOGRAD, "second derivatives are not symmetric: <u, H v> is %.12g, <v, H u> is %.12g", sum[0],
-                      sum[1]);
+    return check_fail(c, AD_ENOGRAD, "second derivatives are not symmetric: <u, H v> is %.12g, <v, H u> is %.12g",
+                      sum[0], sum[1]);
 }
 
-// ---- orders that are not claimed --------------------------------------------------------------------------------------------
+// ---- orders that are not claimed ------------------------------------------------------------------------------------
 
 // The gradient of the op's first application in its operands, order times: inert after the first error.
 static ad_var differentiate(check *c, int order) {
@@ -181,7 +183,7 @@ static ad_status check_orders(check *c) {
                       ad_tape_message(t));
 }
 
-// ---- all --------------------------------------------------------------------------------------------------------------------
+// ---- all ------------------------------------------------------------------------------------------------------------
 
 static ad_status begin_test(check *c) {
     c->test = &c->op->tests[c->number];
@@ -241,7 +243,8 @@ ad_status ad_check_op(const ad_op *op, int cases, ad_error *error) {
     if (!(c.engine = ad_engine_new(&one_thread, error))) return error ? error->status : AD_ENOMEM;
     c.tape[0] = ad_tape_new(c.engine, AD_F32);
     c.tape[1] = ad_tape_new(c.engine, AD_F64);
-    status = c.tape[0] && c.tape[1] ? check_tests(&c, cases > 0 ? cases : 10) : ad_fail(error, AD_ENOMEM, "out of memory");
+    status =
+        c.tape[0] && c.tape[1] ? check_tests(&c, cases > 0 ? cases : 10) : ad_fail(error, AD_ENOMEM, "out of memory");
     ad_tape_free(c.tape[0]);
     ad_tape_free(c.tape[1]);
     ad_engine_free(c.engine);

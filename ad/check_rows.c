@@ -12,7 +12,7 @@
 
 enum { ROWS = 3 };
 
-// ---- f32 ------------------------------------------------------------------------------------------------------------------------
+// ---- f32 ------------------------------------------------------------------------------------------------------------
 
 // How far a step of half a unit in each input moves the result, as a tolerance for it.
 static double conditioning(const check *c, const check_result *at, const check_result *moved, unsigned need) {
@@ -30,8 +30,8 @@ static double conditioning(const check *c, const check_result *at, const check_r
     return worst;
 }
 
-// 50 units of rounding, and where the point is worse conditioned than that 32 times what half a unit in the inputs does.
-// Leaves the result in f64 in want.
+// 50 units of rounding, and where the point is worse conditioned than that 32 times what half a unit in the inputs
+// does. Leaves the result in f64 in want.
 static ad_status f32_against_f64(check *c, check_way way, check_result *got, check_result *want, const char *what) {
     check_result moved = {0};
     double allowed = SAME_F32;
@@ -51,10 +51,10 @@ static ad_status check_f32(check *c, check_result *got, check_result *want) {
     return f32_against_f64(c, check_declared(c, AD_F64, ROWS), got, want, "f32 against f64");
 }
 
-// ---- rows and shared --------------------------------------------------------------------------------------------------------
+// ---- rows and shared ------------------------------------------------------------------------------------------------
 
-// Inputs per row by the bits of mask, against the declared ones. An input that is shared in either has one value for all
-// rows. An op may refuse (a linear layer's weights are shared): then with an error, which evaluate has seen to.
+// Inputs per row by the bits of mask, against the declared ones. An input that is shared in either has one value for
+// all rows. An op may refuse (a linear layer's weights are shared): then with an error, which evaluate has seen to.
 static ad_status rows_against_shared(check *c, unsigned mask, check_result *got, check_result *want) {
     char what[160] = "", *p = what;
     check_way way = check_declared(c, AD_F64, ROWS), declared = way;
@@ -84,7 +84,7 @@ static ad_status check_sharing(check *c, check_result *got, check_result *want) 
     return status;
 }
 
-// ---- one value as several operands ------------------------------------------------------------------------------------------
+// ---- one value as several operands ----------------------------------------------------------------------------------
 
 // Against equal values as operands of their own, whose gradients add up.
 static ad_status check_alias(check *c, check_result *got, check_result *want) {
@@ -108,7 +108,7 @@ static ad_status check_alias(check *c, check_result *got, check_result *want) {
     return check_same(c, got, want, way.need, SAME_F64, "one value as all operands");
 }
 
-// ---- some gradients only ------------------------------------------------------------------------------------------------------
+// ---- some gradients only --------------------------------------------------------------------------------------------
 
 static ad_status check_needs(check *c, check_result *got, check_result *want) {
     check_way way = check_declared(c, AD_F64, ROWS);
@@ -125,14 +125,16 @@ static ad_status check_needs(check *c, check_result *got, check_result *want) {
     return status;
 }
 
-// ---- batches --------------------------------------------------------------------------------------------------------------------
+// ---- batches --------------------------------------------------------------------------------------------------------
 
-static ad_status same_bits(const check *c, const check_value *part, const check_value *all, int64_t first, const char *what) {
+static ad_status same_bits(const check *c, const check_value *part, const check_value *all, int64_t first,
+                           const char *what) {
     if (!part->rows || !all->rows || all->meet) return AD_OK;
     for (int64_t j = 0; j < part->rows * part->count; j++) {
         double p = part->data[j], q = all->data[first * all->count + j];
         if (memcmp(&p, &q, sizeof p) == 0 || (isnan(p) && isnan(q))) continue;
-        return check_fail(c, AD_EARG, "row %lld: element %lld of the %s is %.17g in a batch of %lld rows, %.17g in one of %d",
+        return check_fail(c, AD_EARG,
+                          "row %lld: element %lld of the %s is %.17g in a batch of %lld rows, %.17g in one of %d",
                           (long long)(first + j / part->count), (long long)(j % part->count), what, p,
                           (long long)part->rows, q, CHECK_ROWS);
     }
@@ -140,7 +142,8 @@ static ad_status same_bits(const check *c, const check_value *part, const check_
 }
 
 // Rows [first, first + count) as a batch of their own: to the bit what they were among all.
-static ad_status check_batch(check *c, ad_type type, int64_t first, int64_t count, check_result *got, const check_result *all) {
+static ad_status check_batch(check *c, ad_type type, int64_t first, int64_t count, check_result *got,
+                             const check_result *all) {
     check_way way = check_declared(c, type, count);
     way.first = first;
     for (int i = 0; i < c->test->n; i++) way.repeat[i] = !way.rows[i];  // shared ones are row 0
@@ -165,7 +168,7 @@ static ad_status check_batches(check *c, check_result *got, check_result *all) {
     return status;
 }
 
-// ---- against expand -----------------------------------------------------------------------------------------------------------------
+// ---- against expand -------------------------------------------------------------------------------------------------
 
 static ad_var expanded(void *arg, ad_rows rows, const ad_var *x, int n, const void *attr, size_t attr_size) {
     (void)rows, (void)attr_size;
@@ -200,8 +203,8 @@ static ad_status check_expansion(check *c, check_result *got, check_result *want
 }
 
 ad_status check_ways(check *c) {
-    ad_status (*const steps[])(check *, check_result *, check_result *) = {
-        check_expansion, check_f32, check_needs, check_sharing, check_batches, check_alias};
+    ad_status (*const steps[])(check *, check_result *, check_result *) = {check_expansion, check_f32,     check_needs,
+                                                                           check_sharing,   check_batches, check_alias};
     check_result got = {0}, want = {0};
     ad_status status = AD_OK;
     check_choose(c, 0, 0);

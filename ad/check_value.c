@@ -35,7 +35,7 @@ void check_choose(check *c, double low, double high) {
     }
 }
 
-// ---- recording --------------------------------------------------------------------------------------------------------
+// ---- recording ------------------------------------------------------------------------------------------------------
 
 static const int64_t row_zero[CHECK_ROWS];
 
@@ -70,7 +70,7 @@ ad_var check_weigh(ad_var y) {
     return ad_has_rows(sum) ? ad_sum_rows(sum) : sum;
 }
 
-// ---- results ------------------------------------------------------------------------------------------------------------
+// ---- results --------------------------------------------------------------------------------------------------------
 
 // Whether v is computed from more rows than its own.
 static bool rows_meet(ad_var v) {
@@ -121,7 +121,7 @@ void check_release(check_result *r) {
     for (int i = 0; i < CHECK_INPUTS; i++) free(r->g[i].data);
 }
 
-// ---- comparing ------------------------------------------------------------------------------------------------------------
+// ---- comparing ------------------------------------------------------------------------------------------------------
 
 static double largest(const check_value *v) {
     double most = 1;
@@ -140,34 +140,38 @@ static double row_sum(const check_value *v, int64_t j, double scale) {
     return sum;
 }
 
-static ad_status same_values(const check *c, const check_value *a, const check_value *b, double tolerance, const char *what) {
+static ad_status same_values(const check *c, const check_value *a, const check_value *b, double tolerance,
+                             const char *what) {
     const int64_t rows = a->rows > b->rows ? a->rows : b->rows;
+    const double allowed = tolerance * largest(b);
     if (a->count != b->count)
         return check_fail(c, AD_EARG, "%s: the value has %lld elements, expected %lld", what, (long long)a->count,
                           (long long)b->count);
     for (int64_t r = 0; r < (rows ? rows : 1); r++)
         for (int64_t j = 0; j < a->count; j++) {
             double p = a->data[(a->rows ? r : 0) * a->count + j], q = b->data[(b->rows ? r : 0) * b->count + j];
-            if (!close(p, q, tolerance * largest(b)))
-                return check_fail(c, AD_EARG, "%s: element %lld of row %lld is %.17g, expected %.17g", what, (long long)j,
-                                  (long long)r, p, q);
+            if (!close(p, q, allowed))
+                return check_fail(c, AD_EARG, "%s: element %lld of row %lld is %.17g, expected %.17g", what,
+                                  (long long)j, (long long)r, p, q);
         }
     return AD_OK;
 }
 
 // Where all inputs are shared the weighted sum is that of one row; scale_a and scale_b make up for it.
-static ad_status same_gradient(const check *c, const check_result *got, const check_result *want, int i, double tolerance,
-                               const char *what) {
+static ad_status same_gradient(const check *c, const check_result *got, const check_result *want, int i,
+                               double tolerance, const char *what) {
     const check_value *a = &got->g[i], *b = &want->g[i];
     const double scale_a = got->y.rows || !want->y.rows ? 1 : (double)want->y.rows;
     const double scale_b = want->y.rows || !got->y.rows ? 1 : (double)got->y.rows;
+    const double allowed = tolerance * fmax(scale_b, scale_a) * largest(b);
     const bool both = a->rows && b->rows;
     for (int64_t r = 0; r < (both ? a->rows : 1); r++)
         for (int64_t j = 0; j < a->count; j++) {
             double p = both ? a->data[r * a->count + j] : row_sum(a, j, scale_a);
             double q = both ? b->data[r * b->count + j] : row_sum(b, j, scale_b);
-            if (!close(p, q, tolerance * fmax(scale_b, scale_a) * largest(b)))
-                return check_fail(c, AD_ENOGRAD, "%s: the gradient in input %d, element %lld%s is %.17g, expected %.17g", what, i,
+            if (!close(p, q, allowed))
+                return check_fail(c, AD_ENOGRAD,
+                                  "%s: the gradient in input %d, element %lld%s is %.17g, expected %.17g", what, i,
                                   (long long)j, both ? "" : ", summed over rows,", p, q);
         }
     return AD_OK;
@@ -176,6 +180,7 @@ static ad_status same_gradient(const check *c, const check_result *got, const ch
 ad_status check_same(const check *c, const check_result *got, const check_result *want, unsigned need, double tolerance,
                      const char *what) {
     if (got->status != AD_OK) return check_fail(c, got->status, "%s: %s", what, got->message);
+    if (want->status != AD_OK) return check_fail(c, want->status, "%s: %s", what, want->message);
     ad_status status = same_values(c, &got->y, &want->y, tolerance, what);
     for (int i = 0; i < c->test->n && status == AD_OK; i++)
         if (need >> i & 1) status = same_gradient(c, got, want, i, tolerance, what);
