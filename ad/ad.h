@@ -340,9 +340,9 @@ AD_API ad_var ad_sum(ad_var x);
 AD_API ad_var ad_sum_axis(ad_var x, int axis);
 AD_API ad_var ad_mean(ad_var x);
 AD_API ad_var ad_mean_axis(ad_var x, int axis);
-// The same two forms, over all axes and over one: product, largest and smallest (the first of equal ones has the gradient),
-// variance (divisor: number of elements - ddof), Euclidean norm (gradient 0 at 0), log of the sum of exponentials (-inf for
-// elements that are all -inf; no overflow).
+// The same two forms, over all axes and over one: product, largest and smallest (NaN where there is one; the first of equal
+// ones has the gradient; no elements are an error), variance (divisor: number of elements - ddof), Euclidean norm (gradient
+// 0 at 0), log of the sum of exponentials (-inf, with gradient 0, for elements that are all -inf; no overflow).
 AD_API ad_var ad_prod(ad_var x);
 AD_API ad_var ad_prod_axis(ad_var x, int axis);
 AD_API ad_var ad_max(ad_var x);
@@ -356,15 +356,15 @@ AD_API ad_var ad_norm_axis(ad_var x, int axis);
 AD_API ad_var ad_logsumexp(ad_var x);
 AD_API ad_var ad_logsumexp_axis(ad_var x, int axis);
 // Along an axis, of x's shape.
-AD_API ad_var ad_softmax(ad_var x, int axis);
+AD_API ad_var ad_softmax(ad_var x, int axis);  // 0 for elements that are all -inf
 AD_API ad_var ad_log_softmax(ad_var x, int axis);
 AD_API ad_var ad_cumsum(ad_var x, int axis);
 AD_API ad_var ad_cumprod(ad_var x, int axis);
 AD_API ad_var ad_sort(ad_var x, int axis);     // ascending, NaN last
 AD_API ad_var ad_argsort(ad_var x, int axis);  // numbers of the sorted elements in x; equal ones in order. No gradient.
 AD_API ad_var ad_argmax(ad_var x, int axis);   // number of the first largest element, that axis removed. No gradient.
-// How many of the ascending numbers knots [...,K] are below x [...,N] (right: or equal), in [...,N]; leading dimensions
-// broadcast. No gradient.
+// How many of the ascending numbers knots [...,K] are below x [...,N] (right: or equal), in [...,N]; none are below NaN.
+// Leading dimensions broadcast. No gradient.
 AD_API ad_var ad_searchsorted(ad_var knots, ad_var x, bool right);
 // Over rows: a shared var of x's feature shape, bit-identical for any number of threads. Variance: divisor rows - ddof;
 // of equal largest elements each gets its share of the gradient.

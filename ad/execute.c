@@ -240,7 +240,7 @@ static void write_output(const ad_execution *run, uint32_t i) {
     if (run->plan->nodes[out->id].rows || (x->base == BASE_TARGET && x->index == i)) return;  // written in place
     const char *from = ad_place_at(run, x, NULL, 1, 0, NULL);
     if (out->kind == AD_KEEP) {
-        memcpy(m->data, from, (size_t)out->count * run->element);
+        if (out->count) memcpy(m->data, from, (size_t)out->count * run->element);
     } else if (out->kind == AD_ASSIGN) {
         convert(m->data, out->type, from, run->plan->type, out->count, false);
     } else {
