@@ -390,15 +390,18 @@ AD_API ad_var ad_matmul(ad_var a, ad_var b, int flags);
 AD_API ad_var ad_outer(ad_var a, ad_var b);  // [...,M], [...,N] -> [...,M,N]
 
 // Square matrices A [D,D], shared (any D, LAPACK) or one per row (D up to 16, one lane each, partial pivoting). A singular or
-// (cholesky) not positive definite A fails the run with AD_ENONFINITE, naming the row. Differentiable to any order.
+// (cholesky) not positive definite A fails the run with AD_ENONFINITE, naming the row; so does one that is not finite.
+// Inside, all is f64. Several of these ops on one A share its factors. Differentiable to any order. LAPACK is kept to one
+// thread: where it is OpenBLAS's, in the whole process.
 AD_API ad_var ad_solve(ad_var A, ad_var b);  // A^-1 b: b [D] or [D,N]
 enum { AD_UPPER = 1, AD_UNIT_DIAGONAL = 2, AD_TRANSPOSED = 4 };
 // As ad_solve for a lower (AD_UPPER: upper) triangular A, of which only that half (AD_UNIT_DIAGONAL: without the diagonal,
-// taken as 1) is read and gets a gradient. AD_TRANSPOSED: A^-T b.
+// taken as 1) is read and gets a gradient. AD_TRANSPOSED: A^-T b. NaN off the diagonal propagates.
 AD_API ad_var ad_solve_triangular(ad_var A, ad_var b, int flags);
 AD_API ad_var ad_inverse(ad_var A);
-AD_API ad_var ad_det(ad_var A);          // []; of a singular A 0
-AD_API ad_var ad_log_abs_det(ad_var A);  // []; of a singular A -inf
+// []; of a singular A 0, and the first derivative right (the cofactors), higher ones up to D = 3; above they fail there.
+AD_API ad_var ad_det(ad_var A);
+AD_API ad_var ad_log_abs_det(ad_var A);  // []; of a singular A -inf, and the gradient fails
 AD_API ad_var ad_det_sign(ad_var A);     // [], -1, 0 or 1. No gradient.
 // Of a shared matrix A.
 typedef struct ad_lu_factors {
@@ -409,8 +412,9 @@ typedef struct ad_qr_factors {
     ad_var Q, R;  // A [M,N], M >= N: A = Q R, Q [M,N] with orthonormal columns, R [N,N] upper triangular, diagonal >= 0
 } ad_qr_factors;
 AD_API ad_qr_factors ad_qr(ad_var A);
-AD_API ad_var ad_cholesky(ad_var A);    // lower L, A = L L^T; reads the lower half, the gradient is symmetric
 AD_API ad_var ad_matrix_exp(ad_var A);  // scaling and squaring (Higham 2005)
+// Of an A shared or per row: lower L, A = L L^T; reads the lower half, the gradient is symmetric.
+AD_API ad_var ad_cholesky(ad_var A);
 
 AD_API ad_var ad_reshape(ad_var x, ad_shape shape);
 // Elements start, start+1, ... (length of them) along axis.

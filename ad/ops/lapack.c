@@ -1,7 +1,7 @@
 // lapack.c -- factorisations of shared matrices, by LAPACK in f64: LU, QR.
 //
 // LAPACK counts columns first: what is a row here is a column there, so a matrix given as it is means its transpose. It
-// is never given a size of 0 (its error handler ends the process) nor a number that is not finite.
+// is never given a size of 0 (its error handler ends the process), nor a matrix to factor that is not finite.
 #include <dlfcn.h>
 #include <pthread.h>
 #include <string.h>
