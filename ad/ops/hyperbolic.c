@@ -65,8 +65,8 @@ static void asinh_vjp(const ad_vjp_call *call) {
 
 // 1 / (sqrt(x - 1) sqrt(x + 1)): the square of x may overflow.
 static void acosh_vjp(const ad_vjp_call *call) {
-    ad_var x = call->x[0], g = ad_cotangent_div(call->gy, ad_sqrt(ad_offset(x, 1)));
-    call->gx[0] = ad_cotangent_div(g, ad_sqrt(ad_offset(x, -1)));
+    ad_var x = call->x[0], roots = ad_mul(ad_sqrt(ad_offset(x, -1)), ad_sqrt(ad_offset(x, 1)));
+    call->gx[0] = ad_cotangent_div(call->gy, roots);
 }
 
 static void atanh_vjp(const ad_vjp_call *call) {

@@ -1,8 +1,8 @@
 // trigonometric.c -- sin, cos, tan, asin, acos, atan, atan2.
 //
 // NaN gives NaN. sin, cos and tan are right for every finite x, however large, and NaN for infinite x; asin and acos
-// are NaN outside [-1, 1]. atan2(y, x) is C's, infinite and zero operands included (atan2(0, 0) = 0); its gradient at
-// the origin, where there is none, is 0.
+// are NaN outside [-1, 1]. atan2(y, x) is C's, infinite and zero operands included (atan2(0, 0) = 0); its gradient is 0
+// at the origin, where there is none, and NaN in y where x is infinite, in x where y is.
 #include <sleef.h>
 
 #include "simd.h"
