@@ -347,25 +347,70 @@ static ad_var replay(ad_tape *t, uint32_t id, const uint32_t *map, uint32_t low)
     return y;
 }
 
+// What a substitution must know of the nodes low .. low + span - 1.
+typedef struct changes {
+    uint32_t low, span;
+    bool *changed, *wanted;  // by the substitution; and the last node is computed from it
+} changes;
+
+// Function and placeholder of an implicit function say how it is differentiated: its value does not depend on them.
+static bool is_symbolic(const ad_node *node, uint32_t operand) {
+    return node->op->role == AD_ROLE_ALIAS && (operand == 1 || operand == 2);
+}
+
+// From the nodes already marked as changed to all that are computed from them and that the last one needs.
+static void spread_changes(const ad_tape *t, const changes *c) {
+    for (uint32_t i = 1; i < c->span; i++) {
+        const ad_node *node = &t->nodes[c->low + i];
+        const uint32_t *in = ad_node_inputs(t->stream, node);
+        for (uint32_t k = 0; k < node->n && !c->changed[i]; k++)
+            c->changed[i] = in[k] >= c->low && c->changed[in[k] - c->low] && !is_symbolic(node, k);
+    }
+    memset(c->wanted, 0, c->span);
+    c->wanted[c->span - 1] = true;
+    for (uint32_t i = c->span; i-- > 1;) {
+        const uint32_t *in = ad_node_inputs(t->stream, &t->nodes[c->low + i]);
+        for (uint32_t k = 0; k < t->nodes[c->low + i].n && c->changed[i] && c->wanted[i]; k++)
+            if (in[k] >= c->low) c->wanted[in[k] - c->low] = true;
+    }
+}
+
+// A loop that is recorded again needs a state of its own, and so its whole body. True when there was another one.
+static bool renew_loops(ad_tape *t, const changes *c, uint32_t *map) {
+    bool any = false;
+    for (uint32_t i = 1; i < c->span; i++) {
+        const ad_node *node = &t->nodes[c->low + i];
+        if (node->op->role != AD_ROLE_LOOP || !c->changed[i] || !c->wanted[i]) continue;
+        uint32_t state = ad_node_inputs(t->stream, node)[1];
+        ad_shape shape = t->nodes[state].shape;
+        if (state < c->low || map[state - c->low] != UINT32_MAX) continue;
+        map[state - c->low] = ad_placeholder(t, rows_of(t, node), shape).id;
+        c->changed[state - c->low] = any = true;
+    }
+    return any;
+}
+
 ad_var ad_substitute(ad_var expr, ad_var from, ad_var to) {
     if (expr.id < from.id) return expr;
     ad_tape *t = expr.tape;
     ad_arena mark = ad_arena_mark(&t->scratch);
-    uint32_t low = from.id, span = expr.id - low + 1;
-    uint32_t *map = ad_arena_take(&t->scratch, span * sizeof *map);
-    if (!map) {
+    changes c = {.low = from.id, .span = expr.id - from.id + 1};
+    uint32_t *map = ad_arena_take(&t->scratch, c.span * sizeof *map);
+    c.changed = ad_arena_take(&t->scratch, c.span);
+    c.wanted = ad_arena_take(&t->scratch, c.span);
+    if (!map || !c.changed || !c.wanted) {
         ad_tape_fail(t, AD_ENOMEM, "substitute: out of memory");
         return ad_inert(t);
     }
-    memset(map, 0xff, span * sizeof *map);
+    memset(map, 0xff, c.span * sizeof *map);
+    memset(c.changed, 0, c.span);
     map[0] = to.id;
-    for (uint32_t id = low + 1; id <= expr.id && t->error.status == AD_OK; id++) {
-        const uint32_t *in = ad_node_inputs(t->stream, &t->nodes[id]);
-        bool touched = false;
-        for (uint32_t i = 0; i < t->nodes[id].n; i++) touched = touched || (in[i] >= low && map[in[i] - low] != UINT32_MAX);
-        if (touched) map[id - low] = replay(t, id, map, low).id;
-    }
-    uint32_t result = map[span - 1];
+    c.changed[0] = true;
+    do spread_changes(t, &c);
+    while (renew_loops(t, &c, map));
+    for (uint32_t i = 1; i < c.span && t->error.status == AD_OK; i++)
+        if (c.changed[i] && c.wanted[i] && map[i] == UINT32_MAX) map[i] = replay(t, c.low + i, map, c.low).id;
+    uint32_t result = map[c.span - 1];
     ad_arena_release(&t->scratch, mark);
     if (t->error.status != AD_OK) return ad_inert(t);
     return result == UINT32_MAX ? expr : ad_var_at(t, result);
