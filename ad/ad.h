@@ -340,9 +340,9 @@ AD_API ad_var ad_sum(ad_var x);
 AD_API ad_var ad_sum_axis(ad_var x, int axis);
 AD_API ad_var ad_mean(ad_var x);
 AD_API ad_var ad_mean_axis(ad_var x, int axis);
-// The same two forms, over all axes and over one: product, largest and smallest (NaN where there is one; the first of equal
-// ones has the gradient; no elements are an error), variance (divisor: number of elements - ddof), Euclidean norm (gradient
-// 0 at 0), log of the sum of exponentials (-inf, with gradient 0, for elements that are all -inf; no overflow).
+// The same two forms, over all axes and over one: product, largest and smallest (the first of equal ones has the gradient),
+// variance (divisor: number of elements - ddof), Euclidean norm (gradient 0 at 0), log of the sum of exponentials (-inf for
+// elements that are all -inf; no overflow).
 AD_API ad_var ad_prod(ad_var x);
 AD_API ad_var ad_prod_axis(ad_var x, int axis);
 AD_API ad_var ad_max(ad_var x);
@@ -356,15 +356,15 @@ AD_API ad_var ad_norm_axis(ad_var x, int axis);
 AD_API ad_var ad_logsumexp(ad_var x);
 AD_API ad_var ad_logsumexp_axis(ad_var x, int axis);
 // Along an axis, of x's shape.
-AD_API ad_var ad_softmax(ad_var x, int axis);  // 0 for elements that are all -inf
+AD_API ad_var ad_softmax(ad_var x, int axis);
 AD_API ad_var ad_log_softmax(ad_var x, int axis);
 AD_API ad_var ad_cumsum(ad_var x, int axis);
 AD_API ad_var ad_cumprod(ad_var x, int axis);
 AD_API ad_var ad_sort(ad_var x, int axis);     // ascending, NaN last
 AD_API ad_var ad_argsort(ad_var x, int axis);  // numbers of the sorted elements in x; equal ones in order. No gradient.
 AD_API ad_var ad_argmax(ad_var x, int axis);   // number of the first largest element, that axis removed. No gradient.
-// How many of the ascending numbers knots [...,K] are below x [...,N] (right: or equal), in [...,N]; none are below NaN.
-// Leading dimensions broadcast. No gradient.
+// How many of the ascending numbers knots [...,K] are below x [...,N] (right: or equal), in [...,N]; leading dimensions
+// broadcast. No gradient.
 AD_API ad_var ad_searchsorted(ad_var knots, ad_var x, bool right);
 // Over rows: a shared var of x's feature shape, bit-identical for any number of threads. Variance: divisor rows - ddof;
 // of equal largest elements each gets its share of the gradient.
@@ -390,18 +390,15 @@ AD_API ad_var ad_matmul(ad_var a, ad_var b, int flags);
 AD_API ad_var ad_outer(ad_var a, ad_var b);  // [...,M], [...,N] -> [...,M,N]
 
 // Square matrices A [D,D], shared (any D, LAPACK) or one per row (D up to 16, one lane each, partial pivoting). A singular or
-// (cholesky) not positive definite A fails the run with AD_ENONFINITE, naming the row; so does one that is not finite.
-// Inside, all is f64. Several of these ops on one A share its factors. Differentiable to any order. LAPACK is kept to one
-// thread: where it is OpenBLAS's, in the whole process.
+// (cholesky) not positive definite A fails the run with AD_ENONFINITE, naming the row. Differentiable to any order.
 AD_API ad_var ad_solve(ad_var A, ad_var b);  // A^-1 b: b [D] or [D,N]
 enum { AD_UPPER = 1, AD_UNIT_DIAGONAL = 2, AD_TRANSPOSED = 4 };
 // As ad_solve for a lower (AD_UPPER: upper) triangular A, of which only that half (AD_UNIT_DIAGONAL: without the diagonal,
-// taken as 1) is read and gets a gradient. AD_TRANSPOSED: A^-T b. NaN off the diagonal propagates.
+// taken as 1) is read and gets a gradient. AD_TRANSPOSED: A^-T b.
 AD_API ad_var ad_solve_triangular(ad_var A, ad_var b, int flags);
 AD_API ad_var ad_inverse(ad_var A);
-// []; of a singular A 0, and the first derivative right (the cofactors), higher ones up to D = 3; above they fail there.
-AD_API ad_var ad_det(ad_var A);
-AD_API ad_var ad_log_abs_det(ad_var A);  // []; of a singular A -inf, and the gradient fails
+AD_API ad_var ad_det(ad_var A);          // []; of a singular A 0
+AD_API ad_var ad_log_abs_det(ad_var A);  // []; of a singular A -inf
 AD_API ad_var ad_det_sign(ad_var A);     // [], -1, 0 or 1. No gradient.
 // Of a shared matrix A.
 typedef struct ad_lu_factors {
@@ -412,9 +409,8 @@ typedef struct ad_qr_factors {
     ad_var Q, R;  // A [M,N], M >= N: A = Q R, Q [M,N] with orthonormal columns, R [N,N] upper triangular, diagonal >= 0
 } ad_qr_factors;
 AD_API ad_qr_factors ad_qr(ad_var A);
+AD_API ad_var ad_cholesky(ad_var A);    // lower L, A = L L^T; reads the lower half, the gradient is symmetric
 AD_API ad_var ad_matrix_exp(ad_var A);  // scaling and squaring (Higham 2005)
-// Of an A shared or per row: lower L, A = L L^T; reads the lower half, the gradient is symmetric.
-AD_API ad_var ad_cholesky(ad_var A);
 
 AD_API ad_var ad_reshape(ad_var x, ad_shape shape);
 // Elements start, start+1, ... (length of them) along axis.
@@ -472,24 +468,29 @@ AD_API ad_loop_result ad_loop(ad_var init, int max_iterations, ad_loop_body body
 AD_API ad_var ad_implicit(ad_var y, ad_var (*residual)(void *arg, ad_var y), void *arg);
 
 typedef struct ad_solver_options {
-    double tolerance;     // of a step, relative to max(1, |y|); 0: 4 eps of the tape's type
+    double tolerance;     // 0: 4 eps of the tape's type. ad_root: of the bracket, relative to max(1, |y|). ad_fixed_point: of
+                          // the largest change in a row, relative to max(1, largest |y| in the row)
     int max_iterations;   // 0: 100 (ad_root), 1000 (ad_fixed_point)
-    double low, high;     // ad_root: bracket to start from, widened while it holds no root; both 0: -1 to 1
+    double low, high;     // ad_root: bracket to start from, in its middle, widened while it holds no root; both 0: -1 to 1
     bool allow_failure;   // do not fail the run: done says which rows converged
 } ad_solver_options;
 typedef struct ad_solution {
     ad_var value;       // of like's, or start's, shape and rows
-    ad_var iterations;  // [] per row
-    ad_var residual;    // [] per row: largest |f(y)|, or |g(y) - y|, among the elements
+    ad_var iterations;  // [] per row: evaluations of f, or g
+    ad_var residual;    // [] per row: largest |f(value)| among the elements; or largest change in the last iteration
     ad_var done;        // [] per row: 1 when converged
-} ad_solution;
-// y with f(arg, y) = 0, element by element, f increasing in each element: bracketed Newton steps (f's derivative by its own
-// vjp), bisection where they leave the bracket. like gives shape and rows (its value is not used). The gradient in all
-// that f uses is that of the implicit function theorem, to any order. A row that does not converge fails the run with
-// AD_ECONVERGE, naming row, residual and bracket. options may be NULL.
+} ad_solution;           // only value has a gradient
+// y with f(arg, y) = 0, element by element, f continuous and increasing in each element, or decreasing (told by the first
+// slope that is not 0): bracketed Newton steps (f's derivative by its own vjp), bisection where they fail. Ends with a
+// bracket of the tolerance's width around a change of sign (a jump across 0 counts: residual tells), or f = 0, which 100
+// evaluations are enough for. f may be infinite, and NaN beyond the end of where it is defined. like gives shape and rows (its
+// value is not used); f is called twice, now. The gradient in all that f uses is that of the implicit function theorem, to
+// any order. A row that does not converge fails the run with AD_ECONVERGE, naming row, iterations, bracket and residual (not
+// inside an ad_loop: use done there). options may be NULL.
 AD_API ad_solution ad_root(ad_var like, ad_var (*f)(void *arg, ad_var y), void *arg, const ad_solver_options *options);
 // y = g(arg, y) by iteration from start, g contractive in each row's elements jointly (shape of any rank). Gradients by the
-// implicit function theorem: the adjoint equation is solved by the same iteration. Fails as ad_root does.
+// implicit function theorem, to any order and not in start: the adjoint equation is solved by the same iteration, to the
+// tolerance relative to its solution. Fails as ad_root does, for the adjoint equation too.
 AD_API ad_solution ad_fixed_point(ad_var start, ad_var (*g)(void *arg, ad_var y), void *arg,
                                   const ad_solver_options *options);
 
@@ -503,9 +504,9 @@ AD_API void ad_vjp(ad_var y, ad_var gy, const ad_var *x, int n, ad_var *gx);
 // dy/dx * dx: the directional derivative of y, of y's shape, by the vjp of a vjp. dx of x's shape.
 AD_API ad_var ad_jvp(ad_var y, ad_var x, ad_var dx);
 // The Jacobian of y in x, of shape y's dimensions followed by x's; per row when either has rows. As many sweeps as y has
-// elements. Total rank at most AD_MAX_RANK.
+// elements, or, of a per-row y in a shared x, as x has. Total rank at most AD_MAX_RANK.
 AD_API ad_var ad_jacobian(ad_var y, ad_var x);
-// H v for the Hessian H of the scalar y in x; v of x's shape.
+// H v for the Hessian H of the scalar y in x; v of x's shape. Of a per-row y in a shared x that of the sum over rows.
 AD_API ad_var ad_hessian_product(ad_var y, ad_var x, ad_var v);
 // Trace of dy/dx, y and x of equal shapes, [] per row: exact (as many sweeps as elements), or Hutchinson's unbiased estimate
 // v^T (dy/dx) v for a probe v with independent elements of mean 0 and variance 1 (ad_rademacher, ad_normal): one sweep.

@@ -1,7 +1,7 @@
 // derived.c -- Jacobians, Hessian products, traces.
 //
-// The derivative of y in x by sweeps: a vjp with a one-hot cotangent is a row of the Jacobian. Where y has rows and x is
-// shared a vjp would sum over rows; then a sweep is a directional derivative along a one-hot tangent, a column.
+// The derivative of y in x by sweeps: a vjp with a one-hot cotangent is a row of the Jacobian. Where y has rows and x
+// is shared a vjp would sum over rows; then a sweep is a directional derivative along a one-hot tangent, a column.
 #include <string.h>
 
 #include "internal.h"
@@ -22,7 +22,9 @@ static bool check_pair(ad_var y, ad_var x, const char *what) {
     return false;
 }
 
-static ad_var inert_like(ad_var y) { return y.tape ? ad_inert(y.tape) : y; }
+static ad_var inert_like(ad_var y) {
+    return y.tape ? ad_inert(y.tape) : y;
+}
 
 static bool sweeps_start(sweeps *s, ad_var y, ad_var x, const char *what) {
     ad_tape *t = y.tape;
@@ -49,8 +51,10 @@ static ad_var sweep(const sweeps *s, int64_t i) {
     s->one_hot[i] = 1;
     ad_var e = ad_constant(s->y.tape, ad_shape_of(s->columns ? s->x : s->y), s->one_hot);
     s->one_hot[i] = 0;
-    if (s->columns) ad_vjp(s->pulled, e, &s->u, 1, &g);
-    else ad_vjp(s->y, e, &s->x, 1, &g);
+    if (s->columns)
+        ad_vjp(s->pulled, e, &s->u, 1, &g);
+    else
+        ad_vjp(s->y, e, &s->x, 1, &g);
     return g;
 }
 
@@ -125,7 +129,9 @@ ad_var ad_jacobian_trace(ad_var y, ad_var x) {
 ad_var ad_jacobian_trace_estimate(ad_var y, ad_var x, ad_var v) {
     ad_var g;
     if (!check_square(y, x, "jacobian trace")) return inert_like(y);
-    if (ad_has_rows(y) && !ad_has_rows(x)) g = ad_jvp(y, x, v);
-    else ad_vjp(y, v, &x, 1, &g);
+    if (ad_has_rows(y) && !ad_has_rows(x))
+        g = ad_jvp(y, x, v);
+    else
+        ad_vjp(y, v, &x, 1, &g);
     return ad_sum(ad_mul(v, g));
 }

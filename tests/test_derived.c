@@ -29,11 +29,17 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static ad_var input(fixture *f) { return ad_input(f->rows, ad_shape1(D), &f->source); }
-static ad_var matrix(fixture *f) { return ad_shared_input(f->tape, ad_shape2(E, D), &f->shared); }
+static ad_var input(fixture *f) {
+    return ad_input(f->rows, ad_shape1(D), &f->source);
+}
+static ad_var matrix(fixture *f) {
+    return ad_shared_input(f->tape, ad_shape2(E, D), &f->shared);
+}
 
 // tanh(C x), [E].
-static ad_var layer(ad_var C, ad_var x) { return ad_tanh(ad_linear(C, x, AD_NONE)); }
+static ad_var layer(ad_var C, ad_var x) {
+    return ad_tanh(ad_linear(C, x, AD_NONE));
+}
 
 // 1 - tanh(C x)^2 for row r, and output e.
 static double slope(const fixture *f, int r, int e) {
@@ -42,7 +48,9 @@ static double slope(const fixture *f, int r, int e) {
     return 1 - tanh(a) * tanh(a);
 }
 
-static void assert_shape(ad_var v, ad_shape shape) { assert_true(ad_shape_equal(ad_shape_of(v), shape)); }
+static void assert_shape(ad_var v, ad_shape shape) {
+    assert_true(ad_shape_equal(ad_shape_of(v), shape));
+}
 
 // ---- Jacobians ----------------------------------------------------------------------------------------------------
 
@@ -71,7 +79,8 @@ static void a_jacobian_per_row_in_a_shared_var(void **state) {
     for (int r = 0; r < B; r++)
         for (int e = 0; e < E; e++)
             for (int k = 0; k < E * D; k++)
-                util_assert_close(J[(r * E + e) * E * D + k], e == k / D ? slope(f, r, e) * f->x[r * D + k % D] : 0, 1e-14);
+                util_assert_close(J[(r * E + e) * E * D + k], e == k / D ? slope(f, r, e) * f->x[r * D + k % D] : 0,
+                                  1e-14);
 }
 
 static void a_shared_jacobian(void **state) {
@@ -159,7 +168,8 @@ static void a_hessian_product(void **state) {
     fixture *f = *state;
     double Hv[B * D];
     const double v[D] = {0.5, -2, 3};
-    const ad_var x = input(f), product = ad_keep(ad_hessian_product(cubic(x), x, ad_constant(f->tape, ad_shape1(D), v)));
+    const ad_var x = input(f),
+                 product = ad_keep(ad_hessian_product(cubic(x), x, ad_constant(f->tape, ad_shape1(D), v)));
     util_run(f->tape);
     util_read(product, Hv, B * D);
     for (int r = 0; r < B; r++)
@@ -176,7 +186,8 @@ static ad_var square_map(fixture *f, ad_var x) {
 static void a_trace_is_the_sum_of_the_diagonal(void **state) {
     fixture *f = *state;
     double trace[B], J[B * D * D];
-    const ad_var x = input(f), y = square_map(f, x), t = ad_keep(ad_jacobian_trace(y, x)), j = ad_keep(ad_jacobian(y, x));
+    const ad_var x = input(f), y = square_map(f, x), t = ad_keep(ad_jacobian_trace(y, x)),
+                 j = ad_keep(ad_jacobian(y, x));
     assert_shape(t, ad_shape0());
     util_run(f->tape);
     util_read(t, trace, B);
@@ -248,7 +259,8 @@ static void an_estimate_is_a_quadratic_form(void **state) {
     }
 }
 
-// ---- derivatives of derivatives -----------------------------------------------------------------------------------------
+// ---- derivatives of derivatives
+// -----------------------------------------------------------------------------------------
 
 static ad_var jacobian_of_layer(void *arg, const ad_var *x) {
     (void)arg;
@@ -299,7 +311,8 @@ static void derivatives_of_a_hessian_product(void **state) {
     assert_differentiable(product_of_network);
 }
 
-// ---- errors -----------------------------------------------------------------------------------------------------------
+// ---- errors
+// -----------------------------------------------------------------------------------------------------------
 
 static void assert_fails(ad_tape *tape, ad_var inert, ad_status status, const char *part) {
     assert_false(ad_ok(inert));
@@ -311,7 +324,8 @@ static void a_jacobian_of_too_many_axes(void **state) {
     fixture *f = *state;
     const ad_shape shape = {4, {1, 1, 1, 1}};
     const ad_var x = ad_fill(f->tape, shape, 1);
-    assert_fails(f->tape, ad_jacobian(ad_exp(x), x), AD_ESHAPE, "jacobian: of y [1,1,1,1] in x [1,1,1,1]: more than 6 axes");
+    assert_fails(f->tape, ad_jacobian(ad_exp(x), x), AD_ESHAPE,
+                 "jacobian: of y [1,1,1,1] in x [1,1,1,1]: more than 6 axes");
 }
 static void a_trace_of_unequal_shapes(void **state) {
     fixture *f = *state;
