@@ -340,9 +340,9 @@ AD_API ad_var ad_sum(ad_var x);
 AD_API ad_var ad_sum_axis(ad_var x, int axis);
 AD_API ad_var ad_mean(ad_var x);
 AD_API ad_var ad_mean_axis(ad_var x, int axis);
-// The same two forms, over all axes and over one: product, largest and smallest (the first of equal ones has the gradient),
-// variance (divisor: number of elements - ddof), Euclidean norm (gradient 0 at 0), log of the sum of exponentials (-inf for
-// elements that are all -inf; no overflow).
+// The same two forms, over all axes and over one: product, largest and smallest (NaN where there is one; the first of equal
+// ones has the gradient; no elements are an error), variance (divisor: number of elements - ddof), Euclidean norm (gradient
+// 0 at 0), log of the sum of exponentials (-inf, with gradient 0, for elements that are all -inf; no overflow).
 AD_API ad_var ad_prod(ad_var x);
 AD_API ad_var ad_prod_axis(ad_var x, int axis);
 AD_API ad_var ad_max(ad_var x);
@@ -356,15 +356,15 @@ AD_API ad_var ad_norm_axis(ad_var x, int axis);
 AD_API ad_var ad_logsumexp(ad_var x);
 AD_API ad_var ad_logsumexp_axis(ad_var x, int axis);
 // Along an axis, of x's shape.
-AD_API ad_var ad_softmax(ad_var x, int axis);
+AD_API ad_var ad_softmax(ad_var x, int axis);  // 0 for elements that are all -inf
 AD_API ad_var ad_log_softmax(ad_var x, int axis);
 AD_API ad_var ad_cumsum(ad_var x, int axis);
 AD_API ad_var ad_cumprod(ad_var x, int axis);
 AD_API ad_var ad_sort(ad_var x, int axis);     // ascending, NaN last
 AD_API ad_var ad_argsort(ad_var x, int axis);  // numbers of the sorted elements in x; equal ones in order. No gradient.
 AD_API ad_var ad_argmax(ad_var x, int axis);   // number of the first largest element, that axis removed. No gradient.
-// How many of the ascending numbers knots [...,K] are below x [...,N] (right: or equal), in [...,N]; leading dimensions
-// broadcast. No gradient.
+// How many of the ascending numbers knots [...,K] are below x [...,N] (right: or equal), in [...,N]; none are below NaN.
+// Leading dimensions broadcast. No gradient.
 AD_API ad_var ad_searchsorted(ad_var knots, ad_var x, bool right);
 // Over rows: a shared var of x's feature shape, bit-identical for any number of threads. Variance: divisor rows - ddof;
 // of equal largest elements each gets its share of the gradient.
@@ -390,15 +390,18 @@ AD_API ad_var ad_matmul(ad_var a, ad_var b, int flags);
 AD_API ad_var ad_outer(ad_var a, ad_var b);  // [...,M], [...,N] -> [...,M,N]
 
 // Square matrices A [D,D], shared (any D, LAPACK) or one per row (D up to 16, one lane each, partial pivoting). A singular or
-// (cholesky) not positive definite A fails the run with AD_ENONFINITE, naming the row. Differentiable to any order.
+// (cholesky) not positive definite A fails the run with AD_ENONFINITE, naming the row; so does one that is not finite.
+// Inside, all is f64. Several of these ops on one A share its factors. Differentiable to any order. LAPACK is kept to one
+// thread: where it is OpenBLAS's, in the whole process.
 AD_API ad_var ad_solve(ad_var A, ad_var b);  // A^-1 b: b [D] or [D,N]
 enum { AD_UPPER = 1, AD_UNIT_DIAGONAL = 2, AD_TRANSPOSED = 4 };
 // As ad_solve for a lower (AD_UPPER: upper) triangular A, of which only that half (AD_UNIT_DIAGONAL: without the diagonal,
-// taken as 1) is read and gets a gradient. AD_TRANSPOSED: A^-T b.
+// taken as 1) is read and gets a gradient. AD_TRANSPOSED: A^-T b. NaN off the diagonal propagates.
 AD_API ad_var ad_solve_triangular(ad_var A, ad_var b, int flags);
 AD_API ad_var ad_inverse(ad_var A);
-AD_API ad_var ad_det(ad_var A);          // []; of a singular A 0
-AD_API ad_var ad_log_abs_det(ad_var A);  // []; of a singular A -inf
+// []; of a singular A 0, and the first derivative right (the cofactors), higher ones up to D = 3; above they fail there.
+AD_API ad_var ad_det(ad_var A);
+AD_API ad_var ad_log_abs_det(ad_var A);  // []; of a singular A -inf, and the gradient fails
 AD_API ad_var ad_det_sign(ad_var A);     // [], -1, 0 or 1. No gradient.
 // Of a shared matrix A.
 typedef struct ad_lu_factors {
@@ -409,8 +412,9 @@ typedef struct ad_qr_factors {
     ad_var Q, R;  // A [M,N], M >= N: A = Q R, Q [M,N] with orthonormal columns, R [N,N] upper triangular, diagonal >= 0
 } ad_qr_factors;
 AD_API ad_qr_factors ad_qr(ad_var A);
-AD_API ad_var ad_cholesky(ad_var A);    // lower L, A = L L^T; reads the lower half, the gradient is symmetric
 AD_API ad_var ad_matrix_exp(ad_var A);  // scaling and squaring (Higham 2005)
+// Of an A shared or per row: lower L, A = L L^T; reads the lower half, the gradient is symmetric.
+AD_API ad_var ad_cholesky(ad_var A);
 
 AD_API ad_var ad_reshape(ad_var x, ad_shape shape);
 // Elements start, start+1, ... (length of them) along axis.

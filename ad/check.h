@@ -15,8 +15,8 @@ typedef struct check {
     double *x[CHECK_INPUTS], *moved[CHECK_INPUTS];  // the point, CHECK_ROWS rows of it, and one close by
     uint64_t seed;
     ad_engine *engine;
-    ad_tape *tape[2];        // by ad_type
-    ad_op without;           // op without its vjp kernel
+    ad_tape *tape[2];  // by ad_type
+    ad_op without;     // op without its vjp kernel
     ad_error *error;
 } check;
 
@@ -45,31 +45,32 @@ typedef struct check_result {
 // ---- check_value.c --------------------------------------------------------------------------------------------------
 
 // A finding: fills the error with op and test before it.
-ad_status check_fail(const check *c, ad_status status, const char *format, ...) AD_PRINTF(3, 4);
+ad_status ad_check_fail(const check *c, ad_status status, const char *format, ...) AD_PRINTF(3, 4);
 // The test's inputs as it declares them, with all gradients, in rows [0, count).
-check_way check_declared(const check *c, ad_type type, int64_t count);
+check_way ad_check_declared(const check *c, ad_type type, int64_t count);
 // A new point; in [low, high] for all inputs where that is not empty.
-void check_choose(check *c, double low, double high);
+void ad_check_choose(check *c, double low, double high);
 // Leaves of the inputs, and the function of them, on a tape that is reset first. sources: [CHECK_INPUTS], read at run.
-ad_var check_record(check *c, const check_way *way, ad_source *sources, ad_var *x);
+ad_var ad_check_record(check *c, const check_way *way, ad_source *sources, ad_var *x);
 // The sum of w y, w different for each element; over rows too where y has them.
-ad_var check_weigh(ad_var y);
+ad_var ad_check_weigh(ad_var y);
 // Values of y and the gradients of its weighted sum. The result is freed by check_release; zeroed or used before.
-void check_evaluate(check *c, const check_way *way, check_result *result);
-void check_release(check_result *result);
-// Finds a difference above tolerance (relative to the largest element, or to 1 if that is larger), of values: for all rows
-// where one is shared; of gradients: summed over rows where one is shared.
-ad_status check_same(const check *c, const check_result *got, const check_result *want, unsigned need, double tolerance,
-                     const char *what);
+void ad_check_evaluate(check *c, const check_way *way, check_result *result);
+void ad_check_release(check_result *result);
+// Finds a difference above tolerance (relative to the largest element, or to 1 if that is larger), of values: for all
+// rows where one is shared; of gradients: summed over rows where one is shared.
+ad_status ad_check_same(const check *c, const check_result *got, const check_result *want, unsigned need,
+                        double tolerance, const char *what);
 
-// ---- check_rows.c -----------------------------------------------------------------------------------------------------
+// ---- check_rows.c ---------------------------------------------------------------------------------------------------
 
-// Rows against shared operands, aliased operands, gradients of some operands only, f32 against f64, a row in other batches.
-ad_status check_ways(check *c);
+// Rows against shared operands, aliased operands, gradients of some operands only, f32 against f64, a row in other
+// batches.
+ad_status ad_check_ways(check *c);
 
-// ---- check_kernel.c ---------------------------------------------------------------------------------------------------
+// ---- check_kernel.c -------------------------------------------------------------------------------------------------
 
 // The kernels on their own: any number of lanes, padding, tails, in place, nothing written beyond.
-ad_status check_kernels(check *c, bool *found);
+ad_status ad_check_kernels(check *c, bool *found);
 
 #endif

@@ -15,7 +15,7 @@ enum { ROWS = 3, MOST_NODES = 3, MOST_OPERANDS = 8, GUARD = 64 };
 typedef struct call {  // one application of the op
     check *check;
     ad_type type;
-    const ad_op *op;   // with the kernels in use
+    const ad_op *op;  // with the kernels in use
     const ad_node *node;
     const void *attr;
     ad_kernel_operand x[MOST_OPERANDS];
@@ -23,11 +23,13 @@ typedef struct call {  // one application of the op
     const ad_shape *shapes[MOST_OPERANDS];
 } call;
 
-// ---- arrays of a type -------------------------------------------------------------------------------------------------
+// ---- arrays of a type -----------------------------------------------------------------------------------------------
 
 static void put(ad_type type, void *to, int64_t i, double v) {
-    if (type == AD_F32) ((float *)to)[i] = (float)v;
-    else ((double *)to)[i] = v;
+    if (type == AD_F32)
+        ((float *)to)[i] = (float)v;
+    else
+        ((double *)to)[i] = v;
 }
 
 static double get(ad_type type, const void *from, int64_t i) {
@@ -62,9 +64,11 @@ static double largest(const check_value *v) {
     return most;
 }
 
-static const char *type_name(ad_type type) { return type == AD_F32 ? "f32" : "f64"; }
+static const char *type_name(ad_type type) {
+    return type == AD_F32 ? "f32" : "f64";
+}
 
-// ---- elementwise --------------------------------------------------------------------------------------------------------
+// ---- elementwise ----------------------------------------------------------------------------------------------------
 
 // Element j of an operand spread to the result's rows and features.
 static double spread(const check_value *x, const check_value *y, int64_t j) {
@@ -82,7 +86,7 @@ static ad_status check_lanes_call(const call *k, int64_t n, int in_place, char *
         x[i] = arrays[i] + e;
     }
     char *y = guarded(type, n + 1);
-    if (!y) return check_fail(k->check, AD_ENOMEM, "out of memory");
+    if (!y) return ad_check_fail(k->check, AD_ENOMEM, "out of memory");
     void *to = in_place < 0 ? y + GUARD + e : arrays[in_place] + e;
     ad_fp_mode mode = ad_fp_flush();
     k->op->lanes[type]((size_t)n, to, x, k->attr);
@@ -90,13 +94,13 @@ static ad_status check_lanes_call(const call *k, int64_t n, int in_place, char *
     ad_status status = AD_OK;
     const double most = largest(&k->y);
     if (!guards_hold(type, y, n + 1))
-        status = check_fail(k->check, AD_EARG, "the %s kernel writes beyond its result (%lld elements)", type_name(type),
-                            (long long)n);
+        status = ad_check_fail(k->check, AD_EARG, "the %s kernel writes beyond its result (%lld elements)",
+                               type_name(type), (long long)n);
     for (int64_t j = 0; j < n && status == AD_OK; j++)
         if (!agrees(type, get(type, to, j), k->y.data[j], most))
-            status = check_fail(k->check, AD_EARG, "the %s kernel%s: element %lld of %lld is %.9g, %.9g in a run",
-                                type_name(type), in_place < 0 ? "" : " with its result in place of an operand", (long long)j,
-                                (long long)n, get(type, to, j), k->y.data[j]);
+            status = ad_check_fail(k->check, AD_EARG, "the %s kernel%s: element %lld of %lld is %.9g, %.9g in a run",
+                                   type_name(type), in_place < 0 ? "" : " with its result in place of an operand",
+                                   (long long)j, (long long)n, get(type, to, j), k->y.data[j]);
     free(y);
     return status;
 }
@@ -113,7 +117,7 @@ static ad_status check_lanes(const call *k) {
     return status;
 }
 
-// ---- blocks ---------------------------------------------------------------------------------------------------------------
+// ---- blocks ---------------------------------------------------------------------------------------------------------
 
 // Operand i as [count][R]: padding repeats the last row, or (a row reduction must not see it) is something else.
 static void *operand_new(const call *k, uint32_t i, int R, int live, ad_kernel_operand *x) {
@@ -140,11 +144,13 @@ static ad_status compare_block(const call *k, const char *y, int R, int live) {
             const double got = get(k->type, y, f * R + r), want = k->y.data[(k->y.rows ? row * k->y.count : 0) + f];
             if (agrees(k->type, got, want, most)) continue;
             if (r >= live)
-                return check_fail(k->check, AD_EARG,
-                                  "the %s kernel: lane %d of %d, beyond the last row, is %.9g and does not repeat that row's %.9g",
-                                  type_name(k->type), r, R, got, want);
-            return check_fail(k->check, AD_EARG, "the %s kernel with R = %d: element %lld of row %d is %.9g, %.9g in a run",
-                              type_name(k->type), R, (long long)f, r, got, want);
+                return ad_check_fail(
+                    k->check, AD_EARG,
+                    "the %s kernel: lane %d of %d, beyond the last row, is %.9g and does not repeat that row's %.9g",
+                    type_name(k->type), r, R, got, want);
+            return ad_check_fail(k->check, AD_EARG,
+                                 "the %s kernel with R = %d: element %lld of row %d is %.9g, %.9g in a run",
+                                 type_name(k->type), R, (long long)f, r, got, want);
         }
     return AD_OK;
 }
@@ -154,8 +160,9 @@ static ad_status compare_sum(const call *k, const char *y, ad_type type, int cal
     const double times = k->op->flags & AD_OP_MAX_ROWS ? 1 : calls;
     for (int64_t f = 0; f < k->y.count; f++)
         if (!agrees(k->type, get(type, y, f), times * k->y.data[f], times * largest(&k->y)))
-            return check_fail(k->check, AD_EARG, "the %s kernel: element %lld of the reduction of %d blocks is %.9g, expected %.9g",
-                              type_name(k->type), (long long)f, calls, get(type, y, f), times * k->y.data[f]);
+            return ad_check_fail(k->check, AD_EARG,
+                                 "the %s kernel: element %lld of the reduction of %d blocks is %.9g, expected %.9g",
+                                 type_name(k->type), (long long)f, calls, get(type, y, f), times * k->y.data[f]);
     return AD_OK;
 }
 
@@ -169,10 +176,12 @@ static ad_status run_block(const call *k, ad_kernel *kernel, char *y, ad_type ty
         k->op->kernel[k->type](kernel);
         ad_fp_restore(mode);
         if (!guards_hold(type, y, n))
-            status = check_fail(k->check, AD_EARG, "the %s kernel with R = %d writes beyond its result", type_name(k->type),
-                                kernel->R);
-        else if (reduces) status = compare_sum(k, y + GUARD, type, calls);
-        else status = compare_block(k, y + GUARD, kernel->R, kernel->live);
+            status = ad_check_fail(k->check, AD_EARG, "the %s kernel with R = %d writes beyond its result",
+                                   type_name(k->type), kernel->R);
+        else if (reduces)
+            status = compare_sum(k, y + GUARD, type, calls);
+        else
+            status = compare_block(k, y + GUARD, kernel->R, kernel->live);
     }
     return status;
 }
@@ -181,14 +190,15 @@ static ad_status check_block(call *k, int R, int live) {
     const bool reduces = k->op->flags & AD_OP_REDUCES_ROWS;
     const ad_type type = k->op->flags & AD_OP_F64_SUM ? AD_F64 : k->type;
     void *data[MOST_OPERANDS] = {NULL}, *scratch = NULL;
-    ad_kernel kernel = {.n = (int)k->node->n, .R = R, .live = live, .x = k->x, .shape = &k->node->shape, .attr = k->attr};
+    ad_kernel kernel = {
+        .n = (int)k->node->n, .R = R, .live = live, .x = k->x, .shape = &k->node->shape, .attr = k->attr};
     char *y = guarded(type, k->y.count * (reduces ? 1 : R));
     bool room = y != NULL;
     for (uint32_t i = 0; i < k->node->n; i++) room = (data[i] = operand_new(k, i, R, live, &k->x[i])) && room;
     if (k->op->scratch) room = (scratch = ad_aligned(k->op->scratch(&kernel, k->type) + 1, 1)) && room;
     kernel.scratch = scratch;
     kernel.y = room ? y + GUARD : NULL;
-    ad_status status = room ? run_block(k, &kernel, y, type) : check_fail(k->check, AD_ENOMEM, "out of memory");
+    ad_status status = room ? run_block(k, &kernel, y, type) : ad_check_fail(k->check, AD_ENOMEM, "out of memory");
     for (uint32_t i = 0; i < k->node->n; i++) free(data[i]);
     free(scratch);
     free(y);
@@ -200,11 +210,12 @@ static ad_status check_blocks(call *k) {
     const bool reduces = k->op->flags & AD_OP_REDUCES_ROWS;
     if (!k->y.rows && !reduces) return check_block(k, 1, 1);
     ad_status status = reduces ? AD_OK : check_block(k, 1, 1);  // row 0
-    for (size_t i = 0; i < sizeof lanes / sizeof lanes[0] && status == AD_OK; i++) status = check_block(k, lanes[i], ROWS);
+    for (size_t i = 0; i < sizeof lanes / sizeof lanes[0] && status == AD_OK; i++)
+        status = check_block(k, lanes[i], ROWS);
     return status;
 }
 
-// ---- what a run had ---------------------------------------------------------------------------------------------------------
+// ---- what a run had -------------------------------------------------------------------------------------------------
 
 static ad_status read_kept(ad_var v, check_value *to) {
     to->rows = ad_has_rows(v) ? ROWS : 0;
@@ -225,8 +236,10 @@ static ad_status check_node(check *c, ad_type type, uint32_t id) {
         k.shapes[i] = &t->nodes[in].shape;
         status = read_kept(ad_var_at(c->tape[type], in), &k.in[i]);
     }
-    if (status != AD_OK) status = check_fail(c, status, "%s", ad_tape_message(t));
-    else status = c->op->flags & AD_OP_ELEMENTWISE ? check_lanes(&k) : check_blocks(&k);
+    if (status != AD_OK)
+        status = ad_check_fail(c, status, "%s", ad_tape_message(t));
+    else
+        status = c->op->flags & AD_OP_ELEMENTWISE ? check_lanes(&k) : check_blocks(&k);
     for (int i = 0; i < MOST_OPERANDS; i++) free(k.in[i].data);
     free(k.y.data);
     return status;
@@ -248,12 +261,12 @@ static int find_nodes(const check *c, const ad_tape *t, uint32_t *ids, bool *fou
 
 static ad_status check_type(check *c, ad_type type, bool *found) {
     ad_tape *t = c->tape[type];
-    check_way way = check_declared(c, type, ROWS);
+    check_way way = ad_check_declared(c, type, ROWS);
     ad_source sources[CHECK_INPUTS];
     ad_var x[CHECK_INPUTS], g[CHECK_INPUTS];
     uint32_t ids[MOST_NODES];
-    ad_var y = check_record(c, &way, sources, x);
-    if (ad_tape_status(t) == AD_OK && way.need) ad_grad(check_weigh(y), x, c->test->n, g);
+    ad_var y = ad_check_record(c, &way, sources, x);
+    if (ad_tape_status(t) == AD_OK && way.need) ad_grad(ad_check_weigh(y), x, c->test->n, g);
     int n = ad_tape_status(t) == AD_OK ? find_nodes(c, t, ids, found) : 0;
     for (int k = 0; k < n; k++) {
         ad_keep(ad_var_at(t, ids[k]));
@@ -261,13 +274,13 @@ static ad_status check_type(check *c, ad_type type, bool *found) {
             ad_keep(ad_var_at(t, ad_node_inputs(t->stream, &t->nodes[ids[k]])[i]));
     }
     if (n) ad_run(t);
-    if (ad_tape_status(t) != AD_OK) return check_fail(c, ad_tape_status(t), "%s", ad_tape_message(t));
+    if (ad_tape_status(t) != AD_OK) return ad_check_fail(c, ad_tape_status(t), "%s", ad_tape_message(t));
     ad_status status = AD_OK;
     for (int k = 0; k < n && status == AD_OK; k++) status = check_node(c, type, ids[k]);
     return status;
 }
 
-ad_status check_kernels(check *c, bool *found) {
+ad_status ad_check_kernels(check *c, bool *found) {
     ad_status status = check_type(c, AD_F64, found);
     return status == AD_OK ? check_type(c, AD_F32, found) : status;
 }

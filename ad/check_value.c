@@ -7,7 +7,7 @@
 
 #include "check.h"
 
-ad_status check_fail(const check *c, ad_status status, const char *format, ...) {
+ad_status ad_check_fail(const check *c, ad_status status, const char *format, ...) {
     char text[400];
     va_list args;
     va_start(args, format);
@@ -16,14 +16,14 @@ ad_status check_fail(const check *c, ad_status status, const char *format, ...) 
     return ad_fail(c->error, status, "op %s, test %d: %s", c->op->name, c->number, text);
 }
 
-check_way check_declared(const check *c, ad_type type, int64_t count) {
+check_way ad_check_declared(const check *c, ad_type type, int64_t count) {
     check_way way = {.type = type, .count = count, .need = c->order ? (1u << c->test->n) - 1 : 0};
     for (int i = 0; i < c->test->n; i++) way.rows[i] = c->in[i].rows;
     return way;
 }
 
 // Rounded to f32, so that tapes of both types compute the same.
-void check_choose(check *c, double low, double high) {
+void ad_check_choose(check *c, double low, double high) {
     for (int i = 0; i < c->test->n; i++) {
         ad_gradcheck_input in = c->in[i];
         int64_t near = 0;
@@ -35,7 +35,7 @@ void check_choose(check *c, double low, double high) {
     }
 }
 
-// ---- recording --------------------------------------------------------------------------------------------------------
+// ---- recording ------------------------------------------------------------------------------------------------------
 
 static const int64_t row_zero[CHECK_ROWS];
 
@@ -50,7 +50,7 @@ static ad_var leaf(check *c, const check_way *way, int i, ad_source *source) {
     return ad_input(rows, c->in[i].shape, source);
 }
 
-ad_var check_record(check *c, const check_way *way, ad_source *sources, ad_var *x) {
+ad_var ad_check_record(check *c, const check_way *way, ad_source *sources, ad_var *x) {
     ad_tape *t = c->tape[way->type];
     ad_tape_reset(t);
     for (int i = 0; i < c->test->n; i++) x[i] = way->alias && i ? x[0] : leaf(c, way, i, &sources[i]);
@@ -60,7 +60,7 @@ ad_var check_record(check *c, const check_way *way, ad_source *sources, ad_var *
     return way->with && ad_tape_status(t) == AD_OK ? ad_replace(y, c->op, way->with, c) : y;
 }
 
-ad_var check_weigh(ad_var y) {
+ad_var ad_check_weigh(ad_var y) {
     int64_t n = ad_shape_count(ad_shape_of(y));
     double *w = malloc((size_t)(n > 0 ? n : 1) * sizeof *w);
     if (!w) return AD_NONE;
@@ -70,7 +70,7 @@ ad_var check_weigh(ad_var y) {
     return ad_has_rows(sum) ? ad_sum_rows(sum) : sum;
 }
 
-// ---- results ------------------------------------------------------------------------------------------------------------
+// ---- results --------------------------------------------------------------------------------------------------------
 
 // Whether v is computed from more rows than its own.
 static bool rows_meet(ad_var v) {
@@ -99,15 +99,15 @@ static ad_status read_value(ad_var v, int64_t rows, check_value *to) {
     return to->data ? ad_read(v, to->data, n) : AD_ENOMEM;
 }
 
-void check_evaluate(check *c, const check_way *way, check_result *r) {
+void ad_check_evaluate(check *c, const check_way *way, check_result *r) {
     ad_tape *t = c->tape[way->type];
     ad_source sources[CHECK_INPUTS];
     ad_var x[CHECK_INPUTS], asked[CHECK_INPUTS], g[CHECK_INPUTS];
     int n = 0;
-    ad_var y = ad_keep(check_record(c, way, sources, x));
+    ad_var y = ad_keep(ad_check_record(c, way, sources, x));
     for (int i = 0; i < c->test->n; i++)
         if (way->need >> i & 1) asked[n++] = x[i];
-    if (n && ad_tape_status(t) == AD_OK) ad_grad(check_weigh(y), asked, n, g);
+    if (n && ad_tape_status(t) == AD_OK) ad_grad(ad_check_weigh(y), asked, n, g);
     for (int i = 0; i < n && ad_tape_status(t) == AD_OK; i++) ad_keep(g[i]);
     r->status = ad_tape_status(t) == AD_OK ? ad_run(t) : ad_tape_status(t);
     if (r->status == AD_OK) r->status = read_value(y, way->count, &r->y);
@@ -116,12 +116,12 @@ void check_evaluate(check *c, const check_way *way, check_result *r) {
     snprintf(r->message, sizeof r->message, "%s", ad_tape_message(t));
 }
 
-void check_release(check_result *r) {
+void ad_check_release(check_result *r) {
     free(r->y.data);
     for (int i = 0; i < CHECK_INPUTS; i++) free(r->g[i].data);
 }
 
-// ---- comparing ------------------------------------------------------------------------------------------------------------
+// ---- comparing ------------------------------------------------------------------------------------------------------
 
 static double largest(const check_value *v) {
     double most = 1;
@@ -140,42 +140,47 @@ static double row_sum(const check_value *v, int64_t j, double scale) {
     return sum;
 }
 
-static ad_status same_values(const check *c, const check_value *a, const check_value *b, double tolerance, const char *what) {
+static ad_status same_values(const check *c, const check_value *a, const check_value *b, double tolerance,
+                             const char *what) {
     const int64_t rows = a->rows > b->rows ? a->rows : b->rows;
+    const double allowed = tolerance * largest(b);
     if (a->count != b->count)
-        return check_fail(c, AD_EARG, "%s: the value has %lld elements, expected %lld", what, (long long)a->count,
-                          (long long)b->count);
+        return ad_check_fail(c, AD_EARG, "%s: the value has %lld elements, expected %lld", what, (long long)a->count,
+                             (long long)b->count);
     for (int64_t r = 0; r < (rows ? rows : 1); r++)
         for (int64_t j = 0; j < a->count; j++) {
             double p = a->data[(a->rows ? r : 0) * a->count + j], q = b->data[(b->rows ? r : 0) * b->count + j];
-            if (!close(p, q, tolerance * largest(b)))
-                return check_fail(c, AD_EARG, "%s: element %lld of row %lld is %.17g, expected %.17g", what, (long long)j,
-                                  (long long)r, p, q);
+            if (!close(p, q, allowed))
+                return ad_check_fail(c, AD_EARG, "%s: element %lld of row %lld is %.17g, expected %.17g", what,
+                                     (long long)j, (long long)r, p, q);
         }
     return AD_OK;
 }
 
 // Where all inputs are shared the weighted sum is that of one row; scale_a and scale_b make up for it.
-static ad_status same_gradient(const check *c, const check_result *got, const check_result *want, int i, double tolerance,
-                               const char *what) {
+static ad_status same_gradient(const check *c, const check_result *got, const check_result *want, int i,
+                               double tolerance, const char *what) {
     const check_value *a = &got->g[i], *b = &want->g[i];
     const double scale_a = got->y.rows || !want->y.rows ? 1 : (double)want->y.rows;
     const double scale_b = want->y.rows || !got->y.rows ? 1 : (double)got->y.rows;
+    const double allowed = tolerance * fmax(scale_b, scale_a) * largest(b);
     const bool both = a->rows && b->rows;
     for (int64_t r = 0; r < (both ? a->rows : 1); r++)
         for (int64_t j = 0; j < a->count; j++) {
             double p = both ? a->data[r * a->count + j] : row_sum(a, j, scale_a);
             double q = both ? b->data[r * b->count + j] : row_sum(b, j, scale_b);
-            if (!close(p, q, tolerance * fmax(scale_b, scale_a) * largest(b)))
-                return check_fail(c, AD_ENOGRAD, "%s: the gradient in input %d, element %lld%s is %.17g, expected %.17g", what, i,
-                                  (long long)j, both ? "" : ", summed over rows,", p, q);
+            if (!close(p, q, allowed))
+                return ad_check_fail(c, AD_ENOGRAD,
+                                     "%s: the gradient in input %d, element %lld%s is %.17g, expected %.17g", what, i,
+                                     (long long)j, both ? "" : ", summed over rows,", p, q);
         }
     return AD_OK;
 }
 
-ad_status check_same(const check *c, const check_result *got, const check_result *want, unsigned need, double tolerance,
-                     const char *what) {
-    if (got->status != AD_OK) return check_fail(c, got->status, "%s: %s", what, got->message);
+ad_status ad_check_same(const check *c, const check_result *got, const check_result *want, unsigned need,
+                        double tolerance, const char *what) {
+    if (got->status != AD_OK) return ad_check_fail(c, got->status, "%s: %s", what, got->message);
+    if (want->status != AD_OK) return ad_check_fail(c, want->status, "%s: %s", what, want->message);
     ad_status status = same_values(c, &got->y, &want->y, tolerance, what);
     for (int i = 0; i < c->test->n && status == AD_OK; i++)
         if (need >> i & 1) status = same_gradient(c, got, want, i, tolerance, what);

@@ -110,11 +110,27 @@ static void plan_key(const ad_tape *t, uint64_t key[2]) {
     key[0] = h.low64, key[1] = h.high64;
 }
 
-static bool plan_matches(const ad_plan *p, const ad_tape *t, const uint64_t key[2]) {
-    return p->key[0] == key[0] && p->key[1] == key[1] && p->type == t->bind.type && p->training == t->training &&
-           p->stream_size == t->stream_size && p->n_outputs == t->n_outputs &&
-           memcmp(p->stream, t->stream, t->stream_size) == 0 &&
-           memcmp(p->outputs, t->outputs, t->n_outputs * sizeof *t->outputs) == 0;
+// But for the recording itself.
+static bool asks_the_same(const ad_plan *p, const ad_tape *t) {
+    return p->type == t->bind.type && p->training == t->training && p->stream_size == t->stream_size &&
+           p->n_outputs == t->n_outputs && memcmp(p->outputs, t->outputs, t->n_outputs * sizeof *t->outputs) == 0;
+}
+
+static ad_plan *find_plan(const ad_engine *e, const ad_tape *t, const uint64_t key[2]) {
+    for (int i = 0; i < e->n_plans; i++) {
+        ad_plan *p = e->plans[i];
+        if (p->key[0] == key[0] && p->key[1] == key[1] && asks_the_same(p, t) &&
+            memcmp(p->stream, t->stream, t->stream_size) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+// The tape's last plan, when it has only repeated that recording since: then there is nothing to hash or compare.
+static ad_plan *find_repeated(const ad_engine *e, const ad_tape *t) {
+    for (int i = 0; t->planned_at == t->appended && i < e->n_plans; i++)
+        if (e->plans[i]->number == t->planned && asks_the_same(e->plans[i], t)) return e->plans[i];
+    return NULL;
 }
 
 // In words, where the tape departs from the plan before.
@@ -170,10 +186,11 @@ static void drop_oldest(ad_engine *e) {
 
 ad_plan *ad_engine_plan(ad_engine *e, ad_tape *t, bool step) {
     uint64_t key[2];
-    plan_key(t, key);
-    ad_plan *p = NULL;
-    for (int i = 0; i < e->n_plans && !p; i++)
-        if (plan_matches(e->plans[i], t, key)) p = e->plans[i];
+    ad_plan *p = find_repeated(e, t);
+    if (!p) {
+        plan_key(t, key);
+        p = find_plan(e, t, key);
+    }
     if (p) {
         e->misses = 0;
     } else {
@@ -182,12 +199,13 @@ ad_plan *ad_engine_plan(ad_engine *e, ad_tape *t, bool step) {
         if (!p) return NULL;
         p->key[0] = key[0], p->key[1] = key[1];
         p->training = t->training;
-        e->plans_made++;
+        p->number = ++e->plans_made;
         if (e->n_plans == e->max_plans) drop_oldest(e);
         e->plans[e->n_plans++] = p;
     }
     p->last_use = ++e->clock;
     p->uses++;
     e->last = p;
+    t->planned = p->number, t->planned_at = t->appended;
     return p;
 }

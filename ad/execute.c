@@ -197,7 +197,7 @@ static void run_section(ad_execution *run, const plan_section *s) {
 // ---- outputs ------------------------------------------------------------------------------------------------------------------
 
 static bool reserve_kept(ad_output_memory *m, size_t bytes) {
-    if (bytes <= m->room) return true;
+    if (m->data && bytes <= m->room) return true;
     void *data = ad_aligned(bytes, 1);
     if (!data) return false;
     free(m->data);

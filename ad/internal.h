@@ -94,6 +94,9 @@ struct ad_tape {
     // hashed, looked up or written: a step like the one before costs a comparison a node.
     size_t old_nodes, old_stream, old_slots;
     bool repeats;     // up to now; else the next reset forgets everything
+    int64_t appended;      // nodes, in all: as long as it stays, so does every byte of the stream
+    int64_t planned_at;    // appended, when the last plan was looked up,
+    int64_t planned;       // and the number of that plan
     uint32_t *table;  // hash-consing: node ids + 1, open addressing
     uint32_t *hashes; // of nodes
     size_t table_room, room_hashes;

@@ -79,6 +79,7 @@ typedef struct plan_set {  // of a row set: what decides blocks and chunks
 
 typedef struct ad_plan {
     uint64_t key[2];
+    int64_t number;      // of all plans made
     int uses;            // by programs and running tapes
     bool dropped;        // out of the cache
     bool training;

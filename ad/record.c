@@ -252,6 +252,7 @@ static ad_var append(ad_tape *t, const header *head, const ad_var *x, uint32_t h
     t->hashes[t->n_nodes] = hash;
     t->table[at] = (uint32_t)++t->n_nodes;
     t->stream_size += bytes;
+    t->appended++;
     t->ran = false;
     return ad_var_at(t, (uint32_t)t->n_nodes - 1);
 }

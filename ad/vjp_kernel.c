@@ -1,8 +1,8 @@
 // vjp_kernel.c -- the gradients of an op that has a kernel for them.
 //
-// They are one node: its operands are the op's x[0..n), y and gy, all with the node's rows, elementwise ones with y's shape;
-// its value the gradients in x[0..n), flat, one after the other. Its derivatives, that is second and higher orders, are
-// those of the same gradients written in ops: from the op's expansion, or its vjp.
+// They are one node: its operands are the op's x[0..n), y and gy, all with the node's rows, elementwise ones with y's
+// shape; its value the gradients in x[0..n), flat, one after the other. Its derivatives, that is second and higher
+// orders, are those of the same gradients written in ops: from the op's expansion, or its vjp.
 #include <string.h>
 
 #include "internal.h"
@@ -12,7 +12,7 @@ typedef struct kernel_attr {  // followed by the op's attributes
     uint64_t attr_size;
 } kernel_attr;
 
-// ---- the node -----------------------------------------------------------------------------------------------------------
+// ---- the node -------------------------------------------------------------------------------------------------------
 
 static bool gradients_shape(ad_shape_call *c) {
     int64_t n = 0;
@@ -27,7 +27,9 @@ static ad_kernel op_call(const ad_kernel *k) {
     return call;
 }
 
-static const ad_op *used(const ad_kernel *k) { return ((const kernel_attr *)k->attr)->used; }
+static const ad_op *used(const ad_kernel *k) {
+    return ((const kernel_attr *)k->attr)->used;
+}
 
 static void gradients_f32(const ad_kernel *k) {
     ad_kernel call = op_call(k);
@@ -44,10 +46,11 @@ static size_t gradients_scratch(const ad_kernel *k, ad_type type) {
     return used(k)->scratch ? used(k)->scratch(&call, type) : 0;
 }
 
-// ---- the same in ops ------------------------------------------------------------------------------------------------------
+// ---- the same in ops ------------------------------------------------------------------------------------------------
 
 // sum gy dy/dx for all x, flat, one after the other, as the kernel has it.
-static ad_var gradients_in_ops(const ad_op *op, const ad_var *x, int n, ad_var gy, const kernel_attr *attr, ad_var *gx) {
+static ad_var gradients_in_ops(const ad_op *op, const ad_var *x, int n, ad_var gy, const kernel_attr *attr,
+                               ad_var *gx) {
     ad_tape *t = gy.tape;
     bool *need = ad_arena_take(&t->scratch, (size_t)n);
     if (!need) {
@@ -77,7 +80,8 @@ static void gradients_vjp(const ad_vjp_call *c) {
     ad_tape *t = c->gy.tape;
     int n = c->n - 2;
     if (!op->expand && !op->vjp) {
-        ad_tape_fail(t, AD_ENOGRAD, "gradient: op %s has a vjp kernel and no vjp or expand: first order only", op->name);
+        ad_tape_fail(t, AD_ENOGRAD, "gradient: op %s has a vjp kernel and no vjp or expand: first order only",
+                     op->name);
         return;
     }
     ad_arena mark = ad_arena_mark(&t->scratch);
@@ -97,10 +101,13 @@ static void gradients_vjp(const ad_vjp_call *c) {
     ad_arena_release(&t->scratch, mark);
 }
 
-static const ad_op gradients_op = {.name = "vjp_kernel", .shape = gradients_shape, .vjp = gradients_vjp,
-                                   .kernel = {gradients_f32, gradients_f64}, .scratch = gradients_scratch};
+static const ad_op gradients_op = {.name = "vjp_kernel",
+                                   .shape = gradients_shape,
+                                   .vjp = gradients_vjp,
+                                   .kernel = {gradients_f32, gradients_f64},
+                                   .scratch = gradients_scratch};
 
-// ---- recording ------------------------------------------------------------------------------------------------------------
+// ---- recording ------------------------------------------------------------------------------------------------------
 
 // The operand as kernels want it.
 static ad_var fit(ad_var v, ad_rows rows, const ad_shape *shape) {

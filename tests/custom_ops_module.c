@@ -1,4 +1,5 @@
-// custom_ops_module.c -- an op in a shared object of its own, which test_custom_ops.c loads: Huber's loss, kernel and vjp.
+// custom_ops_module.c -- an op in a shared object of its own, which test_custom_ops.c loads: Huber's loss, kernel and
+// vjp.
 #include <math.h>
 
 #include "op.h"
@@ -7,13 +8,13 @@ typedef struct huber_attr {
     double delta;  // from where on it is linear
 } huber_attr;
 
-#define HUBER(name, T, abs_of)                                                                       \
-    static void name(size_t n, void *y, const void *const *x, const void *attr) {                    \
-        const T d = (T)((const huber_attr *)attr)->delta;                                            \
-        for (size_t i = 0; i < n; i++) {                                                             \
-            const T v = ((const T *)x[0])[i], a = abs_of(v);                                         \
-            ((T *)y)[i] = a <= d ? v * v / 2 : d * (a - d / 2);                                      \
-        }                                                                                            \
+#define HUBER(name, T, abs_of)                                                    \
+    static void name(size_t n, void *y, const void *const *x, const void *attr) { \
+        const T d = (T)((const huber_attr *)attr)->delta;                         \
+        for (size_t i = 0; i < n; i++) {                                          \
+            const T v = ((const T *)x[0])[i], a = abs_of(v);                      \
+            ((T *)y)[i] = a <= d ? v * v / 2 : d * (a - d / 2);                   \
+        }                                                                         \
     }
 HUBER(huber_f32, float, fabsf)
 HUBER(huber_f64, double, fabs)
@@ -30,8 +31,12 @@ static ad_var huber_test(void *arg, const ad_var *x);
 static const double kinks[] = {-0.5, 0.5};
 static const ad_op_test tests[] = {
     {.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true, .kinks = kinks, .n_kinks = 2}}, .f = huber_test}};
-static const ad_op huber_op = {.name = "huber", .flags = AD_OP_ELEMENTWISE, .vjp = huber_vjp, .lanes = {huber_f32, huber_f64},
-                               .tests = tests, .n_tests = 1};
+static const ad_op huber_op = {.name = "huber",
+                               .flags = AD_OP_ELEMENTWISE,
+                               .vjp = huber_vjp,
+                               .lanes = {huber_f32, huber_f64},
+                               .tests = tests,
+                               .n_tests = 1};
 
 // What the program that loads this looks for.
 AD_API extern const ad_op *const module_ops[];

@@ -27,6 +27,7 @@ needed command pkg-config pkg-config
 needed library sleef libsleef-dev
 needed library libxxhash libxxhash-dev
 needed library jansson libjansson-dev
+needed library lapack liblapack-dev
 needed library cairo libcairo2-dev
 END
     [ "$1" = tests ] || return 0

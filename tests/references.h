@@ -3,9 +3,11 @@
 #define PULLBACK_TESTS_REFERENCES_H
 
 #include "reference_basic.h"
+#include "reference_math.h"
 
 static const reference references[] = {
     BASIC_REFERENCES
+    MATH_REFERENCES
 };
 enum { REFERENCES = sizeof references / sizeof references[0] };
 

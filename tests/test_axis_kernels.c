@@ -16,7 +16,7 @@ typedef struct subject {
     double tolerance[2];            // relative to max(1, |y|), by type; 0: exact
 } subject;
 
-// ---- naive loops over one line ---------------------------------------------------------------------------------------
+// ---- naive loops over one line -------------------------------------------------------------------------------------
 
 static void sum_line(const double *x, int64_t n, double *y) {
     long double sum = 0;
@@ -94,7 +94,7 @@ static const subject subjects[] = {
 };
 enum { SUBJECTS = sizeof subjects / sizeof *subjects, MOST = 1 << 16 };
 
-// ---- running ---------------------------------------------------------------------------------------------------------
+// ---- running -------------------------------------------------------------------------------------------------------
 
 static const ad_op *op_named(const isa *i, const char *name) {
     for (int k = 0; k < i->n; k++)
@@ -208,7 +208,96 @@ static void a_lane_is_its_own(void **state) {
             }
 }
 
-// ---- over rows -------------------------------------------------------------------------------------------------------
+// SLEEF's functions do, and all else is rounded exactly.
+static void avx2_and_avx512_agree_in_every_bit(void **state) {
+    (void)state;
+    static double x[MOST], y[2][MOST];
+    if (n_isas < 3) skip();
+    uint64_t seed = 9;
+    const layout layouts[] = {{2, 37, 1, 1, 1}, {1, 9, 2, 64, 64}, {2, 100, 1, 1, 1}};
+    for (int j = 0; j < MOST; j++) x[j] = (float)uniform(&seed, -30, 30);
+    for (int s = 0; s < SUBJECTS; s++)
+        for (int l = 0; l < 3; l++)
+            for (int type = 0; type < 2; type++) {
+                run(&isas[1], (ad_type)type, &subjects[s], &layouts[l], x, y[0]);
+                run(&isas[2], (ad_type)type, &subjects[s], &layouts[l], x, y[1]);
+                const int64_t n = result_features(&layouts[l], &subjects[s]) * layouts[l].R;
+                if (memcmp(y[0], y[1], (size_t)n * sizeof(double)) != 0)
+                    fail_msg("%s, f%d, layout %d", subjects[s].op, type ? 64 : 32, l);
+            }
+}
+
+// ---- two operands ---------------------------------------------------------------------------------------------------
+
+// y of operands of [2][5][3] features, stride[i] apart, of R lanes.
+static void run_two(const isa *i, const char *name, attributes attr, ad_type type, const double *x, int R,
+                    const int *stride, double *y) {
+    static double gaps[2][MOST], data[2][MOST], out[MOST];
+    enum { F = 30 };
+    ad_shape shape = ad_shape3(2, 5, 3);
+    ad_kernel_operand operand[2];
+    for (int o = 0; o < 2; o++) {
+        for (int j = 0; j < F * stride[o]; j++) gaps[o][j] = NAN;
+        for (int f = 0; f < F; f++)
+            memcpy(gaps[o] + f * stride[o], x + (o * F + f) * R, (size_t)R * sizeof *x);
+        to_type(type, gaps[o], data[o], F * stride[o]);
+        operand[o] = (ad_kernel_operand){data[o], stride[o], R > 1, &shape};
+    }
+    ad_kernel k = {.n = 2, .R = R, .live = R, .x = operand, .y = out, .shape = &shape, .attr = &attr};
+    op_named(i, name)->kernel[type](&k);
+    from_type(type, out, y, F * R);
+}
+
+static void naive_recurrence(const double *a, const double *b, int R, bool back, bool adjoint, double *y) {
+    const bool down = back != adjoint;
+    for (int p = 0; p < 2; p++)
+        for (int q = 0; q < 3 * R; q++) {
+            double last = 0;
+            for (int j = 0; j < 5; j++) {
+                const int i = down ? 4 - j : j, link = adjoint ? (down ? i + 1 : i - 1) : i;
+                last = b[(p * 5 + i) * 3 * R + q] + (j ? a[(p * 5 + link) * 3 * R + q] * last : 0);
+                y[(p * 5 + i) * 3 * R + q] = last;
+            }
+        }
+}
+
+static void naive_slope(const double *g, const double *s, int R, double *y) {
+    for (int p = 0; p < 2; p++)
+        for (int q = 0; q < 3 * R; q++) {
+            double sum = 0;
+            for (int i = 0; i < 5; i++) sum += g[(p * 5 + i) * 3 * R + q] * s[(p * 5 + i) * 3 * R + q];
+            for (int i = 0; i < 5; i++) {
+                const int at = (p * 5 + i) * 3 * R + q;
+                y[at] = s[at] * (g[at] - sum);
+            }
+        }
+}
+
+static void two_operands_with_gaps(void **state) {
+    (void)state;
+    static double x[60 * 64], y[30 * 64], want[30 * 64];
+    uint64_t seed = 21;
+    for (int R = 1; R <= 64; R += 21)
+        for (int gap = 0; gap < 4; gap++)
+            for (int kind = 0; kind < 5; kind++) {
+                const int stride[2] = {R + (gap & 1 ? 7 : 0), R + (gap & 2 ? 5 : 0)};
+                const attributes attr = {1, 0, kind & 1, kind / 2};
+                for (int j = 0; j < 60 * R; j++) x[j] = (float)uniform(&seed, -1.5, 1.5);
+                if (kind < 4) naive_recurrence(x, x + 30 * R, R, kind & 1, kind / 2, want);
+                else naive_slope(x, x + 30 * R, R, want);
+                for (int i = 0; i < n_isas; i++)
+                    for (int type = 0; type < 2; type++) {
+                        run_two(&isas[i], kind < 4 ? "recurrence" : "softmax_slope", attr, (ad_type)type, x, R, stride,
+                                y);
+                        for (int j = 0; j < 30 * R; j++)
+                            if (!(fabs(y[j] - want[j]) <= (type ? 1e-14 : 1e-6) * fmax(1, fabs(want[j]))))
+                                fail_msg("%s, kind %d, R %d, gaps %d: y[%d] = %.17g, not %.17g", isas[i].name, kind, R,
+                                         gap, j, y[j], want[j]);
+                    }
+            }
+}
+
+// ---- over rows -----------------------------------------------------------------------------------------------------
 
 static void run_max_rows(const isa *i, ad_type type, const double *x, int stride, int live, bool first, void *y) {
     enum { F = 3 };
@@ -262,6 +351,8 @@ int main(void) {
         cmocka_unit_test(lanes_of_rows),
         cmocka_unit_test(one_lane),
         cmocka_unit_test(a_lane_is_its_own),
+        cmocka_unit_test(avx2_and_avx512_agree_in_every_bit),
+        cmocka_unit_test(two_operands_with_gaps),
         cmocka_unit_test(max_over_live_lanes),
         cmocka_unit_test(max_over_rows_keeps_what_is_there),
     };

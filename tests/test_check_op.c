@@ -3,20 +3,20 @@
 
 #include "op.h"
 
-// ---- right kernels ----------------------------------------------------------------------------------------------------
+// ---- right kernels --------------------------------------------------------------------------------------------------
 // Each for both types: y = x^2, y = a b, and y = A x for a matrix and a vector of each row, or shared.
 
 #define BOTH(KERNEL) KERNEL(f32, float) KERNEL(f64, double)
 
-#define SQUARE(suffix, T)                                                                            \
-    static void square_##suffix(size_t n, void *y, const void *const *x, const void *attr) {         \
-        (void)attr;                                                                                  \
-        for (size_t i = 0; i < n; i++) ((T *)y)[i] = ((const T *)x[0])[i] * ((const T *)x[0])[i];    \
+#define SQUARE(suffix, T)                                                                         \
+    static void square_##suffix(size_t n, void *y, const void *const *x, const void *attr) {      \
+        (void)attr;                                                                               \
+        for (size_t i = 0; i < n; i++) ((T *)y)[i] = ((const T *)x[0])[i] * ((const T *)x[0])[i]; \
     }
-#define PRODUCT(suffix, T)                                                                           \
-    static void product_##suffix(size_t n, void *y, const void *const *x, const void *attr) {        \
-        (void)attr;                                                                                  \
-        for (size_t i = 0; i < n; i++) ((T *)y)[i] = ((const T *)x[0])[i] * ((const T *)x[1])[i];    \
+#define PRODUCT(suffix, T)                                                                        \
+    static void product_##suffix(size_t n, void *y, const void *const *x, const void *attr) {     \
+        (void)attr;                                                                               \
+        for (size_t i = 0; i < n; i++) ((T *)y)[i] = ((const T *)x[0])[i] * ((const T *)x[1])[i]; \
     }
 BOTH(SQUARE)
 BOTH(PRODUCT)
@@ -24,15 +24,15 @@ BOTH(PRODUCT)
 #define AT(T, k, i, f, r) (((const T *)(k)->x[i].data)[(f) * (k)->x[i].stride + (r) * (k)->x[i].lane])
 
 // Lanes r of R, operand A read at (i, j); what is added is a fault's.
-#define TIMES(name, T, lanes, A, fault)                                                              \
-    static void name(const ad_kernel *k) {                                                           \
-        const int64_t I = k->shape->dim[0], J = k->x[1].shape->dim[0];                               \
-        for (int64_t i = 0; i < I; i++)                                                              \
-            for (int r = 0; r < (lanes); r++) {                                                      \
-                T sum = 0;                                                                           \
-                for (int64_t j = 0; j < J; j++) sum += AT(T, k, 0, A, r) * AT(T, k, 1, j, r);        \
-                ((T *)k->y)[i * k->R + r] = sum + (T)(fault);                                        \
-            }                                                                                        \
+#define TIMES(name, T, lanes, A, fault)                                                       \
+    static void name(const ad_kernel *k) {                                                    \
+        const int64_t I = k->shape->dim[0], J = k->x[1].shape->dim[0];                        \
+        for (int64_t i = 0; i < I; i++)                                                       \
+            for (int r = 0; r < (lanes); r++) {                                               \
+                T sum = 0;                                                                    \
+                for (int64_t j = 0; j < J; j++) sum += AT(T, k, 0, A, r) * AT(T, k, 1, j, r); \
+                ((T *)k->y)[i * k->R + r] = sum + (T)(fault);                                 \
+            }                                                                                 \
     }
 TIMES(times_f32, float, k->R, i *J + j, 0)
 TIMES(times_f64, double, k->R, i *J + j, 0)
@@ -44,12 +44,16 @@ static bool times_shape(ad_shape_call *call) {
     return true;
 }
 
-static void square_vjp(const ad_vjp_call *c) { c->gx[0] = ad_mul(c->gy, ad_scale(c->x[0], 2)); }
+static void square_vjp(const ad_vjp_call *c) {
+    c->gx[0] = ad_mul(c->gy, ad_scale(c->x[0], 2));
+}
 static void product_vjp(const ad_vjp_call *c) {
     if (c->need[0]) c->gx[0] = ad_mul(c->gy, c->x[1]);
     if (c->need[1]) c->gx[1] = ad_mul(c->gy, c->x[0]);
 }
-static ad_var column(ad_var v) { return ad_reshape(v, ad_shape2(ad_dim(v, 0), 1)); }
+static ad_var column(ad_var v) {
+    return ad_reshape(v, ad_shape2(ad_dim(v, 0), 1));
+}
 static void times_vjp(const ad_vjp_call *c) {
     if (c->need[0]) c->gx[0] = ad_mul(column(c->gy), c->x[1]);
     if (c->need[1]) c->gx[1] = ad_sum_axis(ad_mul(c->x[0], column(c->gy)), 0);
@@ -64,19 +68,19 @@ static ad_var product_expand(const ad_var *x, int n, const void *attr) {
 }
 
 // Gradients of times: gA [I][J], then gx [J].
-#define TIMES_VJP(name, T, sign)                                                                     \
-    static void name(const ad_kernel *k) {                                                           \
-        const int64_t I = k->x[0].shape->dim[0], J = k->x[0].shape->dim[1];                          \
-        T *gA = k->y, *gx = gA + I * J * k->R;                                                       \
-        for (int64_t j = 0; j < J; j++)                                                              \
-            for (int r = 0; r < k->R; r++) {                                                         \
-                T sum = 0;                                                                           \
-                for (int64_t i = 0; i < I; i++) {                                                    \
-                    gA[(i * J + j) * k->R + r] = AT(T, k, 3, i, r) * AT(T, k, 1, j, r);              \
-                    sum += AT(T, k, 0, i *J + j, r) * AT(T, k, 3, i, r);                             \
-                }                                                                                    \
-                gx[j * k->R + r] = sign sum;                                                         \
-            }                                                                                        \
+#define TIMES_VJP(name, T, sign)                                                        \
+    static void name(const ad_kernel *k) {                                              \
+        const int64_t I = k->x[0].shape->dim[0], J = k->x[0].shape->dim[1];             \
+        T *gA = k->y, *gx = gA + I * J * k->R;                                          \
+        for (int64_t j = 0; j < J; j++)                                                 \
+            for (int r = 0; r < k->R; r++) {                                            \
+                T sum = 0;                                                              \
+                for (int64_t i = 0; i < I; i++) {                                       \
+                    gA[(i * J + j) * k->R + r] = AT(T, k, 3, i, r) * AT(T, k, 1, j, r); \
+                    sum += AT(T, k, 0, i * J + j, r) * AT(T, k, 3, i, r);               \
+                }                                                                       \
+                gx[j * k->R + r] = sign sum;                                            \
+            }                                                                           \
     }
 TIMES_VJP(times_vjp_f32, float, +)
 TIMES_VJP(times_vjp_f64, double, +)
@@ -90,14 +94,20 @@ static const ad_op_test times_tests[] = {
     {.n = 2, .x = {{.shape = {2, {2, 3}}}, {.shape = {1, {3}}, .rows = true}}}};
 #define TESTS(list) .tests = list, .n_tests = sizeof list / sizeof *list
 
-static const ad_op right_square = {.name = "my_square", .flags = AD_OP_ELEMENTWISE, .vjp = square_vjp,
-                                   .lanes = {square_f32, square_f64}, TESTS(one_test)};
-static const ad_op right_product = {.name = "my_product", .flags = AD_OP_ELEMENTWISE, .vjp = product_vjp,
-                                    .lanes = {product_f32, product_f64}, TESTS(two_tests)};
-static const ad_op right_times = {.name = "my_times", .shape = times_shape, .vjp = times_vjp,
-                                  .kernel = {times_f32, times_f64}, TESTS(times_tests)};
+static const ad_op right_square = {.name = "my_square",
+                                   .flags = AD_OP_ELEMENTWISE,
+                                   .vjp = square_vjp,
+                                   .lanes = {square_f32, square_f64},
+                                   TESTS(one_test)};
+static const ad_op right_product = {.name = "my_product",
+                                    .flags = AD_OP_ELEMENTWISE,
+                                    .vjp = product_vjp,
+                                    .lanes = {product_f32, product_f64},
+                                    TESTS(two_tests)};
+static const ad_op right_times = {
+    .name = "my_times", .shape = times_shape, .vjp = times_vjp, .kernel = {times_f32, times_f64}, TESTS(times_tests)};
 
-// ---- asserting ------------------------------------------------------------------------------------------------------------
+// ---- asserting ------------------------------------------------------------------------------------------------------
 
 static void passes(const ad_op *op) {
     ad_error error = {AD_OK, ""};
@@ -125,7 +135,7 @@ static void kernel_caught(ad_kernel_fn f32, ad_kernel_fn f64, const char *fault)
     caught(&op, fault);
 }
 
-// ---- right ops ------------------------------------------------------------------------------------------------------------
+// ---- right ops ------------------------------------------------------------------------------------------------------
 
 static void test_right_ops(void **state) {
     (void)state;
@@ -171,12 +181,20 @@ static void test_constant(void **state) {
     caught(&op, "first order");
 }
 
-// ---- wrong vjps -----------------------------------------------------------------------------------------------------------
+// ---- wrong vjps -----------------------------------------------------------------------------------------------------
 
-static void sign(const ad_vjp_call *c) { c->gx[0] = ad_mul(c->gy, ad_scale(c->x[0], -2)); }
-static void factor(const ad_vjp_call *c) { c->gx[0] = ad_mul(c->gy, c->x[0]); }
-static void stale(const ad_vjp_call *c) { c->gx[0] = ad_scale(c->gy, 2 * 0.7); }
-static void second(const ad_vjp_call *c) { c->gx[0] = ad_mul(c->gy, ad_scale(ad_stop_gradient(c->x[0]), 2)); }
+static void sign(const ad_vjp_call *c) {
+    c->gx[0] = ad_mul(c->gy, ad_scale(c->x[0], -2));
+}
+static void factor(const ad_vjp_call *c) {
+    c->gx[0] = ad_mul(c->gy, c->x[0]);
+}
+static void stale(const ad_vjp_call *c) {
+    c->gx[0] = ad_scale(c->gy, 2 * 0.7);
+}
+static void second(const ad_vjp_call *c) {
+    c->gx[0] = ad_mul(c->gy, ad_scale(ad_stop_gradient(c->x[0]), 2));
+}
 static void transposed(const ad_vjp_call *c) {  // A gy instead of A^T gy
     times_vjp(c);
     if (c->need[1] && ad_dim(c->x[0], 0) == ad_dim(c->x[0], 1)) c->gx[1] = ad_sum_axis(ad_mul(c->x[0], c->gy), 1);
@@ -226,7 +244,7 @@ static void test_an_asymmetric_hessian(void **state) {
     vjp_caught(&right_product, asymmetric, "not symmetric");
 }
 
-// ---- wrong kernels --------------------------------------------------------------------------------------------------------
+// ---- wrong kernels --------------------------------------------------------------------------------------------------
 
 TIMES(rounded_f32, float, k->R, i *J + j, 1e-4)
 TIMES(live_f32, float, k->live, i *J + j, 0)
@@ -258,16 +276,16 @@ static void test_wrong_kernels(void **state) {
 }
 
 // Clears its result before it reads: wrong where that is an operand's place.
-#define CLEARED(suffix, T)                                                                           \
-    static void cleared_##suffix(size_t n, void *y, const void *const *x, const void *attr) {        \
-        (void)attr;                                                                                  \
-        for (size_t i = 0; i < n; i++) ((T *)y)[i] = 0;                                              \
-        for (size_t i = 0; i < n; i++) ((T *)y)[i] += ((const T *)x[0])[i] * ((const T *)x[0])[i];   \
+#define CLEARED(suffix, T)                                                                         \
+    static void cleared_##suffix(size_t n, void *y, const void *const *x, const void *attr) {      \
+        (void)attr;                                                                                \
+        for (size_t i = 0; i < n; i++) ((T *)y)[i] = 0;                                            \
+        for (size_t i = 0; i < n; i++) ((T *)y)[i] += ((const T *)x[0])[i] * ((const T *)x[0])[i]; \
     }
 // Four at a time, and the rest left out.
-#define FOURS(suffix, T)                                                                             \
-    static void fours_##suffix(size_t n, void *y, const void *const *x, const void *attr) {          \
-        square_##suffix(n / 4 * 4, y, x, attr);                                                      \
+#define FOURS(suffix, T)                                                                    \
+    static void fours_##suffix(size_t n, void *y, const void *const *x, const void *attr) { \
+        square_##suffix(n / 4 * 4, y, x, attr);                                             \
     }
 BOTH(CLEARED)
 BOTH(FOURS)
@@ -283,11 +301,17 @@ static void test_wrong_lanes(void **state) {
     caught(&op, "my_square");
 }
 
-// ---- wrong expansions and vjp kernels -------------------------------------------------------------------------------------
+// ---- wrong expansions and vjp kernels -------------------------------------------------------------------------------
 
-static ad_var times_shifted(const ad_var *x, int n, const void *attr) { return ad_offset(times_expand(x, n, attr), 0.125); }
-static ad_var times_doubled(const ad_var *x, int n, const void *attr) { return ad_scale(times_expand(x, n, attr), 2); }
-static ad_var times_misshapen(const ad_var *x, int n, const void *attr) { return column(times_expand(x, n, attr)); }
+static ad_var times_shifted(const ad_var *x, int n, const void *attr) {
+    return ad_offset(times_expand(x, n, attr), 0.125);
+}
+static ad_var times_doubled(const ad_var *x, int n, const void *attr) {
+    return ad_scale(times_expand(x, n, attr), 2);
+}
+static ad_var times_misshapen(const ad_var *x, int n, const void *attr) {
+    return column(times_expand(x, n, attr));
+}
 
 static void test_wrong_expansions(void **state) {
     (void)state;
@@ -318,7 +342,7 @@ static void test_wrong_vjp_kernels(void **state) {
     caught(&op, "f32 against f64: the gradient in input 1");
 }
 
-// ---- incomplete ops ---------------------------------------------------------------------------------------------------------
+// ---- incomplete ops -------------------------------------------------------------------------------------------------
 
 static void test_incomplete_ops(void **state) {
     (void)state;

@@ -1,5 +1,5 @@
-// test_custom_ops.c -- ops of a user: all five kinds, in the program and in a shared object loaded at run time. Linked with
-// the shared library, as users' programs are; the first argument is that object.
+// test_custom_ops.c -- ops of a user: all five kinds, in the program and in a shared object loaded at run time. Linked
+// with the shared library, as users' programs are; the first argument is that object.
 #include <dlfcn.h>
 
 #include "util.h"
@@ -12,19 +12,19 @@ enum { D = 3, ROWS = 70 };  // more than one block
 #define AT(T, k, i, f, r) (((const T *)(k)->x[i].data)[(f) * (k)->x[i].stride + (r) * (k)->x[i].lane])
 #define TESTS(list) .tests = list, .n_tests = sizeof list / sizeof *list
 
-// ---- 1: a C function that composes ops ----------------------------------------------------------------------------------
+// ---- 1: a C function that composes ops ------------------------------------------------------------------------------
 
 // exp(s) x + t, the values packed in one operand as s, then t.
 static ad_var affine_composed(ad_var x, ad_var packed) {
     return ad_add(ad_mul(ad_exp(ad_slice(packed, 0, 0, D)), x), ad_slice(packed, 0, D, D));
 }
 
-// ---- 2: kernel and vjp in ops: the shared object's huber ----------------------------------------------------------------
+// ---- 2: kernel and vjp in ops: the shared object's huber ------------------------------------------------------------
 
 static const ad_op *huber_op;
 static ad_var (*huber)(ad_var x, double delta);
 
-// ---- 3: kernel and expand -----------------------------------------------------------------------------------------------
+// ---- 3: kernel and expand -------------------------------------------------------------------------------------------
 // The same affine map in one pass; general (its operands have different shapes).
 
 static bool affine_shape(ad_shape_call *call) {
@@ -38,53 +38,56 @@ static ad_var affine_expand(const ad_var *x, int n, const void *attr) {
     const int64_t d = ad_dim(x[0], 0);
     return ad_add(ad_mul(ad_exp(ad_slice(x[1], 0, 0, d)), x[0]), ad_slice(x[1], 0, d, d));
 }
-#define AFFINE(suffix, T)                                                                            \
-    static void affine_##suffix(const ad_kernel *k) {                                                \
-        const int64_t d = ad_shape_count(*k->shape);                                                 \
-        for (int64_t f = 0; f < d; f++)                                                              \
-            for (int r = 0; r < k->R; r++)                                                           \
-                ((T *)k->y)[f * k->R + r] =                                                          \
-                    (T)exp((double)AT(T, k, 1, f, r)) * AT(T, k, 0, f, r) + AT(T, k, 1, d + f, r);   \
+#define AFFINE(suffix, T)                                                                          \
+    static void affine_##suffix(const ad_kernel *k) {                                              \
+        const int64_t d = ad_shape_count(*k->shape);                                               \
+        for (int64_t f = 0; f < d; f++)                                                            \
+            for (int r = 0; r < k->R; r++)                                                         \
+                ((T *)k->y)[f * k->R + r] =                                                        \
+                    (T)exp((double)AT(T, k, 1, f, r)) * AT(T, k, 0, f, r) + AT(T, k, 1, d + f, r); \
     }
 BOTH(AFFINE)
 static const ad_op_test affine_tests[] = {
     {.n = 2, .x = {{.shape = {1, {3}}, .rows = true}, {.shape = {1, {6}}, .rows = true}}},
     {.n = 2, .x = {{.shape = {1, {2}}, .rows = true}, {.shape = {1, {4}}}}}};
-static const ad_op affine_op = {.name = "my_affine", .shape = affine_shape, .expand = affine_expand,
-                                .kernel = {affine_f32, affine_f64}, TESTS(affine_tests)};
+static const ad_op affine_op = {.name = "my_affine",
+                                .shape = affine_shape,
+                                .expand = affine_expand,
+                                .kernel = {affine_f32, affine_f64},
+                                TESTS(affine_tests)};
 static ad_var affine(ad_var x, ad_var packed) {
     const ad_var in[] = {x, packed};
     return ad_apply(&affine_op, in, 2, NULL, 0);
 }
 
-// ---- 4: kernel and vjp kernel -------------------------------------------------------------------------------------------
+// ---- 4: kernel and vjp kernel ---------------------------------------------------------------------------------------
 // Elementwise: the power x^p of an attribute p, times a scale that broadcasts; its scratch-free vjp in one pass.
 
 typedef struct power_attr {
     int32_t p, unused;
 } power_attr;
 
-#define POWER(suffix, T)                                                                             \
-    static T power_of_##suffix(T x, int p) {                                                         \
-        T y = 1;                                                                                     \
-        for (int i = 0; i < p; i++) y *= x;                                                          \
-        return y;                                                                                    \
-    }                                                                                                \
-    static void power_##suffix(size_t n, void *y, const void *const *x, const void *attr) {          \
-        for (size_t i = 0; i < n; i++)                                                               \
-            ((T *)y)[i] = ((const T *)x[1])[i] *                                                     \
-                          power_of_##suffix(((const T *)x[0])[i], ((const power_attr *)attr)->p);    \
-    }                                                                                                \
-    static void power_vjp_##suffix(const ad_kernel *k) { /* x, scale, y, gy */                       \
-        const int p = ((const power_attr *)k->attr)->p;                                              \
-        const int64_t n = ad_shape_count(*k->x[0].shape);                                            \
-        T *gx = k->y, *gs = gx + n * k->R;                                                           \
-        for (int64_t f = 0; f < n; f++)                                                              \
-            for (int r = 0; r < k->R; r++) {                                                         \
-                const T x = AT(T, k, 0, f, r), s = AT(T, k, 1, f, r), gy = AT(T, k, 3, f, r);        \
-                gx[f * k->R + r] = gy * s * (T)p * power_of_##suffix(x, p - 1);                      \
-                gs[f * k->R + r] = gy * power_of_##suffix(x, p);                                     \
-            }                                                                                        \
+#define POWER(suffix, T)                                                                                       \
+    static T power_of_##suffix(T x, int p) {                                                                   \
+        T y = 1;                                                                                               \
+        for (int i = 0; i < p; i++) y *= x;                                                                    \
+        return y;                                                                                              \
+    }                                                                                                          \
+    static void power_##suffix(size_t n, void *y, const void *const *x, const void *attr) {                    \
+        for (size_t i = 0; i < n; i++)                                                                         \
+            ((T *)y)[i] =                                                                                      \
+                ((const T *)x[1])[i] * power_of_##suffix(((const T *)x[0])[i], ((const power_attr *)attr)->p); \
+    }                                                                                                          \
+    static void power_vjp_##suffix(const ad_kernel *k) { /* x, scale, y, gy */                                 \
+        const int p = ((const power_attr *)k->attr)->p;                                                        \
+        const int64_t n = ad_shape_count(*k->x[0].shape);                                                      \
+        T *gx = k->y, *gs = gx + n * k->R;                                                                     \
+        for (int64_t f = 0; f < n; f++)                                                                        \
+            for (int r = 0; r < k->R; r++) {                                                                   \
+                const T x = AT(T, k, 0, f, r), s = AT(T, k, 1, f, r), gy = AT(T, k, 3, f, r);                  \
+                gx[f * k->R + r] = gy * s * (T)p * power_of_##suffix(x, p - 1);                                \
+                gs[f * k->R + r] = gy * power_of_##suffix(x, p);                                               \
+            }                                                                                                  \
     }
 BOTH(POWER)
 static ad_var power_test(void *arg, const ad_var *x);
@@ -92,8 +95,11 @@ static const ad_op_test power_tests[] = {
     {.n = 2, .x = {{.shape = {2, {2, 3}}, .rows = true}, {.shape = {1, {3}}, .rows = true}}, .f = power_test},
     {.n = 2, .x = {{.shape = {2, {2, 3}}, .rows = true}, {.shape = {0, {0}}}}, .f = power_test},
     {.n = 2, .x = {{.shape = {1, {3}}}, {.shape = {2, {2, 1}}, .rows = true}}, .f = power_test}};
-static const ad_op power_op = {.name = "my_power", .flags = AD_OP_ELEMENTWISE, .lanes = {power_f32, power_f64},
-                               .vjp_kernel = {power_vjp_f32, power_vjp_f64}, TESTS(power_tests)};
+static const ad_op power_op = {.name = "my_power",
+                               .flags = AD_OP_ELEMENTWISE,
+                               .lanes = {power_f32, power_f64},
+                               .vjp_kernel = {power_vjp_f32, power_vjp_f64},
+                               TESTS(power_tests)};
 static ad_var scaled_power(ad_var x, ad_var scale, int p) {
     const power_attr attr = {.p = p};
     const ad_var in[] = {x, scale};
@@ -109,57 +115,65 @@ static bool squares_shape(ad_shape_call *call) {
     call->y = call->x[0];
     return true;
 }
-static size_t squares_scratch(const ad_kernel *k, ad_type type) { return (size_t)k->R * ad_type_size(type); }
-#define SQUARES(suffix, T)                                                                           \
-    static void squares_##suffix(const ad_kernel *k) {                                               \
-        T *square = k->scratch;                                                                      \
-        for (int64_t f = 0; f < ad_shape_count(*k->shape); f++) {                                    \
-            double sum = k->first ? 0 : ((double *)k->y)[f];                                         \
-            for (int r = 0; r < k->R; r++) square[r] = AT(T, k, 0, f, r) * AT(T, k, 0, f, r);        \
-            for (int r = 0; r < k->live; r++) sum += (double)square[r];                              \
-            ((double *)k->y)[f] = sum;                                                               \
-        }                                                                                            \
-    }                                                                                                \
-    static void squares_vjp_##suffix(const ad_kernel *k) { /* x, y, gy */                            \
-        T *square = k->scratch;                                                                      \
-        for (int64_t f = 0; f < ad_shape_count(*k->x[0].shape); f++) {                               \
-            for (int r = 0; r < k->R; r++) square[r] = 2 * AT(T, k, 0, f, r);                        \
+static size_t squares_scratch(const ad_kernel *k, ad_type type) {
+    return (size_t)k->R * ad_type_size(type);
+}
+#define SQUARES(suffix, T)                                                                            \
+    static void squares_##suffix(const ad_kernel *k) {                                                \
+        T *square = k->scratch;                                                                       \
+        for (int64_t f = 0; f < ad_shape_count(*k->shape); f++) {                                     \
+            double sum = k->first ? 0 : ((double *)k->y)[f];                                          \
+            for (int r = 0; r < k->R; r++) square[r] = AT(T, k, 0, f, r) * AT(T, k, 0, f, r);         \
+            for (int r = 0; r < k->live; r++) sum += (double)square[r];                               \
+            ((double *)k->y)[f] = sum;                                                                \
+        }                                                                                             \
+    }                                                                                                 \
+    static void squares_vjp_##suffix(const ad_kernel *k) { /* x, y, gy */                             \
+        T *square = k->scratch;                                                                       \
+        for (int64_t f = 0; f < ad_shape_count(*k->x[0].shape); f++) {                                \
+            for (int r = 0; r < k->R; r++) square[r] = 2 * AT(T, k, 0, f, r);                         \
             for (int r = 0; r < k->R; r++) ((T *)k->y)[f * k->R + r] = AT(T, k, 2, f, r) * square[r]; \
-        }                                                                                            \
+        }                                                                                             \
     }
 BOTH(SQUARES)
 static const ad_op_test squares_tests[] = {{.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true}}}};
-static const ad_op squares_op = {.name = "my_squares", .flags = AD_OP_REDUCES_ROWS | AD_OP_F64_SUM, .shape = squares_shape,
-                                 .kernel = {squares_f32, squares_f64}, .vjp_kernel = {squares_vjp_f32, squares_vjp_f64},
-                                 .scratch = squares_scratch, TESTS(squares_tests)};
+static const ad_op squares_op = {.name = "my_squares",
+                                 .flags = AD_OP_REDUCES_ROWS | AD_OP_F64_SUM,
+                                 .shape = squares_shape,
+                                 .kernel = {squares_f32, squares_f64},
+                                 .vjp_kernel = {squares_vjp_f32, squares_vjp_f64},
+                                 .scratch = squares_scratch,
+                                 TESTS(squares_tests)};
 
-// ---- 5: kernel only -------------------------------------------------------------------------------------------------------
+// ---- 5: kernel only -------------------------------------------------------------------------------------------------
 // How many elements of each row are positive; a NaN fails the run.
 
 static bool positives_shape(ad_shape_call *call) {
     call->y = ad_shape0();
     return true;
 }
-#define POSITIVES(suffix, T)                                                                         \
-    static void positives_##suffix(const ad_kernel *k) {                                             \
-        for (int r = 0; r < k->R; r++) {                                                             \
-            T n = 0;                                                                                 \
-            for (int64_t f = 0; f < ad_shape_count(*k->x[0].shape); f++) {                           \
-                const T v = AT(T, k, 0, f, r);                                                       \
-                if (v != v) ad_kernel_fail(k, r, AD_ENONFINITE, "element %d is NaN", (int)f);        \
-                n += v > 0;                                                                          \
-            }                                                                                        \
-            ((T *)k->y)[r] = n;                                                                      \
-        }                                                                                            \
+#define POSITIVES(suffix, T)                                                                  \
+    static void positives_##suffix(const ad_kernel *k) {                                      \
+        for (int r = 0; r < k->R; r++) {                                                      \
+            T n = 0;                                                                          \
+            for (int64_t f = 0; f < ad_shape_count(*k->x[0].shape); f++) {                    \
+                const T v = AT(T, k, 0, f, r);                                                \
+                if (v != v) ad_kernel_fail(k, r, AD_ENONFINITE, "element %d is NaN", (int)f); \
+                n += v > 0;                                                                   \
+            }                                                                                 \
+            ((T *)k->y)[r] = n;                                                               \
+        }                                                                                     \
     }
 BOTH(POSITIVES)
 static const ad_op_test positives_tests[] = {{.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true}}}};
-static const ad_op positives_op = {.name = "my_positives", .shape = positives_shape,
-                                   .kernel = {positives_f32, positives_f64}, TESTS(positives_tests)};
+static const ad_op positives_op = {
+    .name = "my_positives", .shape = positives_shape, .kernel = {positives_f32, positives_f64}, TESTS(positives_tests)};
 
-static ad_var positives(ad_var x) { return ad_apply(&positives_op, &x, 1, NULL, 0); }
+static ad_var positives(ad_var x) {
+    return ad_apply(&positives_op, &x, 1, NULL, 0);
+}
 
-// ---- checked as the library's own -----------------------------------------------------------------------------------------
+// ---- checked as the library's own -----------------------------------------------------------------------------------
 
 static void assert_checks(const ad_op *op) {
     ad_error error = {AD_OK, ""};
@@ -194,7 +208,7 @@ static void test_kernel_only(void **state) {
     assert_checks(&positives_op);
 }
 
-// ---- used -------------------------------------------------------------------------------------------------------------------
+// ---- used -----------------------------------------------------------------------------------------------------------
 
 typedef struct fixture {
     ad_tape *tape;
@@ -254,7 +268,8 @@ static void test_a_second_order_without_vjp_or_expand_is_refused(void **state) {
     util_assert_ok(f->tape);
     assert_false(ad_ok(gradient(ad_sum(ad_square(g)), f->x)));
     assert_int_equal(ad_tape_status(f->tape), AD_ENOGRAD);
-    util_assert_contains(ad_tape_message(f->tape), "op my_power has a vjp kernel and no vjp or expand: first order only");
+    util_assert_contains(ad_tape_message(f->tape),
+                         "op my_power has a vjp kernel and no vjp or expand: first order only");
 }
 
 static void test_a_gradient_of_a_kernel_alone_is_refused(void **state) {
@@ -295,10 +310,13 @@ static void product_vjp_f64(const ad_kernel *k) {  // x, x', y, gy
 }
 static void test_one_value_as_both_operands_of_an_expanded_op(void **state) {
     fixture *f = *state;
-    static const ad_op by_expand = {.name = "my_product", .flags = AD_OP_ELEMENTWISE, .expand = product_expand,
-                                    .lanes = {NULL, product_f64}};
-    static const ad_op by_kernel = {.name = "my_product", .flags = AD_OP_ELEMENTWISE, .expand = product_expand,
-                                    .lanes = {NULL, product_f64}, .vjp_kernel = {NULL, product_vjp_f64}};
+    static const ad_op by_expand = {
+        .name = "my_product", .flags = AD_OP_ELEMENTWISE, .expand = product_expand, .lanes = {NULL, product_f64}};
+    static const ad_op by_kernel = {.name = "my_product",
+                                    .flags = AD_OP_ELEMENTWISE,
+                                    .expand = product_expand,
+                                    .lanes = {NULL, product_f64},
+                                    .vjp_kernel = {NULL, product_vjp_f64}};
     static const ad_op *const ops[] = {&by_expand, &by_kernel};
     const ad_var pair[] = {f->x, f->x};
     for (int i = 0; i < 2; i++) {
@@ -316,15 +334,16 @@ static void test_one_value_as_both_operands_of_an_expanded_op(void **state) {
     }
 }
 
-// ---- trained ----------------------------------------------------------------------------------------------------------------
+// ---- trained --------------------------------------------------------------------------------------------------------
 
 // The affine map's square, weighted, in Huber's loss; and the sum of its squares. By custom ops, or the library's.
 static ad_var loss_by(fixture *f, bool custom) {
     const ad_var packed = ad_use(f->tape, f->packed), y = custom ? affine(f->x, packed) : affine_composed(f->x, packed);
     const ad_var third = ad_slice(packed, 0, 0, D);
     const ad_var z = custom ? scaled_power(y, third, 2) : ad_mul(third, ad_mul(y, y));
-    const ad_var w = custom ? huber(z, 1) : ad_where(ad_less(ad_square(z), ad_number(f->tape, 1)), ad_scale(ad_square(z), 0.5),
-                                                     ad_offset(ad_sqrt(ad_square(z)), -0.5));
+    const ad_var w = custom ? huber(z, 1)
+                            : ad_where(ad_less(ad_square(z), ad_number(f->tape, 1)), ad_scale(ad_square(z), 0.5),
+                                       ad_offset(ad_sqrt(ad_square(z)), -0.5));
     const ad_var sums = custom ? ad_apply(&squares_op, &y, 1, NULL, 0) : ad_sum_rows(ad_square(y));
     return ad_add(ad_mean_rows(ad_sum(w)), ad_scale(ad_sum(sums), 0.01));
 }

@@ -1,8 +1,8 @@
 // test_ops.c -- every op of the library gets every check there is, by the cases beside its descriptor (white-box: the
 // registry).
 //
-// At least CASES random points an op, spread over its tests; AD_TEST_CASES=20000 in the environment, or the first argument,
-// asks for more. A second argument is the only op that is checked.
+// At least CASES random points an op, spread over its tests; AD_TEST_CASES=20000 in the environment, or the first
+// argument, asks for more. A second argument is the only op that is checked.
 #include "util.h"
 
 #include "internal.h"

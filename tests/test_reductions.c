@@ -1,5 +1,5 @@
-// test_reductions.c -- reductions, softmax and scans through the public calls: values against naive loops, edges, errors,
-// gradients where a formula could go wrong, and bits that depend on neither batch nor threads.
+// test_reductions.c -- reductions, softmax and scans through the public calls: values against naive loops, edges,
+// errors, gradients where a formula could go wrong, and bits that depend on neither batch nor threads.
 #include <float.h>
 
 #include "npz.h"
@@ -7,7 +7,7 @@
 typedef ad_var (*along_axis)(ad_var x, int axis);
 typedef ad_var (*along_all)(ad_var x);
 
-// ---- the calls, and loops that do the same to one line ---------------------------------------------------------------
+// ---- the calls, and loops that do the same to one line -------------------------------------------------------------
 
 static ad_var variance0_axis(ad_var x, int axis) { return ad_variance_axis(x, axis, 0); }
 static ad_var variance1_axis(ad_var x, int axis) { return ad_variance_axis(x, axis, 1); }
@@ -109,7 +109,7 @@ static const subject subjects[] = {
 };
 enum { SUBJECTS = sizeof subjects / sizeof *subjects, ARGMAX = 8, MOST = 40000 };
 
-// ---- values ----------------------------------------------------------------------------------------------------------
+// ---- values --------------------------------------------------------------------------------------------------------
 
 static double x_data[MOST], expected[MOST];
 
@@ -219,7 +219,7 @@ static void values_of_parts(void **state) {
         }
 }
 
-// ---- bits ------------------------------------------------------------------------------------------------------------
+// ---- bits ----------------------------------------------------------------------------------------------------------
 
 static void bits_of_a_row_are_its_own(void **state) {
     enum { F = 24, B = 150 };
@@ -278,7 +278,7 @@ static void bits_over_rows_do_not_depend_on_threads(void **state) {
         }
 }
 
-// ---- small cases -----------------------------------------------------------------------------------------------------
+// ---- small cases ---------------------------------------------------------------------------------------------------
 
 typedef struct small {  // x [n], shared, of one tape; y = f(x) and its gradients
     ad_tape *tape;
@@ -481,7 +481,7 @@ static void zero_cotangents_give_zero(void **state) {
     }
 }
 
-// ---- higher orders ---------------------------------------------------------------------------------------------------
+// ---- higher orders -------------------------------------------------------------------------------------------------
 
 static ad_var element(ad_var x, int64_t i) { return ad_reshape(ad_slice(x, 0, i, 1), ad_shape0()); }
 
@@ -520,7 +520,7 @@ static void third_derivatives(void **state) {
     check_third(*state, ad_norm, LIST(1, 2, 2, 4), 3. * 4 / 3125);
 }
 
-// ---- over rows -------------------------------------------------------------------------------------------------------
+// ---- over rows -----------------------------------------------------------------------------------------------------
 
 typedef struct over {  // x [2] per row, B rows
     ad_tape *tape;
@@ -657,7 +657,7 @@ static void variance_of_one_row(void **state) {
     ad_tape_free(o.tape);
 }
 
-// ---- nothing to reduce -----------------------------------------------------------------------------------------------
+// ---- nothing to reduce ---------------------------------------------------------------------------------------------
 
 static void empty_axes(void **state) {
     for (int64_t B = 0; B < 4; B += 3) {
@@ -667,7 +667,8 @@ static void empty_axes(void **state) {
         ad_var y[] = {ad_keep(ad_sum_axis(x, 1)), ad_keep(ad_prod_axis(x, 1)), ad_keep(ad_logsumexp_axis(x, 1)),
                       ad_keep(ad_norm_axis(x, 1)), ad_keep(ad_mean_axis(x, 1))};
         const double want[] = {0, 1, -inf, 0, NAN};
-        const ad_var same[] = {ad_softmax(x, 1), ad_cumsum(x, 1), ad_cumprod(x, -1), ad_log_softmax(x, 0), ad_sort(x, 1)};
+        const ad_var same[] = {ad_softmax(x, 1), ad_cumsum(x, 1), ad_cumprod(x, -1), ad_log_softmax(x, 0),
+                               ad_sort(x, 1)};
         for (int i = 0; i < 3; i++) {
             ad_vjp(y[i], ad_fill(tape, ad_shape1(2), 1), &x, 1, &g[i]);
             ad_keep(g[i]);
@@ -739,7 +740,7 @@ static void inert_handles_do_no_harm(void **state) {
     ad_tape_free(tape);
 }
 
-// ---- reference numbers -----------------------------------------------------------------------------------------------
+// ---- reference numbers ---------------------------------------------------------------------------------------------
 
 static void check_reference(ad_engine *engine, const char *file, const char *x_name, const char *y_name, int64_t N,
                             along_all f) {
@@ -773,7 +774,7 @@ static void reference_numbers(void **state) {
     check_reference(*state, "mixture_densities.npz", "cat_logits", "cat_log_softmax", 4, log_softmax);
 }
 
-// ---- running ---------------------------------------------------------------------------------------------------------
+// ---- running -------------------------------------------------------------------------------------------------------
 
 static int set_up(void **state) {
     *state = ad_engine_new(&(ad_engine_options){.threads = 2}, NULL);

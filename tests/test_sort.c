@@ -74,7 +74,8 @@ static void long_axes(void **state) {
         for (int type = 0; type < 2; type++) {
             ad_tape *tape = ad_tape_new(*state, (ad_type)type);
             ad_source source;
-            ad_var x = input(tape, ad_shape1(N), B, &source), y = ad_keep(ad_sort(x, 0)), at = ad_keep(ad_argsort(x, 0));
+            ad_var x = input(tape, ad_shape1(N), B, &source);
+            ad_var y = ad_keep(ad_sort(x, 0)), at = ad_keep(ad_argsort(x, 0));
             const int64_t rows = B ? B : 1;
             for (int64_t j = 0; j < rows * N; j++) x_data[j] = (double)(j * 7919 % N) + (double)(j / N);
             util_run(tape);
@@ -125,7 +126,8 @@ static void gradient_goes_through_the_permutation(void **state) {
 
 // Of y = sum of w_i sorted(x)_i^3: the second derivative in x is diagonal, 6 w x.
 static void second_derivative(void **state) {
-    const double x[] = {2, -1, 5, 3}, w[] = {1, 10, 100, 1000}, want[] = {6 * 10 * 2, 6 * -1, 6 * 1000 * 5, 6 * 100 * 3};
+    const double x[] = {2, -1, 5, 3}, w[] = {1, 10, 100, 1000};
+    const double want[] = {6 * 10 * 2, 6 * -1, 6 * 1000 * 5, 6 * 100 * 3};
     ad_tape *tape = ad_tape_new(*state, AD_F64);
     const ad_source source = util_source(x, 1);
     ad_var v = ad_shared_input(tape, ad_shape1(4), &source), y = ad_sort(v, 0), g;
@@ -154,7 +156,7 @@ static void no_gradient_of_numbers(void **state) {
     ad_tape_free(tape);
 }
 
-// ---- searchsorted ----------------------------------------------------------------------------------------------------
+// ---- searchsorted --------------------------------------------------------------------------------------------------
 
 typedef struct table {  // an operand, [P][n] shared or [B][P][n]; P 1 where it has no leading dimension
     double data[MOST / 4];
@@ -247,7 +249,7 @@ static void no_knots(void **state) {
     ad_tape_free(tape);
 }
 
-// ---- errors ----------------------------------------------------------------------------------------------------------
+// ---- errors --------------------------------------------------------------------------------------------------------
 
 static void check_error(ad_tape *tape, ad_status status, const char *part) {
     assert_int_equal(ad_tape_status(tape), status);

@@ -22,7 +22,7 @@ AD_INLINE axis_extent axis_extent_of(const ad_shape *x, const axis_attr *attr) {
     return e;
 }
 
-// ---- shape rules -----------------------------------------------------------------------------------------------------
+// ---- shape rules ---------------------------------------------------------------------------------------------------
 
 // False, with the message written, when the axis is none of x's.
 AD_INLINE bool axis_check(ad_shape_call *call, const axis_attr *attr) {
@@ -60,7 +60,14 @@ AD_INLINE bool axis_kept(ad_shape_call *call, const axis_attr *attr) {
     return axis_check(call, attr);
 }
 
-// ---- recording -------------------------------------------------------------------------------------------------------
+// The shape that all operands have.
+AD_INLINE bool axis_kept_of_all(ad_shape_call *call, const axis_attr *attr) {
+    for (int i = 1; i < call->n; i++)
+        if (!ad_shape_equal(call->x[0], call->x[i])) return ad_shape_fail(call, "operands of different shapes");
+    return axis_kept(call, attr);
+}
+
+// ---- recording -----------------------------------------------------------------------------------------------------
 
 // The attribute for an axis counted from either end. One out of range either way is left for the shape rule to report.
 AD_INLINE axis_attr axis_of(ad_var x, int axis) {
@@ -84,7 +91,7 @@ AD_INLINE void axis_count_exactly(ad_var x, int axis, const char *what) {
                  (long long)most);
 }
 
-// ---- kernels ---------------------------------------------------------------------------------------------------------
+// ---- kernels -------------------------------------------------------------------------------------------------------
 
 // The operand as runs of contiguous lanes: a run is n lines of `lanes` elements, x_step apart. Features after the axis
 // lie side by side with their rows where there are no gaps; a shared operand is one lane for each of them.
@@ -110,11 +117,16 @@ AD_INLINE int64_t axis_y(const axis_runs *a, int64_t p, int64_t q) { return p * 
 AD_INLINE int64_t axis_y_full(const axis_runs *a, int64_t p, int64_t q) {
     return p * a->n * a->y_pre + q * a->y_post;
 }
+// The same place in operand i of x's shape: offsets and steps of whole features.
+AD_INLINE int64_t axis_in(const ad_kernel *k, int i, int64_t offset) {
+    return offset / k->x[0].stride * k->x[i].stride;
+}
 
 // Lanes that plain loops take at a time, their state in arrays of this size.
 enum { AXIS_LANES = 64 };
 
-// Statement for every run of at most AXIS_LANES lanes: x_, y_ and full_ are where it begins (as above), m_ its lanes.
+// Statement for every run of at most AXIS_LANES lanes: x_, y_ and full_ are where it begins (as above), m_ its lanes;
+// r_ of them lie before it.
 #define AXIS_FOR_RUNS(runs, x_, y_, full_, m_, ...)                                                           \
     for (int64_t p_ = 0; p_ < (runs).pre; p_++)                                                              \
         for (int64_t q_ = 0; q_ < (runs).post; q_++)                                                         \

@@ -1,7 +1,7 @@
-// compare.c -- greater, less, greater_equal, less_equal, equal, where, stop_gradient.
+// compare.c -- greater, less, greater_equal, less_equal, equal, not_equal, where, stop_gradient.
 //
-// Comparisons give 1 or 0, and 0 when an operand is NaN. where takes a for every condition but +-0, so for NaN too; the
-// branch not taken has no say, neither in the value nor, with a gradient of exactly 0, in the derivative.
+// Comparisons give 1 or 0; when an operand is NaN, 0, and not_equal 1. where takes a for every condition but +-0, so for
+// NaN too; the branch not taken has no say, neither in the value nor, with a gradient of exactly 0, in the derivative.
 #include <string.h>
 
 #include "simd.h"
@@ -11,6 +11,7 @@ AD_LANES2(less, a < b ? 1 : 0)
 AD_LANES2(greater_equal, a >= b ? 1 : 0)
 AD_LANES2(less_equal, a <= b ? 1 : 0)
 AD_LANES2(equal, a == b ? 1 : 0)
+AD_LANES2(not_equal, a != b ? 1 : 0)
 AD_LANES3(where, a != 0 ? b : c)
 
 static void stop_gradient_f32(size_t n, void *y, const void *const *x, const void *attr) {
@@ -76,13 +77,15 @@ static const ad_op greater_equal_op = {
 static const ad_op less_equal_op = {
     .name = "less_equal", .flags = COMPARISON, AD_KERNELS(less_equal), AD_TESTS(compare_tests)};
 static const ad_op equal_op = {.name = "equal", .flags = COMPARISON, AD_KERNELS(equal), AD_TESTS(compare_tests)};
+static const ad_op not_equal_op = {
+    .name = "not_equal", .flags = COMPARISON, AD_KERNELS(not_equal), AD_TESTS(compare_tests)};
 static const ad_op where_op = {
     .name = "where", .flags = CHEAP, .vjp = where_vjp, AD_KERNELS(where), AD_TESTS(where_tests)};
 static const ad_op stop_gradient_op = {
     .name = "stop_gradient", .flags = COMPARISON, AD_KERNELS(stop_gradient), AD_TESTS(stop_gradient_tests)};
 
-AD_FAMILY(compare) = {&greater_op, &less_op,  &greater_equal_op, &less_equal_op,
-                      &equal_op,   &where_op, &stop_gradient_op, NULL};
+AD_FAMILY(compare) = {&greater_op, &less_op,      &greater_equal_op, &less_equal_op,
+                      &equal_op,   &not_equal_op, &where_op,         &stop_gradient_op, NULL};
 
 #if AD_ISA_BASE
 
@@ -96,6 +99,7 @@ ad_var ad_less(ad_var a, ad_var b) { return compare(&less_op, a, b); }
 ad_var ad_greater_equal(ad_var a, ad_var b) { return compare(&greater_equal_op, a, b); }
 ad_var ad_less_equal(ad_var a, ad_var b) { return compare(&less_equal_op, a, b); }
 ad_var ad_equal(ad_var a, ad_var b) { return compare(&equal_op, a, b); }
+ad_var ad_not_equal(ad_var a, ad_var b) { return compare(&not_equal_op, a, b); }
 ad_var ad_stop_gradient(ad_var x) { return ad_apply(&stop_gradient_op, &x, 1, NULL, 0); }
 
 ad_var ad_where(ad_var c, ad_var a, ad_var b) {

@@ -1,20 +1,26 @@
-// exponential.c -- exp, log, tanh, sigmoid, softplus, relu.
+// exponential.c -- exp, exp2, expm1, log, tanh, sigmoid, softplus, relu.
 //
-// NaN gives NaN everywhere, relu and softplus included. exp(-inf) = 0, exp overflows to inf above the largest
-// logarithm; log(+-0) = -inf, log of a negative number is NaN. tanh, sigmoid and softplus take +-inf to their limits,
-// and softplus overflows for no finite x. tanh(-0) = -0; relu(-0) = +0. In a run denormals count as zero, so that log
-// of one is -inf; a result below the smallest normal number may be 0 in any case.
+// NaN gives NaN everywhere, relu and softplus included. exp(-inf) = exp2(-inf) = 0, expm1(-inf) = -1, and they overflow
+// to inf above the largest logarithm; log(+-0) = -inf, log of a negative number is NaN. tanh, sigmoid and softplus take
+// +-inf to their limits, and softplus overflows for no finite x. tanh(-0) = -0; relu(-0) = +0. In a run denormals count
+// as zero, so that log of one is -inf; a result below the smallest normal number may be 0 in any case.
 #include "cotangent.h"
 #include "gemm.h"
 #include "vmath.h"
 
 AD_INLINE vf vf_exp(vf x) { return AD_SLEEF_F32(exp)(x); }
 AD_INLINE vd vd_exp(vd x) { return AD_SLEEF_F64(exp)(x); }
+AD_INLINE vf vf_exp2(vf x) { return AD_SLEEF_F32(exp2)(x); }
+AD_INLINE vd vd_exp2(vd x) { return AD_SLEEF_F64(exp2)(x); }
 AD_INLINE vf vf_log(vf x) { return AD_SLEEF_F32(log)(x); }
 AD_INLINE vd vd_log(vd x) { return AD_SLEEF_F64(log)(x); }
 
 AD_LANES_VF(exp_f32, vf_exp)
 AD_LANES_VD(exp_f64, vd_exp)
+AD_LANES_VF(exp2_f32, vf_exp2)
+AD_LANES_VD(exp2_f64, vd_exp2)
+AD_LANES_VF(expm1_f32, vf_expm1)
+AD_LANES_VD(expm1_f64, vd_expm1)
 AD_LANES_VF(log_f32, vf_log)
 AD_LANES_VD(log_f64, vd_log)
 AD_LANES_VF(tanh_f32, vf_tanh)
@@ -41,6 +47,12 @@ static ad_var slope(const ad_op *op, ad_var gy, ad_var y) {
 }
 
 static void exp_vjp(const ad_vjp_call *call) { call->gx[0] = ad_cotangent_mul(call->gy, call->y); }
+static void exp2_vjp(const ad_vjp_call *call) {
+    call->gx[0] = ad_cotangent_mul(ad_scale(call->gy, 0.6931471805599453), call->y);
+}
+
+// e^x anew: 1 + y is 0 where e^x is small.
+static void expm1_vjp(const ad_vjp_call *call) { call->gx[0] = ad_cotangent_mul(call->gy, ad_exp(call->x[0])); }
 static void log_vjp(const ad_vjp_call *call) { call->gx[0] = ad_cotangent_div(call->gy, call->x[0]); }
 static void tanh_vjp(const ad_vjp_call *call) { call->gx[0] = slope(&tanh_slope_op, call->gy, call->y); }
 static void sigmoid_vjp(const ad_vjp_call *call) { call->gx[0] = slope(&sigmoid_slope_op, call->gy, call->y); }
@@ -89,6 +101,10 @@ enum { PLAIN = AD_OP_ELEMENTWISE, CHEAP = AD_OP_ELEMENTWISE | AD_OP_CHEAP };
 
 static const ad_op exp_op = {
     .name = "exp", .flags = PLAIN, .vjp = exp_vjp, AD_KERNELS(exp), .ulp = {1, 1}, AD_TESTS(smooth_tests)};
+static const ad_op exp2_op = {
+    .name = "exp2", .flags = PLAIN, .vjp = exp2_vjp, AD_KERNELS(exp2), .ulp = {1, 1}, AD_TESTS(smooth_tests)};
+static const ad_op expm1_op = {
+    .name = "expm1", .flags = PLAIN, .vjp = expm1_vjp, AD_KERNELS(expm1), .ulp = {1, 1}, AD_TESTS(smooth_tests)};
 static const ad_op log_op = {
     .name = "log", .flags = PLAIN, .vjp = log_vjp, AD_KERNELS(log), .ulp = {1, 1}, AD_TESTS(log_tests)};
 static const ad_op tanh_op = {
@@ -111,12 +127,14 @@ static const ad_op relu_slope_op = {
     .name = "relu_slope", .flags = CHEAP, .vjp = relu_slope_vjp, AD_KERNELS(relu_slope), AD_TESTS(relu_slope_tests),
     .epilogue = AD_EPILOGUE_RELU_SLOPE};
 
-AD_FAMILY(exponential) = {&exp_op,        &log_op,           &tanh_op,       &sigmoid_op, &softplus_op, &relu_op,
-                          &tanh_slope_op, &sigmoid_slope_op, &relu_slope_op, NULL};
+AD_FAMILY(exponential) = {&exp_op,      &exp2_op, &expm1_op,      &log_op,           &tanh_op,       &sigmoid_op,
+                          &softplus_op, &relu_op, &tanh_slope_op, &sigmoid_slope_op, &relu_slope_op, NULL};
 
 #if AD_ISA_BASE
 
 ad_var ad_exp(ad_var x) { return ad_apply(&exp_op, &x, 1, NULL, 0); }
+ad_var ad_exp2(ad_var x) { return ad_apply(&exp2_op, &x, 1, NULL, 0); }
+ad_var ad_expm1(ad_var x) { return ad_apply(&expm1_op, &x, 1, NULL, 0); }
 ad_var ad_log(ad_var x) { return ad_apply(&log_op, &x, 1, NULL, 0); }
 ad_var ad_tanh(ad_var x) { return ad_apply(&tanh_op, &x, 1, NULL, 0); }
 ad_var ad_sigmoid(ad_var x) { return ad_apply(&sigmoid_op, &x, 1, NULL, 0); }

@@ -86,7 +86,7 @@ static void value_vjp(const ad_vjp_call *call) {
 
 static double extremum_flops(const ad_kernel *k) { return (double)ad_shape_count(*k->x[0].shape) * k->R; }
 
-// ---- over rows -------------------------------------------------------------------------------------------------------
+// ---- over rows -----------------------------------------------------------------------------------------------------
 
 // Sixteen largest ones side by side, then the largest of them: the order does not matter.
 #define MAX_ROWS(NAME, T)                                                                           \
@@ -122,9 +122,9 @@ static void max_rows_vjp(const ad_vjp_call *call) {
     call->gx[0] = ad_where(mask, share, ad_number(x.tape, 0));
 }
 
-// ---- tests -----------------------------------------------------------------------------------------------------------
-// Differences must not cross from one element to another unawares. So the largest is known to be x or -x, with a kink at
-// 0, or elements are moved apart by constants, rows by random numbers that are the same in every run.
+// ---- tests ---------------------------------------------------------------------------------------------------------
+// Differences must not cross from one element to another unawares. So the largest is known to be x or -x, with a kink
+// at 0, or elements are moved apart by constants, rows by random numbers that are the same in every run.
 
 // x with -x below it along a new first axis.
 static ad_var both_signs(ad_var x) {
@@ -225,7 +225,7 @@ static const ad_op_test max_rows_tests[] = {
     {.n = 1, .x = {{.shape = {1, {3}}, .rows = true}}, .f = min_rows_test},
 };
 
-// ---- descriptors -----------------------------------------------------------------------------------------------------
+// ---- descriptors ---------------------------------------------------------------------------------------------------
 
 static const ad_op max_op = {.name = "max", .shape = value_shape, .vjp = value_vjp, .kernel = {value_f32, value_f64},
                              .flops = extremum_flops, AD_TESTS(max_tests)};

@@ -1,8 +1,9 @@
 // reduce.c -- sums and norms over feature axes, sums over rows, and the means and variances made of them.
 //
-// All sums accumulate in f64; a norm takes its square root there, too, so that in f32 no square overflows or vanishes. The order of additions is fixed by shapes, R and live lanes, never by the instruction
-// set: over features each lane adds one feature after the other; over the lanes of a feature, and over a contiguous
-// shared tensor, sixteen partial sums (number j takes the elements j, j + 16, ...) are added as a tree.
+// All sums accumulate in f64; a norm takes its square root there, too, so that in f32 no square overflows or vanishes.
+// The order of additions is fixed by shapes, R and live lanes, never by the instruction set: over features each lane
+// adds one feature after the other; over the lanes of a feature, and over a contiguous shared tensor, sixteen partial
+// sums (number j takes the elements j, j + 16, ...) are added as a tree.
 #include "axis.h"
 #include "cotangent.h"
 
@@ -337,7 +338,8 @@ static ad_var variance(ad_var x, axis_attr attr, int64_t n, int ddof) {
     ad_var sum = along(&sum_op, x, attr);
     if (!ad_ok(sum)) return sum;
     if (n - ddof <= 0)
-        ad_tape_fail(x.tape, AD_EARG, "variance: %lld elements less ddof %d leave nothing to divide by", (long long)n, ddof);
+        ad_tape_fail(x.tape, AD_EARG, "variance: %lld elements less ddof %d leave nothing to divide by", (long long)n,
+                     ddof);
     ad_var mean = axis_restored(ad_scale(sum, 1.0 / (double)n), x, &attr);
     return ad_scale(along(&sum_op, ad_square(ad_sub(x, mean)), attr), 1.0 / (double)(n - ddof));
 }

@@ -3,7 +3,6 @@
 // Everything runs in f64 inside. Gradients never divide by a factor, so that zeros among them are factors like others:
 // the derivative of a product in a factor is the product of those before it and those after it, and a cumulative
 // product's is a linear recurrence. In f32 such a partial product may overflow although the whole one does not.
-#include "../internal.h"
 #include "axis.h"
 #include "cotangent.h"
 
@@ -63,20 +62,20 @@ SCAN(cumprod_f64, double, 1, t *v)
 PROD(prod_f32, float)
 PROD(prod_f64, double)
 
-// From the front, of a = x[0] and b = x[1]: y[i] = b[i] + a[i] y[i-1]; its adjoint: y[i] = b[i] + a[i+1] y[i+1]. From the
-// back the same with the axis turned round. In both, a's first element (from the back: last) has no say. A cotangent
-// of 0 stays 0 whatever a is.
+// From the front, of a = x[0] and b = x[1]: y[i] = b[i] + a[i] y[i-1]; its adjoint: y[i] = b[i] + a[i+1] y[i+1]. From
+// the back the same with the axis turned round. In both, a's first element (from the back: last) has no say. A
+// cotangent of 0 stays 0 whatever a is.
 #define RECURRENCE(NAME, T)                                                                          \
     static void NAME(const ad_kernel *k) {                                                           \
         const axis_runs runs = scan_runs(k);                                                         \
         const scan_attr *attr = k->attr;                                                             \
         const bool down = attr->back != attr->adjoint;                                               \
-        const int64_t b_step = runs.x_step / k->x[0].stride * k->x[1].stride;                        \
+        const int64_t b_step = axis_in(k, 1, runs.x_step);                                           \
         const T *a = k->x[0].data, *b = k->x[1].data;                                                \
         T *y = k->y;                                                                                 \
         double last[AXIS_LANES];                                                                     \
         AXIS_FOR_RUNS(runs, from, removed, to, m, {                                                  \
-            const int64_t from_b = from_of_b(k, &runs, p_, q_) + r_;                                 \
+            const int64_t from_b = axis_in(k, 1, from - r_) + r_;                                    \
             (void)removed;                                                                           \
             for (int64_t r = 0; r < m; r++) last[r] = 0;                                             \
             for (int64_t j = 0; j < runs.n; j++) {                                                   \
@@ -92,9 +91,6 @@ PROD(prod_f64, double)
             }                                                                                        \
         })                                                                                           \
     }
-static int64_t from_of_b(const ad_kernel *k, const axis_runs *a, int64_t p, int64_t q) {
-    return axis_x(a, p, q) / k->x[0].stride * k->x[1].stride;
-}
 RECURRENCE(recurrence_f32, float)
 RECURRENCE(recurrence_f64, double)
 
@@ -103,11 +99,10 @@ static bool scan_shape(ad_shape_call *call) { return axis_kept(call, &((const sc
 static double prod_flops(const ad_kernel *k) { return (double)ad_shape_count(*k->x[0].shape) * k->R; }
 
 static bool recurrence_shape(ad_shape_call *call) {
-    if (!ad_same_shape(&call->x[0], &call->x[1])) return ad_shape_fail(call, "operands of different shapes");
-    return scan_shape(call);
+    return axis_kept_of_all(call, &((const scan_attr *)call->attr)->along);
 }
 
-// ---- gradients -------------------------------------------------------------------------------------------------------
+// ---- gradients -----------------------------------------------------------------------------------------------------
 
 static const ad_op cumsum_op, cumprod_op, recurrence_op;
 
@@ -163,7 +158,7 @@ static void prod_vjp(const ad_vjp_call *call) {
     call->gx[0] = ad_reshape(gx, ad_shape_of(x));
 }
 
-// ---- tests -----------------------------------------------------------------------------------------------------------
+// ---- tests ---------------------------------------------------------------------------------------------------------
 
 static ad_var prod_first_test(void *arg, const ad_var *x) {
     (void)arg;
@@ -253,7 +248,7 @@ static const ad_op_test recurrence_tests[] = {
     {.n = 2, .x = {{.shape = {2, {3, 2}}}, {.shape = {2, {3, 2}}}}, .f = recurrence_back_test},
 };
 
-// ---- descriptors -----------------------------------------------------------------------------------------------------
+// ---- descriptors ---------------------------------------------------------------------------------------------------
 
 static const ad_op prod_op = {.name = "prod", .shape = prod_shape, .vjp = prod_vjp, .kernel = {prod_f32, prod_f64},
                               .flops = prod_flops, AD_TESTS(prod_tests)};

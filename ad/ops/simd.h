@@ -107,6 +107,19 @@
         for (; j + WIDTH <= n; j += WIDTH) V##_store(y + j, FN(V##_load(xa + j)));    \
         if (j < n) V##_store_part(y + j, FN(V##_load_part(xa + j, n - j)), n - j);    \
     }
+// The same of two operands.
+#define AD_LANES2_VF(NAME, FN) AD_LANES2_V(NAME, FN, float, vf, VF)
+#define AD_LANES2_VD(NAME, FN) AD_LANES2_V(NAME, FN, double, vd, VD)
+#define AD_LANES2_V(NAME, FN, T, V, WIDTH)                                                        \
+    static void NAME(size_t n, void *vy, const void *const *x, const void *attr) {                \
+        T *y = vy;                                                                                \
+        const T *xa = x[0], *xb = x[1];                                                           \
+        size_t j = 0;                                                                             \
+        (void)attr;                                                                               \
+        for (; j + WIDTH <= n; j += WIDTH) V##_store(y + j, FN(V##_load(xa + j), V##_load(xb + j))); \
+        if (j < n)                                                                                \
+            V##_store_part(y + j, FN(V##_load_part(xa + j, n - j), V##_load_part(xb + j, n - j)), n - j); \
+    }
 
 // ---- the vectors ---------------------------------------------------------------------------------------------------
 // load_part reads the first n elements (n < width), zero in the others; store_part writes the first n.
@@ -151,11 +164,16 @@ AD_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }    //
 AD_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
 AD_INLINE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
 AD_INLINE vd vd_abs(vd a) { return _mm512_abs_pd(a); }
-// max(a, b); b where either is NaN.
+// max(a, b), min(a, b); b where either is NaN.
 AD_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 AD_INLINE vd vd_max(vd a, vd b) { return _mm512_max_pd(a, b); }
+AD_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+AD_INLINE vd vd_min(vd a, vd b) { return _mm512_min_pd(a, b); }
 AD_INLINE vf vf_copysign(vf magnitude, vf sign) {
     return _mm512_or_ps(magnitude, _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));  // magnitude >= 0
+}
+AD_INLINE vd vd_copysign(vd magnitude, vd sign) {
+    return _mm512_or_pd(magnitude, _mm512_and_pd(sign, _mm512_set1_pd(-0.0)));
 }
 // a where x's sign bit is set, else b.
 AD_INLINE vf vf_if_negative(vf x, vf a, vf b) {
@@ -171,11 +189,31 @@ AD_INLINE vf vf_if_less(vf a, vf b, vf p, vf q) {
 AD_INLINE vd vd_if_less(vd a, vd b, vd p, vd q) {
     return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ), q, p);
 }
+// Whether a < b anywhere, everywhere: to skip the work for rare cases where there are none. What an element becomes must
+// not depend on the answer, which depends on its neighbours.
+AD_INLINE bool vf_any_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ) != 0; }
+AD_INLINE bool vd_any_less(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ) != 0; }
+AD_INLINE bool vf_all_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ) == 0xffff; }
+AD_INLINE bool vd_all_less(vd a, vd b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ) == 0xff; }
+// p where a == b, else q.
+AD_INLINE vf vf_if_equal(vf a, vf b, vf p, vf q) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), q, p);
+}
+AD_INLINE vd vd_if_equal(vd a, vd b, vd p, vd q) {
+    return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ), q, p);
+}
 AD_INLINE vd vd_sqrt(vd a) { return _mm512_sqrt_pd(a); }
 // 2^k for z = k + 1.5 * 2^23 and -127 <= k <= 127; 2^-127 comes as 0.
 AD_INLINE vf vf_pow2(vf z) {
     __m512i k = _mm512_slli_epi32(_mm512_castps_si512(z), 23);
     return _mm512_castsi512_ps(_mm512_add_epi32(k, _mm512_set1_epi32(127 << 23)));
+}
+// k and m with a = 2^k m, sqrt(1/2) <= m < sqrt(2), for normal a > 0; any numbers for others.
+AD_INLINE vf vf_exponent(vf a, vf *m) {
+    const __m512i least = _mm512_castps_si512(_mm512_set1_ps(0x1.6a09e6p-1f));
+    __m512i above = _mm512_sub_epi32(_mm512_castps_si512(a), least);
+    *m = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_and_si512(above, _mm512_set1_epi32(0x7fffff)), least));
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(above, 23));
 }
 
 #elif defined(AD_SIMD_AVX2)
@@ -221,17 +259,34 @@ AD_INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 AD_INLINE vd vd_abs(vd a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
 AD_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 AD_INLINE vd vd_max(vd a, vd b) { return _mm256_max_pd(a, b); }
+AD_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+AD_INLINE vd vd_min(vd a, vd b) { return _mm256_min_pd(a, b); }
 AD_INLINE vf vf_copysign(vf magnitude, vf sign) {
     return _mm256_or_ps(magnitude, _mm256_and_ps(sign, _mm256_set1_ps(-0.0f)));
+}
+AD_INLINE vd vd_copysign(vd magnitude, vd sign) {
+    return _mm256_or_pd(magnitude, _mm256_and_pd(sign, _mm256_set1_pd(-0.0)));
 }
 AD_INLINE vf vf_if_negative(vf x, vf a, vf b) { return _mm256_blendv_ps(b, a, x); }
 AD_INLINE vd vd_if_negative(vd x, vd a, vd b) { return _mm256_blendv_pd(b, a, x); }
 AD_INLINE vf vf_if_less(vf a, vf b, vf p, vf q) { return _mm256_blendv_ps(q, p, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
 AD_INLINE vd vd_if_less(vd a, vd b, vd p, vd q) { return _mm256_blendv_pd(q, p, _mm256_cmp_pd(a, b, _CMP_LT_OQ)); }
+AD_INLINE bool vf_any_less(vf a, vf b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)) != 0; }
+AD_INLINE bool vd_any_less(vd a, vd b) { return _mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LT_OQ)) != 0; }
+AD_INLINE bool vf_all_less(vf a, vf b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)) == 0xff; }
+AD_INLINE bool vd_all_less(vd a, vd b) { return _mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LT_OQ)) == 0xf; }
+AD_INLINE vf vf_if_equal(vf a, vf b, vf p, vf q) { return _mm256_blendv_ps(q, p, _mm256_cmp_ps(a, b, _CMP_EQ_OQ)); }
+AD_INLINE vd vd_if_equal(vd a, vd b, vd p, vd q) { return _mm256_blendv_pd(q, p, _mm256_cmp_pd(a, b, _CMP_EQ_OQ)); }
 AD_INLINE vd vd_sqrt(vd a) { return _mm256_sqrt_pd(a); }
 AD_INLINE vf vf_pow2(vf z) {
     __m256i k = _mm256_slli_epi32(_mm256_castps_si256(z), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(k, _mm256_set1_epi32(127 << 23)));
+}
+AD_INLINE vf vf_exponent(vf a, vf *m) {
+    const __m256i least = _mm256_castps_si256(_mm256_set1_ps(0x1.6a09e6p-1f));
+    __m256i above = _mm256_sub_epi32(_mm256_castps_si256(a), least);
+    *m = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_and_si256(above, _mm256_set1_epi32(0x7fffff)), least));
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(above, 23));
 }
 
 #else
@@ -268,9 +323,19 @@ AD_INLINE vf vf_abs(vf a) { return fabsf(a); }
 AD_INLINE vd vd_abs(vd a) { return fabs(a); }
 AD_INLINE vf vf_max(vf a, vf b) { return a > b ? a : b; }
 AD_INLINE vd vd_max(vd a, vd b) { return a > b ? a : b; }
+AD_INLINE vf vf_min(vf a, vf b) { return a < b ? a : b; }
+AD_INLINE vd vd_min(vd a, vd b) { return a < b ? a : b; }
+AD_INLINE vf vf_copysign(vf magnitude, vf sign) { return copysignf(magnitude, sign); }
+AD_INLINE vd vd_copysign(vd magnitude, vd sign) { return copysign(magnitude, sign); }
 AD_INLINE vd vd_if_negative(vd x, vd a, vd b) { return signbit(x) ? a : b; }
 AD_INLINE vf vf_if_less(vf a, vf b, vf p, vf q) { return a < b ? p : q; }
 AD_INLINE vd vd_if_less(vd a, vd b, vd p, vd q) { return a < b ? p : q; }
+AD_INLINE bool vf_any_less(vf a, vf b) { return a < b; }
+AD_INLINE bool vd_any_less(vd a, vd b) { return a < b; }
+AD_INLINE bool vf_all_less(vf a, vf b) { return a < b; }
+AD_INLINE bool vd_all_less(vd a, vd b) { return a < b; }
+AD_INLINE vf vf_if_equal(vf a, vf b, vf p, vf q) { return a == b ? p : q; }
+AD_INLINE vd vd_if_equal(vd a, vd b, vd p, vd q) { return a == b ? p : q; }
 AD_INLINE vd vd_sqrt(vd a) { return sqrt(a); }
 
 #endif

@@ -56,9 +56,10 @@ AD_INLINE vd NAME(log_sum)(const NAME(state) *s, int h) {
 AD_INLINE VEC NAME(result)(const NAME(state) *s, softmax_kind kind) {
     REAL y[WIDTH];
     for (int h = 0; h < HALVES; h++) {
-        vd v = NAME(log_sum)(s, h);
+        vd v;
+        if (kind == SOFTMAX) v = vd_set(1) / vd_max(vd_set(0.5), s->ones[h] + s->rest[h]);  // the sum is 0, or >= 1
+        else v = NAME(log_sum)(s, h);
         if (kind == LOGSUMEXP) v = (h ? WIDEN_HIGH(s->top) : WIDEN_LOW(s->top)) + v;
-        if (kind == SOFTMAX) v = vd_set(1) / vd_max(vd_set(0.5), s->ones[h] + s->rest[h]);  // the sum is 0, or 1 or more
         NARROW(y + h * VD, v);
     }
     return V(load)(y);

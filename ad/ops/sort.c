@@ -74,7 +74,7 @@ static size_t argsort_scratch(const ad_kernel *k, ad_type type) {
 
 static bool argsort_shape(ad_shape_call *call) { return axis_kept(call, call->attr); }
 
-// ---- searchsorted ----------------------------------------------------------------------------------------------------
+// ---- searchsorted --------------------------------------------------------------------------------------------------
 
 typedef struct search_attr {
     int32_t right, zero;
@@ -149,7 +149,7 @@ static bool searchsorted_shape(ad_shape_call *call) {
     return fit || ad_shape_fail(call, "expected knots [...,K] and x [...,N], leading dimensions that broadcast");
 }
 
-// ---- tests -----------------------------------------------------------------------------------------------------------
+// ---- tests ---------------------------------------------------------------------------------------------------------
 
 // Elements further apart than their range, out of order, so that differences do not exchange them.
 static ad_var apart(ad_var x) {
@@ -193,13 +193,15 @@ static const ad_op_test argsort_tests[] = {
 };
 // Ranges apart, so that no difference crosses a knot.
 static const ad_op_test searchsorted_tests[] = {
-    {.n = 2, .x = {{.shape = {1, {4}}, .low = 1, .high = 2}, {.shape = {2, {2, 3}}, .rows = true, .low = 2.5, .high = 3}},
+    {.n = 2,
+     .x = {{.shape = {1, {4}}, .low = 1, .high = 2}, {.shape = {2, {2, 3}}, .rows = true, .low = 2.5, .high = 3}},
      .f = searchsorted_test},
-    {.n = 2, .x = {{.shape = {2, {2, 2}}, .rows = true, .low = 1, .high = 2}, {.shape = {1, {3}}, .low = 0.5, .high = 0.9}},
+    {.n = 2,
+     .x = {{.shape = {2, {2, 2}}, .rows = true, .low = 1, .high = 2}, {.shape = {1, {3}}, .low = 0.5, .high = 0.9}},
      .f = searchsorted_test},
 };
 
-// ---- descriptors -----------------------------------------------------------------------------------------------------
+// ---- descriptors ---------------------------------------------------------------------------------------------------
 
 static const ad_op argsort_op = {.name = "argsort", .flags = AD_OP_CONSTANT, .shape = argsort_shape,
                                  .kernel = {argsort_f32, argsort_f64}, .scratch = argsort_scratch,
