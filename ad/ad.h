@@ -318,9 +318,9 @@ AD_API ad_var ad_polygamma(ad_var x, int n);  // n-th derivative of digamma, 0 <
 
 AD_API ad_var ad_relu(ad_var x);                       // max(x, 0), NaN stays NaN; slope 0 at 0
 AD_API ad_var ad_leaky_relu(ad_var x, double slope);   // x or slope x; slope at 0: slope
-AD_API ad_var ad_elu(ad_var x, double alpha);          // x or alpha (e^x - 1)
+AD_API ad_var ad_elu(ad_var x, double alpha);          // x or alpha (e^x - 1); slope at 0: alpha
 AD_API ad_var ad_celu(ad_var x, double alpha);         // x or alpha (e^(x/alpha) - 1), alpha > 0
-AD_API ad_var ad_selu(ad_var x);                       // Klambauer et al. 2017
+AD_API ad_var ad_selu(ad_var x);                       // Klambauer et al. 2017; slope at 0: that on the left
 AD_API ad_var ad_gelu(ad_var x);                       // x normal_cdf(x)
 AD_API ad_var ad_silu(ad_var x);                       // x sigmoid(x)
 AD_API ad_var ad_softsign(ad_var x);                   // x / (1 + |x|)

@@ -4,10 +4,12 @@
 
 #include "reference_basic.h"
 #include "reference_math.h"
+#include "reference_special.h"
 
 static const reference references[] = {
     BASIC_REFERENCES
     MATH_REFERENCES
+    SPECIAL_REFERENCES
 };
 enum { REFERENCES = sizeof references / sizeof references[0] };
 

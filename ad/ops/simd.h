@@ -121,6 +121,37 @@
             V##_store_part(y + j, FN(V##_load_part(xa + j, n - j), V##_load_part(xb + j, n - j)), n - j); \
     }
 
+// Lanes kernels NAME_f32 and NAME_f64, both in f64: y = EXPR of a, a vd; f32 rounds the result. SETUP declares what EXPR
+// needs of attr.
+#define AD_LANES_WIDE(NAME, EXPR) AD_LANES_WIDE_WITH(NAME, EXPR, (void)attr)
+#define AD_LANES_WIDE_WITH(NAME, EXPR, SETUP)                                               \
+    static void NAME##_f64(size_t n, void *vy, const void *const *x, const void *attr) {    \
+        double *y = vy;                                                                     \
+        const double *xa = x[0];                                                            \
+        SETUP;                                                                              \
+        for (size_t j = 0; j < n; j += VD) {                                                \
+            const size_t part = n - j < VD ? n - j : VD;                                    \
+            const vd a = part == VD ? vd_load(xa + j) : vd_load_part(xa + j, part);         \
+            const vd b = EXPR;                                                              \
+            if (part == VD)                                                                 \
+                vd_store(y + j, b);                                                         \
+            else                                                                            \
+                vd_store_part(y + j, b, part);                                              \
+        }                                                                                   \
+    }                                                                                       \
+    static void NAME##_f32(size_t n, void *vy, const void *const *x, const void *attr) {    \
+        float *y = vy, last[VD];                                                            \
+        const float *xa = x[0];                                                             \
+        SETUP;                                                                              \
+        for (size_t j = 0; j < n; j += VD) {                                                \
+            const size_t part = n - j < VD ? n - j : VD;                                    \
+            const vd a = part == VD ? vd_from_f32(xa + j) : vd_from_f32_part(xa + j, part); \
+            const vd b = EXPR;                                                              \
+            vd_to_f32(part == VD ? y + j : last, b);                                        \
+            for (size_t i = 0; i < part && part < VD; i++) y[j + i] = last[i];              \
+        }                                                                                   \
+    }
+
 // ---- the vectors ---------------------------------------------------------------------------------------------------
 // load_part reads the first n elements (n < width), zero in the others; store_part writes the first n.
 // vd_from_f32 widens VD floats, vd_to_f32 rounds to them; vd_low and vd_high widen the halves of a vector.
@@ -161,6 +192,7 @@ AD_INLINE double vd_sum(vd a) {
 AD_INLINE vf vf_set(float a) { return _mm512_set1_ps(a); }
 AD_INLINE vd vd_set(double a) { return _mm512_set1_pd(a); }
 AD_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }    // a b + c
+AD_INLINE vd vd_fma(vd a, vd b, vd c) { return _mm512_fmadd_pd(a, b, c); }
 AD_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
 AD_INLINE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
 AD_INLINE vd vd_abs(vd a) { return _mm512_abs_pd(a); }
@@ -254,6 +286,7 @@ AD_INLINE double vd_sum(vd a) {
 AD_INLINE vf vf_set(float a) { return _mm256_set1_ps(a); }
 AD_INLINE vd vd_set(double a) { return _mm256_set1_pd(a); }
 AD_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+AD_INLINE vd vd_fma(vd a, vd b, vd c) { return _mm256_fmadd_pd(a, b, c); }
 AD_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
 AD_INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 AD_INLINE vd vd_abs(vd a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
@@ -337,6 +370,7 @@ AD_INLINE bool vd_all_less(vd a, vd b) { return a < b; }
 AD_INLINE vf vf_if_equal(vf a, vf b, vf p, vf q) { return a == b ? p : q; }
 AD_INLINE vd vd_if_equal(vd a, vd b, vd p, vd q) { return a == b ? p : q; }
 AD_INLINE vd vd_sqrt(vd a) { return sqrt(a); }
+AD_INLINE vd vd_fma(vd a, vd b, vd c) { return fma(a, b, c); }
 
 #endif
 #endif
