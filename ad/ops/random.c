@@ -1,12 +1,14 @@
-// random.c -- uniform and normal random numbers as leaves: functions of seed, step, stream, row and element alone.
+// random.c -- random numbers as leaves: functions of seed, step, stream, row and element alone.
 //
 // Element 4e+j of row r is made of Philox's output words for
 //     counter = (e, low r, stream ^ (high r * W), low step),  key = (low seed, high seed ^ (high step * W)),
 // low and high the 32-bit halves, W = 0x9E3779B9 odd: below 2^32 rows and steps this is (e, r, stream, step) and the
 // seed, and beyond them counters still repeat only across streams or seeds that differ in just those bits. A uniform
 // number is u = (word j + 1/2) 2^-32. Normal numbers come in pairs from words (0, 1) and (2, 3), by Box and Muller
-// (1958): sqrt(-2 log u) times cos and sin of 2 pi u', u and u' of the pair's words. All is computed in f64, where u
-// is exact, and rounded at the end: an f32 tape sees the f64 tape's numbers rounded.
+// (1958): sqrt(-2 log u) times cos and sin of 2 pi u', u and u' of the pair's words. The others invert their
+// distribution function at u: exponential -log u, logistic 2 atanh(2u - 1) = log(u / (1-u)), Gumbel -log(-log u),
+// Rademacher the sign of u - 1/2. All is computed in f64, where u and 2u - 1 are exact, so that both tails go as far as
+// 2^-33 does, and rounded at the end: an f32 tape sees the f64 tape's numbers rounded.
 #include <sleef.h>
 #include <string.h>
 
@@ -80,6 +82,33 @@ static void normal_block(const philox_block *b, double z[4][LANES]) {
     }
 }
 
+static void exponential_block(const philox_block *b, double z[4][LANES]) {
+    uniform_block(b, z);
+    for (int j = 0; j < 4; j++)
+        for (int l = 0; l < LANES; l += VD) vd_store(z[j] + l, -AD_SLEEF_F64(log)(vd_load(z[j] + l)));
+}
+
+static void gumbel_block(const philox_block *b, double z[4][LANES]) {
+    exponential_block(b, z);
+    for (int j = 0; j < 4; j++)
+        for (int l = 0; l < LANES; l += VD) vd_store(z[j] + l, -AD_SLEEF_F64(log)(vd_load(z[j] + l)));
+}
+
+static void logistic_block(const philox_block *b, double z[4][LANES]) {
+    for (int j = 0; j < 4; j++) {
+        to_unit(b->word[j], 0x1p-31, z[j]);
+        for (int l = 0; l < LANES; l += VD) {
+            vd y = AD_SLEEF_F64(atanh)(vd_load(z[j] + l) - vd_set(1));
+            vd_store(z[j] + l, y + y);
+        }
+    }
+}
+
+static void rademacher_block(const philox_block *b, double z[4][LANES]) {
+    for (int j = 0; j < 4; j++)
+        for (int l = 0; l < LANES; l++) z[j][l] = b->word[j][l] >> 31 ? 1 : -1;
+}
+
 static void store_f32(const ad_kernel *k, int64_t f, int r0, int n, const double *z) {
     float *y = (float *)k->y + f * k->R + r0;
     for (int l = 0; l < n; l++) y[l] = (float)z[l];
@@ -116,6 +145,14 @@ static void uniform_f32(const ad_kernel *k) { random_run(k, uniform_block, store
 static void uniform_f64(const ad_kernel *k) { random_run(k, uniform_block, store_f64); }
 static void normal_f32(const ad_kernel *k) { random_run(k, normal_block, store_f32); }
 static void normal_f64(const ad_kernel *k) { random_run(k, normal_block, store_f64); }
+static void exponential_f32(const ad_kernel *k) { random_run(k, exponential_block, store_f32); }
+static void exponential_f64(const ad_kernel *k) { random_run(k, exponential_block, store_f64); }
+static void logistic_f32(const ad_kernel *k) { random_run(k, logistic_block, store_f32); }
+static void logistic_f64(const ad_kernel *k) { random_run(k, logistic_block, store_f64); }
+static void gumbel_f32(const ad_kernel *k) { random_run(k, gumbel_block, store_f32); }
+static void gumbel_f64(const ad_kernel *k) { random_run(k, gumbel_block, store_f64); }
+static void rademacher_f32(const ad_kernel *k) { random_run(k, rademacher_block, store_f32); }
+static void rademacher_f64(const ad_kernel *k) { random_run(k, rademacher_block, store_f64); }
 
 // ---- the ops ----
 
@@ -130,8 +167,30 @@ static ad_var times_normal(void *arg, const ad_var *x) {
     (void)arg;
     return ad_mul(x[0], ad_normal(ad_rows_of(x[0]), ad_shape1(5), &test_random, 2));
 }
+static ad_var times_exponential(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_mul(x[0], ad_exponential(ad_rows_of(x[0]), ad_shape1(5), &test_random, 3));
+}
+static ad_var times_logistic(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_mul(x[0], ad_logistic(ad_rows_of(x[0]), ad_shape1(5), &test_random, 4));
+}
+static ad_var times_gumbel(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_mul(x[0], ad_gumbel(ad_rows_of(x[0]), ad_shape1(5), &test_random, 5));
+}
+static ad_var times_rademacher(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_mul(x[0], ad_rademacher(ad_rows_of(x[0]), ad_shape1(5), &test_random, 6));
+}
 static const ad_op_test uniform_tests[] = {{.n = 1, .x = {{.shape = {1, {5}}, .rows = true}}, .f = times_uniform}};
 static const ad_op_test normal_tests[] = {{.n = 1, .x = {{.shape = {1, {5}}, .rows = true}}, .f = times_normal}};
+static const ad_op_test exponential_tests[] = {
+    {.n = 1, .x = {{.shape = {1, {5}}, .rows = true}}, .f = times_exponential}};
+static const ad_op_test logistic_tests[] = {{.n = 1, .x = {{.shape = {1, {5}}, .rows = true}}, .f = times_logistic}};
+static const ad_op_test gumbel_tests[] = {{.n = 1, .x = {{.shape = {1, {5}}, .rows = true}}, .f = times_gumbel}};
+static const ad_op_test rademacher_tests[] = {
+    {.n = 1, .x = {{.shape = {1, {5}}, .rows = true}}, .f = times_rademacher}};
 #define ONE_TEST(list) .tests = list, .n_tests = 1
 #else
 #define ONE_TEST(list) .tests = NULL
@@ -146,7 +205,21 @@ static const ad_op normal_op = {
     .name = "normal", .flags = AD_OP_CHEAP | AD_OP_CONSTANT, .shape = random_shape,
     .kernel = {normal_f32, normal_f64}, .ulp = {1, 5}, ONE_TEST(normal_tests)};
 
-AD_FAMILY(random) = {&uniform_op, &normal_op, NULL};
+static const ad_op exponential_op = {
+    .name = "exponential", .flags = AD_OP_CHEAP | AD_OP_CONSTANT, .shape = random_shape,
+    .kernel = {exponential_f32, exponential_f64}, .ulp = {0.51, 1}, ONE_TEST(exponential_tests)};
+static const ad_op logistic_op = {
+    .name = "logistic", .flags = AD_OP_CHEAP | AD_OP_CONSTANT, .shape = random_shape,
+    .kernel = {logistic_f32, logistic_f64}, .ulp = {0.51, 1}, ONE_TEST(logistic_tests)};
+// Of numbers below 1: in units of the last place of 1.
+static const ad_op gumbel_op = {
+    .name = "gumbel", .flags = AD_OP_CHEAP | AD_OP_CONSTANT, .shape = random_shape,
+    .kernel = {gumbel_f32, gumbel_f64}, .ulp = {1, 2}, ONE_TEST(gumbel_tests)};
+static const ad_op rademacher_op = {
+    .name = "rademacher", .flags = AD_OP_CHEAP | AD_OP_CONSTANT, .shape = random_shape,
+    .kernel = {rademacher_f32, rademacher_f64}, ONE_TEST(rademacher_tests)};
+
+AD_FAMILY(random) = {&uniform_op, &normal_op, &exponential_op, &logistic_op, &gumbel_op, &rademacher_op, NULL};
 
 #if AD_ISA_BASE
 #include "../internal.h"
@@ -172,5 +245,49 @@ ad_var ad_uniform(ad_rows rows, ad_shape shape, const ad_random *random, uint32_
 
 ad_var ad_normal(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream) {
     return record(&normal_op, rows, shape, random, stream);
+}
+
+ad_var ad_exponential(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream) {
+    return record(&exponential_op, rows, shape, random, stream);
+}
+
+ad_var ad_logistic(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream) {
+    return record(&logistic_op, rows, shape, random, stream);
+}
+
+ad_var ad_gumbel(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream) {
+    return record(&gumbel_op, rows, shape, random, stream);
+}
+
+ad_var ad_rademacher(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream) {
+    return record(&rademacher_op, rows, shape, random, stream);
+}
+
+// The largest of logits plus independent Gumbel numbers (Gumbel 1954; Maddison, Tarlow and Minka 2014).
+ad_var ad_categorical(ad_var logits, ad_rows rows, const ad_random *random, uint32_t stream) {
+    if (!ad_check_var(logits, "ad_categorical")) return ad_inert(logits.tape);
+    ad_shape shape = ad_shape_of(logits);
+    if (shape.rank > 0 && shape.dim[shape.rank - 1] > 0)
+        return ad_argmax(ad_add(logits, ad_gumbel(rows, shape, random, stream)), -1);
+    char text[64];
+    ad_tape_fail(logits.tape, AD_ESHAPE, "ad_categorical: logits of shape %s have no last axis to draw from",
+                 ad_shape_print(shape, text, sizeof text));
+    return ad_inert(logits.tape);
+}
+
+// where rather than a product with the mask: what is dropped is 0 and has a gradient of 0 even if it is infinite.
+ad_var ad_dropout(ad_var x, double p, const ad_random *random, uint32_t stream) {
+    if (!ad_check_var(x, "ad_dropout")) return ad_inert(x.tape);
+    if (!(p >= 0 && p < 1)) {
+        ad_tape_fail(x.tape, AD_EARG, "ad_dropout: p is %g, expected 0 <= p < 1", p);
+    } else if (!ad_has_rows(x)) {
+        ad_tape_fail(x.tape, AD_EARG, "ad_dropout: x is shared, expected one value per row (ad_to_rows)");
+    } else if (!ad_is_training(x.tape) || p == 0) {
+        return x;
+    } else {
+        ad_var kept = ad_greater(ad_uniform(ad_rows_of(x), ad_shape_of(x), random, stream), ad_number(x.tape, p));
+        return ad_where(kept, ad_scale(x, 1 / (1 - p)), ad_number(x.tape, 0));
+    }
+    return ad_inert(x.tape);
 }
 #endif
