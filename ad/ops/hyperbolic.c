@@ -84,17 +84,18 @@ static const ad_op_test atanh_tests[] = {
     {.n = 1, .x = {{.shape = {2, {2, 3}}, .rows = true, .low = -0.85, .high = 0.85}}}};
 
 // ---- descriptors ---------------------------------------------------------------------------------------------------
+// Bounds are measured: f32 on one float in 17 and more, f64 on some hundred thousand numbers.
 
 enum { PLAIN = AD_OP_ELEMENTWISE };
 
 static const ad_op sinh_op = {
-    .name = "sinh", .flags = PLAIN, .vjp = sinh_vjp, AD_KERNELS(sinh), .ulp = {1.5, 1.5}, AD_TESTS(smooth_tests)};
+    .name = "sinh", .flags = PLAIN, .vjp = sinh_vjp, AD_KERNELS(sinh), .ulp = {1.4, 1.4}, AD_TESTS(smooth_tests)};
 static const ad_op cosh_op = {
-    .name = "cosh", .flags = PLAIN, .vjp = cosh_vjp, AD_KERNELS(cosh), .ulp = {1.5, 1.5}, AD_TESTS(smooth_tests)};
+    .name = "cosh", .flags = PLAIN, .vjp = cosh_vjp, AD_KERNELS(cosh), .ulp = {1.4, 1.4}, AD_TESTS(smooth_tests)};
 static const ad_op asinh_op = {
-    .name = "asinh", .flags = PLAIN, .vjp = asinh_vjp, AD_KERNELS(asinh), .ulp = {1.1, 1.1}, AD_TESTS(smooth_tests)};
+    .name = "asinh", .flags = PLAIN, .vjp = asinh_vjp, AD_KERNELS(asinh), .ulp = {1, 1}, AD_TESTS(smooth_tests)};
 static const ad_op acosh_op = {
-    .name = "acosh", .flags = PLAIN, .vjp = acosh_vjp, AD_KERNELS(acosh), .ulp = {1.1, 1.1}, AD_TESTS(acosh_tests)};
+    .name = "acosh", .flags = PLAIN, .vjp = acosh_vjp, AD_KERNELS(acosh), .ulp = {1, 1}, AD_TESTS(acosh_tests)};
 static const ad_op atanh_op = {
     .name = "atanh", .flags = PLAIN, .vjp = atanh_vjp, AD_KERNELS(atanh), .ulp = {1.1, 1.1}, AD_TESTS(atanh_tests)};
 

@@ -107,6 +107,7 @@ static const ad_op_test binary_tests[] = {
 };
 
 // ---- descriptors ---------------------------------------------------------------------------------------------------
+// Bounds are measured: f32 on one float in 17 and more, f64 on some hundred thousand numbers.
 
 enum { PLAIN = AD_OP_ELEMENTWISE, CHEAP = AD_OP_ELEMENTWISE | AD_OP_CHEAP };
 
@@ -114,32 +115,20 @@ static const ad_op log1p_op = {
     .name = "log1p", .flags = PLAIN, .vjp = log1p_vjp, AD_KERNELS(log1p), .ulp = {1, 1}, AD_TESTS(log1p_tests)};
 static const ad_op log2_op = {
     .name = "log2", .flags = PLAIN, .vjp = log2_vjp, AD_KERNELS(log2), .ulp = {1, 1}, AD_TESTS(positive_tests)};
-static const ad_op log1mexp_op = {.name = "log1mexp",
-                                  .flags = PLAIN,
-                                  .vjp = log_abs_expm1_vjp,
-                                  AD_KERNELS(log1mexp),
-                                  .ulp = {1.5, 2.5},
-                                  AD_TESTS(log1mexp_tests)};
-static const ad_op log_add_exp_op = {.name = "log_add_exp",
-                                     .flags = PLAIN,
-                                     .vjp = log_add_exp_vjp,
-                                     AD_KERNELS(log_add_exp),
-                                     .ulp = {2, 3},
-                                     AD_TESTS(binary_tests)};
-static const ad_op log_sigmoid_op = {.name = "log_sigmoid",
-                                     .flags = PLAIN,
-                                     .vjp = log_sigmoid_vjp,
-                                     AD_KERNELS(log_sigmoid),
-                                     .ulp = {1.4, 3},
-                                     AD_TESTS(smooth_tests)};
+static const ad_op log1mexp_op = {
+    .name = "log1mexp", .flags = PLAIN, .vjp = log_abs_expm1_vjp, AD_KERNELS(log1mexp), .ulp = {1.1, 2.5},
+    AD_TESTS(log1mexp_tests)};
+static const ad_op log_add_exp_op = {
+    .name = "log_add_exp", .flags = PLAIN, .vjp = log_add_exp_vjp, AD_KERNELS(log_add_exp), .ulp = {2, 3},
+    AD_TESTS(binary_tests)};
+static const ad_op log_sigmoid_op = {
+    .name = "log_sigmoid", .flags = PLAIN, .vjp = log_sigmoid_vjp, AD_KERNELS(log_sigmoid), .ulp = {1.4, 3},
+    AD_TESTS(smooth_tests)};
 static const ad_op logit_op = {
-    .name = "logit", .flags = PLAIN, .vjp = logit_vjp, AD_KERNELS(logit), .ulp = {1.5, 2.5}, AD_TESTS(logit_tests)};
-static const ad_op softplus_inverse_op = {.name = "softplus_inverse",
-                                          .flags = PLAIN,
-                                          .vjp = log_abs_expm1_vjp,
-                                          AD_KERNELS(softplus_inverse),
-                                          .ulp = {1.5, 2.5},
-                                          AD_TESTS(softplus_inverse_tests)};
+    .name = "logit", .flags = PLAIN, .vjp = logit_vjp, AD_KERNELS(logit), .ulp = {1, 3.5}, AD_TESTS(logit_tests)};
+static const ad_op softplus_inverse_op = {
+    .name = "softplus_inverse", .flags = PLAIN, .vjp = log_abs_expm1_vjp, AD_KERNELS(softplus_inverse),
+    .ulp = {1, 3}, AD_TESTS(softplus_inverse_tests)};
 static const ad_op gap_op = {.name = "gap", .flags = CHEAP, .vjp = gap_vjp, AD_KERNELS(gap), AD_TESTS(binary_tests)};
 
 AD_FAMILY(logarithm) = {
