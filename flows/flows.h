@@ -154,6 +154,32 @@ typedef struct flow_standardise_options {
 // z = (x - mean) / sd, feature by feature; mean and sd are states: saved, not trained.
 AD_API flow_layer *flow_standardise(int64_t D, const flow_standardise_options *options, ad_error *error);
 
+typedef struct flow_lu_linear_options {
+    const int64_t *order;  // z = L U x[order] + b; copied; NULL: as shuffle says
+    bool shuffle;          // a random order, of seed; false: none
+    double floor;          // U's diagonal is softplus(raw) + floor, 0 < floor < 1; 0: 1e-3
+    bool random;           // entries off the diagonal start uniform in +-1/sqrt(D), of seed; false: L = U = identity
+    uint64_t seed;
+    ad_type type;  // of the parameters
+} flow_lu_linear_options;
+// Invertible linear map by its LU factors (Oliva et al. 2018; Kingma and Dhariwal 2018, eq. 10): z = L U x + b, L unit lower
+// and U upper triangular with a positive diagonal, log_det = sum log diag(U). Parameters "LU" [D,D] (L below the diagonal, U
+// above, raw on it) and "b" [D]. generate solves with both factors; no matrix is inverted.
+AD_API flow_layer *flow_lu_linear(int64_t D, const flow_lu_linear_options *options, ad_error *error);
+
+typedef struct flow_planar_options {
+    bool flip;     // normalize is the closed form instead (for training by likelihood), and generate the root
+    double slope;  // 0: h is tanh; above 0 and below 1: h is the leaky relu of that slope below 0
+    uint64_t seed;
+    ad_type type;  // of the parameters
+} flow_planar_options;
+// Planar flow (Rezende and Mohamed 2015, eq. 10-13 and appendix A.1): generate is x = z + u^ h(w.z + b), their closed form;
+// normalize finds its inverse, of tanh by one scalar root per row (ad_root; gradients by the implicit function theorem; the
+// run fails with AD_ECONVERGE on a row that is NaN), of the leaky relu in closed form. Parameters "u", "w" [D] (w not all
+// zero) and "b" [1]; u^ is u with the part along w moved so that w.u^ = softplus(w.u) - 1. Starts as the identity, with
+// the plane w.z + b = 0 at random.
+AD_API flow_layer *flow_planar(int64_t D, const flow_planar_options *options, ad_error *error);
+
 // layers[0] first (data side). Owns the layers from now on, on failure too; the array is copied. A NULL among them (a
 // constructor that failed) fails with *error left as that constructor filled it in.
 AD_API flow_layer *flow_chain(flow_layer *const *layers, int n, ad_error *error);

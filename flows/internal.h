@@ -87,6 +87,7 @@ ad_status flow_rows_map(const flow_layer *layer, const flow_rows *rows, double *
 // ---- types, one per file ------------------------------------------------------------------------------------------
 
 extern const flow_layer_type flow_affine_coupling_type, flow_permutation_type, flow_standardise_type, flow_chain_type;
+extern const flow_layer_type flow_lu_linear_type, flow_planar_type;
 extern const flow_net_type flow_mlp_type;
 extern const flow_base_type flow_standard_normal_type;
 // Of a chain.
