@@ -366,6 +366,21 @@ AD_API ad_var ad_argmax(ad_var x, int axis);   // number of the first largest el
 // How many of the ascending numbers knots [...,K] are below x [...,N] (right: or equal), in [...,N]; none are below NaN.
 // Leading dimensions broadcast. No gradient.
 AD_API ad_var ad_searchsorted(ad_var knots, ad_var x, bool right);
+// Monotone rational-quadratic splines (Durkan et al. 2019), one an element of x [...], increasing maps of the box
+// [-bound, bound] onto itself with the identity outside ("linear tails"). parameters [..., 3 K - 1], K >= 2 bins: raw
+// widths [K], raw heights [K], raw slopes at the K - 1 inner knots. Widths and heights, in units of the box, are
+// min + (1 - K min) softmax(raw), slopes min_derivative + softplus(raw); 1 at the ends of the box. No broadcasting.
+typedef struct ad_spline_options {
+    double bound;                  // 1e-3 to 1e6; 0: 3
+    double min_width, min_height;  // 1e-6 to below 1 / K; 0: 1e-3
+    double min_derivative;         // 1e-6 to below 1; 0: 1e-3
+    double scale;                  // raw widths and heights are multiplied by it first; 0: 1
+} ad_spline_options;
+// y and log dy/dx, [2, ...]: result 0 and 1 along the first axis. inverse: x is in y's place, and the result x and
+// log dx/dy. f64 inside whatever the tape's type. For any finite x and parameters the result is finite, and so is the
+// gradient, where it is in the type's range; inf and NaN in x give themselves. The gradient at a knot is one of its sides.
+// options may be NULL. In the first order a kernel; higher orders go through ops of the tape's type.
+AD_API ad_var ad_rational_quadratic(ad_var x, ad_var parameters, const ad_spline_options *options, bool inverse);
 // Over rows: a shared var of x's feature shape, bit-identical for any number of threads. Variance: divisor rows - ddof;
 // of equal largest elements each gets its share of the gradient.
 AD_API ad_var ad_sum_rows(ad_var x);
