@@ -1,8 +1,8 @@
 // lu_linear.c -- an invertible linear map by its triangular factors: z = L U x + b.
 //
-// Dinh et al. 2017 mix features by permutations; Oliva et al. 2018 and Kingma and Dhariwal 2018 (section 3.2) by matrices
-// whose determinant is known from their LU factors. Both factors share one parameter [D,D]: L's entries below the
-// diagonal (its diagonal is 1), U's above it, and on it what softplus makes U's diagonal of.
+// Dinh et al. 2017 mix features by permutations; Oliva et al. 2018 and Kingma and Dhariwal 2018 (section 3.2) by
+// matrices whose determinant is known from their LU factors. Both factors share one parameter [D,D]: L's entries below
+// the diagonal (its diagonal is 1), U's above it, and on it what softplus makes U's diagonal of.
 #include <math.h>
 
 #include "internal.h"

@@ -14,8 +14,10 @@ static void place(double *matrix, double *lower, double *upper, double *diagonal
     int l = 0, u = 0;
     for (int i = 0; i < D * D; i++) {
         double *at = i / D > i % D ? &lower[l++] : i / D < i % D ? &upper[u++] : &diagonal[i / D];
-        if (back) *at = matrix[i];
-        else matrix[i] = *at;
+        if (back)
+            *at = matrix[i];
+        else
+            matrix[i] = *at;
     }
 }
 
@@ -170,14 +172,10 @@ static void bad_options_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(normalize_has_the_reference_values),
-        cmocka_unit_test(generate_has_the_reference_values),
-        cmocka_unit_test(gradients_are_those_of_the_reference),
-        cmocka_unit_test(it_starts_as_the_identity),
-        cmocka_unit_test(the_permutation_stands_in_front),
-        cmocka_unit_test(a_wide_layer_is_the_same_map),
-        cmocka_unit_test(the_diagonal_stays_above_its_floor),
-        cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(normalize_has_the_reference_values),   cmocka_unit_test(generate_has_the_reference_values),
+        cmocka_unit_test(gradients_are_those_of_the_reference), cmocka_unit_test(it_starts_as_the_identity),
+        cmocka_unit_test(the_permutation_stands_in_front),      cmocka_unit_test(a_wide_layer_is_the_same_map),
+        cmocka_unit_test(the_diagonal_stays_above_its_floor),   cmocka_unit_test(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

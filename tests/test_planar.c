@@ -189,16 +189,11 @@ static void bad_options_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(generate_has_the_reference_values),
-        cmocka_unit_test(flipped_it_is_normalize_that_has_them),
-        cmocka_unit_test(normalize_finds_the_reference_points),
-        cmocka_unit_test(gradients_are_those_of_the_reference),
-        cmocka_unit_test(a_long_u_overflows_nothing),
-        cmocka_unit_test(the_inverse_holds_far_out_in_f32),
-        cmocka_unit_test(the_leaky_map_has_two_slopes),
-        cmocka_unit_test(it_starts_as_the_identity),
-        cmocka_unit_test(a_row_without_inverse_is_named),
-        cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(generate_has_the_reference_values),    cmocka_unit_test(flipped_it_is_normalize_that_has_them),
+        cmocka_unit_test(normalize_finds_the_reference_points), cmocka_unit_test(gradients_are_those_of_the_reference),
+        cmocka_unit_test(a_long_u_overflows_nothing),           cmocka_unit_test(the_inverse_holds_far_out_in_f32),
+        cmocka_unit_test(the_leaky_map_has_two_slopes),         cmocka_unit_test(it_starts_as_the_identity),
+        cmocka_unit_test(a_row_without_inverse_is_named),       cmocka_unit_test(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

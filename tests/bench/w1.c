@@ -1,0 +1,33 @@
+// w1.c -- W1: RealNVP in 2-D, 8 affine couplings, conditioners 1-64-64-2 (ReLU); recorded alone, and its loss replayed.
+#include <math.h>
+
+#include "bench.h"
+
+static flow_model *model(ad_error *error) {
+    return flow_realnvp(2, 0, &(flow_realnvp_options){.layers = 8, .bound = INFINITY, .raw = true}, error);
+}
+
+// Records loss and gradients as a step does, but runs nothing.
+static void record(bench *b) {
+    int n;
+    ad_param *const *params = flow_params(b->model, &n);
+    ad_var x[256], gx[256], loss = bench_record_likelihood(b);
+    for (int i = 0; i < n && i < 256; i++) x[i] = ad_use(b->tape, params[i]);
+    ad_grad(loss, x, n, gx);
+    if (ad_tape_status(b->tape) != AD_OK) bench_fail(ad_tape_message(b->tape));
+    b->nodes = gx[0].id + 1;  // ids count up: the first layer's gradient is among the last nodes
+    for (int i = 0; i < n; i++) b->nodes = gx[i].id + 1 > b->nodes ? gx[i].id + 1 : b->nodes;
+}
+
+static void record_once(bench *b) {
+    ad_keep(bench_record_likelihood(b));
+}
+
+static void replay(bench *b) {
+    if (ad_run(b->tape) != AD_OK) bench_fail(ad_tape_message(b->tape));
+}
+
+const workload bench_w1[] = {{"W1", 256, model, NULL, bench_likelihood_step},
+                             {"W1-record", 256, model, NULL, record},
+                             {"W1-replay", 256, model, record_once, replay},
+                             {0}};
