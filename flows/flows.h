@@ -121,6 +121,19 @@ typedef struct flow_mlp_options {
 
 // A multi-layer perceptron [in] -> [out]. options may be NULL. Owned by the caller until a layer takes it over.
 AD_API flow_net *flow_mlp(int64_t in, int64_t out, const flow_mlp_options *options, ad_error *error);
+
+typedef struct flow_residual_net_options {
+    int blocks;                  // 0: 2; negative: none
+    int64_t width;               // of the blocks; 0: 64
+    flow_activation activation;
+    bool zero_last;              // last linear starts at zero: the net's output does, too
+    uint64_t seed;               // of the initial values
+    ad_type type;                // of the parameters: AD_F32 (0) or AD_F64
+} flow_residual_net_options;
+// A residual net [in] -> [out] with pre-activation (He et al. 2016; as Durkan et al. 2019 use it): a linear map, blocks
+// h + linear(act(linear(act(h)))), a linear map. Starts uniform in +-1/sqrt(in of each linear), the last of a block in
+// +-1e-3, so that blocks start near the identity. As flow_mlp otherwise.
+AD_API flow_net *flow_residual_net(int64_t in, int64_t out, const flow_residual_net_options *options, ad_error *error);
 AD_API void flow_net_free(flow_net *net);
 // The net's output for x [..., in] -> [..., out].
 AD_API ad_var flow_net_apply(const flow_net *net, ad_var x);
@@ -141,6 +154,28 @@ typedef struct flow_coupling_options {
 // come from one net of (x1, context): log-scale in its first half of outputs, shift in its second. x: [D], D >= 2, or D
 // = 1 with a context. Generate is the exact inverse.
 AD_API flow_layer *flow_affine_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error);
+
+typedef enum flow_conditioner { FLOW_MLP = 0, FLOW_RESIDUAL_NET } flow_conditioner;
+
+typedef struct flow_spline_coupling_options {
+    int64_t bins;              // K, 2 to 4096; 0: 8
+    ad_spline_options spline;  // bound of the box, least widths, heights and slopes, as there
+    bool divide;               // spline.scale is 1 / sqrt(width of the conditioner), as in nflows; not with net
+    const bool *kept;          // [D], borrowed: features left alone, to condition the others; NULL: as the next three say
+    flow_half keep;            // the part left alone
+    int64_t split;             // features in the first part; 0: (D + 1) / 2
+    bool alternate;            // the first part is features 0, 2, 4, ...
+    flow_conditioner conditioner;
+    flow_mlp_options mlp;      // of the conditioner; zero_last is set in either, the layer starts as the identity
+    flow_residual_net_options residual;
+    flow_net *net;  // instead: a net [kept + C] -> [changed (3 K - 1)], owned by the layer, also on failure
+} flow_spline_coupling_options;
+// Coupling of monotone rational-quadratic splines (Durkan et al. 2019): normalize takes each feature that is not kept
+// through a spline (ad_rational_quadratic) whose 3 K - 1 raw parameters a net gives of (kept features, context), those
+// of one feature one after the other. Outside [-bound, bound] it is the identity. Generate is the exact inverse. x:
+// [D], D >= 2, or D = 1 with a context; nothing kept needs a context.
+AD_API flow_layer *flow_spline_coupling(int64_t D, int64_t C, const flow_spline_coupling_options *options,
+                                        ad_error *error);
 
 // z[i] = x[order[i]]; order NULL: reversed. order is copied. log_det 0.
 AD_API flow_layer *flow_permutation(int64_t D, const int64_t *order, ad_error *error);

@@ -68,11 +68,19 @@ static inline uint64_t flow_random(uint64_t *state) {
 static inline double flow_random_unit(uint64_t *state) {
     return (double)(int64_t)flow_random(state) * 0x1p-63;
 }
+// Uniform in [-bound, bound).
+void flow_fill_uniform(ad_param *param, double bound, uint64_t *random);
 // The seed of part number i of an object with that seed.
 static inline uint64_t flow_subseed(uint64_t seed, uint64_t i) {
     uint64_t state = seed ^ (i + 1) * 0xd1342543de82ef95u;
     return flow_random(&state);
 }
+
+// ---- what nets share (mlp.c) --------------------------------------------------------------------------------------
+
+enum { FLOW_ACTIVATIONS = 3 };
+extern const char *const flow_activation_names[FLOW_ACTIVATIONS];
+ad_var flow_activate(flow_activation activation, ad_var h);
 
 // ---- rows on the host (rows.c) ------------------------------------------------------------------------------------
 
@@ -88,7 +96,8 @@ ad_status flow_rows_map(const flow_layer *layer, const flow_rows *rows, double *
 
 extern const flow_layer_type flow_affine_coupling_type, flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;
-extern const flow_net_type flow_mlp_type;
+extern const flow_layer_type flow_spline_coupling_type;
+extern const flow_net_type flow_mlp_type, flow_residual_net_type;
 extern const flow_base_type flow_standard_normal_type;
 // Of a chain.
 int flow_chain_length(const flow_layer *chain);

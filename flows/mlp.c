@@ -13,8 +13,8 @@ typedef struct mlp {
     ad_type type;
 } mlp;
 
-static const char *const activation_names[] = {"relu", "tanh", "leaky relu"};
-enum { ACTIVATIONS = 3, MAX_LAYERS = 1000 };
+const char *const flow_activation_names[FLOW_ACTIVATIONS] = {"relu", "tanh", "leaky relu"};
+enum { MAX_LAYERS = 1000 };
 
 ad_var flow_net_apply(const flow_net *net, ad_var x) {
     return net->type->apply(net, x);
@@ -24,7 +24,7 @@ void flow_net_free(flow_net *net) {
     if (net) flow_owner_free(&net->owner);
 }
 
-static ad_var activate(flow_activation activation, ad_var h) {
+ad_var flow_activate(flow_activation activation, ad_var h) {
     switch (activation) {
         case FLOW_TANH:
             return ad_tanh(h);
@@ -41,13 +41,13 @@ static ad_var apply(const flow_net *net, ad_var x) {
     for (int i = 0; tape && i <= m->layers; i++) {
         ad_scope(tape, "mlp", i);
         x = ad_linear(ad_use(tape, net->owner.params[2 * i]), x, ad_use(tape, net->owner.params[2 * i + 1]));
-        if (i < m->layers) x = activate(m->activation, x);
+        if (i < m->layers) x = flow_activate(m->activation, x);
         ad_scope_end(tape);
     }
     return x;
 }
 
-static void fill_uniform(ad_param *param, double bound, uint64_t *random) {
+void flow_fill_uniform(ad_param *param, double bound, uint64_t *random) {
     for (int64_t i = 0; i < param->count; i++) ad_param_set(param, i, bound * flow_random_unit(random));
 }
 
@@ -56,8 +56,8 @@ static void fill_uniform(ad_param *param, double bound, uint64_t *random) {
 static void start(const mlp *m, int i, ad_param *W, ad_param *b, uint64_t *random) {
     double in = (double)W->shape.dim[1], out = (double)W->shape.dim[0];
     bool he = i < m->layers && m->activation != FLOW_TANH;
-    fill_uniform(W, he ? sqrt(6 / in) : sqrt(6 / (in + out)), random);
-    if (i < m->layers) fill_uniform(b, 1 / sqrt(in), random);
+    flow_fill_uniform(W, he ? sqrt(6 / in) : sqrt(6 / (in + out)), random);
+    if (i < m->layers) flow_fill_uniform(b, 1 / sqrt(in), random);
 }
 
 static bool add_layers(mlp *m, const flow_mlp_options *o, ad_error *error) {
@@ -80,7 +80,7 @@ flow_net *flow_mlp(int64_t in, int64_t out, const flow_mlp_options *options, ad_
     int layers = o.layers == 0 ? 2 : o.layers < 0 ? 0 : o.layers;
     int64_t width = o.width == 0 ? 64 : o.width;
     if (in < 1 || in > FLOW_MAX_FEATURES || out < 1 || out > FLOW_MAX_FEATURES || layers > MAX_LAYERS || width < 1 ||
-        width > FLOW_MAX_FEATURES || (unsigned)o.activation >= ACTIVATIONS || (unsigned)o.type > AD_F64) {
+        width > FLOW_MAX_FEATURES || (unsigned)o.activation >= FLOW_ACTIVATIONS || (unsigned)o.type > AD_F64) {
         ad_fail(error, AD_EARG, "mlp: %lld -> %lld with %d hidden layers of %lld, activation %d: out of range",
                 (long long)in, (long long)out, layers, (long long)width, (int)o.activation);
         return NULL;
@@ -105,7 +105,7 @@ flow_net *flow_mlp(int64_t in, int64_t out, const flow_mlp_options *options, ad_
 static json_t *describe(const flow_net *net) {
     const mlp *m = (const mlp *)net;
     return json_pack("{s:I, s:I, s:i, s:I, s:s, s:s}", "in", (json_int_t)net->in, "out", (json_int_t)net->out, "layers",
-                     m->layers, "width", (json_int_t)m->width, "activation", activation_names[m->activation],
+                     m->layers, "width", (json_int_t)m->width, "activation", flow_activation_names[m->activation],
                      "precision", flow_type_text(m->type));
 }
 
@@ -123,7 +123,7 @@ static flow_net *make(const json_t *options, const flow_making *making, ad_error
         !flow_json_int(options, "out", 1, FLOW_MAX_FEATURES, &out, error) ||
         !flow_json_int(options, "layers", 0, MAX_LAYERS, &layers, error) ||
         !flow_json_int(options, "width", 1, FLOW_MAX_FEATURES, &width, error) ||
-        !flow_json_choice(options, "activation", activation_names, ACTIVATIONS, &activation, error) ||
+        !flow_json_choice(options, "activation", flow_activation_names, FLOW_ACTIVATIONS, &activation, error) ||
         !flow_json_type(options, &type, error) ||
         !flow_take_elements(making, count_elements(in, out, layers, width), error)) {
         return NULL;
