@@ -115,7 +115,7 @@ static const ad_op_test hypot_tests[] = {
 };
 
 // ---- descriptors ---------------------------------------------------------------------------------------------------
-// Bounds are measured: f32 on one float in 17 and more, f64 on some hundred thousand numbers.
+// Bounds are measured (tests/test_kernels.c), rsqrt on every 1021st float.
 
 enum { PLAIN = AD_OP_ELEMENTWISE, CHEAP = AD_OP_ELEMENTWISE | AD_OP_CHEAP };
 
