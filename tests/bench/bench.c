@@ -13,7 +13,7 @@
 
 #include "bench.h"
 
-static const workload *const lists[] = {bench_w1, bench_w6};
+static const workload *const lists[] = {bench_w1, bench_w3, bench_w6};
 
 typedef struct options {
     const char *workload;
@@ -33,29 +33,30 @@ static double now(void) {
 // Rows of the workload's data: moons in 2-D; otherwise standard normal numbers, drawn by the library itself.
 static void fill(bench *b) {
     int64_t D = ad_shape_count(flow_model_shape(b->model));
-    b->x = malloc((size_t)(b->batch * D) * sizeof *b->x);
+    b->x = malloc((size_t)(b->points * D) * sizeof *b->x);
     if (!b->x) bench_fail("out of memory");
     const data_density *moons = data_find_density("moons");
-    for (int64_t i = 0; D == 2 && i < b->batch; i++) {
+    for (int64_t i = 0; D == 2 && i < b->points; i++) {
         double p[2];
         moons->sample(1, 7, i, p);
         b->x[2 * i] = (float)p[0], b->x[2 * i + 1] = (float)p[1];
     }
-    b->source = (ad_source){b->x, AD_F32, b->batch, 0, NULL};
+    b->source = (ad_source){b->x, AD_F32, b->points, 0, NULL};
     if (D == 2) return;
     ad_tape *tape = ad_tape_new(b->engine, AD_F32);
     ad_random random = {7, 0};
     ad_rows rows = ad_rows_new(tape, "data");
-    ad_rows_set(rows, b->batch, 0);
+    ad_rows_set(rows, b->points, 0);
     ad_var x = ad_keep(ad_normal(rows, flow_model_shape(b->model), &random, 0));
     if (ad_run(tape) != AD_OK) bench_fail(ad_tape_message(tape));
-    memcpy(b->x, ad_data(x), (size_t)(b->batch * D) * sizeof *b->x);
+    memcpy(b->x, ad_data(x), (size_t)(b->points * D) * sizeof *b->x);
     ad_tape_free(tape);
 }
 
 static bench make(const workload *w, const options *o) {
     ad_error error;
     bench b = {.batch = o->batch ? o->batch : w->batch, .random = {.seed = 3}};
+    b.points = w->points ? w->points : b.batch;
     b.engine = ad_engine_new(&(ad_engine_options){.threads = o->threads}, &error);
     b.tape = b.engine ? ad_tape_new(b.engine, AD_F32) : NULL;
     b.model = w->model(&error);
@@ -87,7 +88,10 @@ static int by_value(const void *a, const void *b) {
 static int64_t measure(void (*step)(bench *), bench *b, const options *o, double *ms) {
     double start = now();
     int64_t warm = 0, steps;
-    for (; warm < 5 || now() - start < 0.5; warm++) step(b);
+    for (double spent = 0; warm < 5 || spent < 0.5; warm++, spent = now() - start) {
+        if (warm >= 2 && spent > 10) break;
+        step(b);
+    }
     steps = (int64_t)(o->seconds * (double)warm / (now() - start)) + 1;
     for (int r = 0; r < o->reps; r++) {
         start = now();

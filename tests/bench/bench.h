@@ -13,23 +13,25 @@ typedef struct bench {
     ad_tape *tape;  // f32
     flow_model *model;
     optim_adam *adam;
-    float *x;          // [batch][D]: moons in 2-D, otherwise standard normal
+    float *x;          // [points][D]: moons in 2-D, otherwise standard normal
     ad_source source;  // of x
     ad_random random;
-    int64_t batch, nodes;  // nodes recorded; 0: not counted
+    int64_t batch, points;
+    int64_t nodes;  // recorded; 0: not counted
     double loss;
 } bench;
 
 typedef struct workload {
     const char *name;
-    int64_t batch;  // unless another is asked for
+    int64_t batch;   // unless another is asked for
+    int64_t points;  // rows of data; 0: a batch
     flow_model *(*model)(ad_error *error);
     void (*start)(bench *b);  // once, before the first step; NULL: nothing
     void (*step)(bench *b);   // what is timed
 } workload;
 
 // One list per file, ended by a workload without a name.
-extern const workload bench_w1[], bench_w6[];
+extern const workload bench_w1[], bench_w3[], bench_w6[];
 
 _Noreturn void bench_fail(const char *message);
 // A new recording, with x as rows "data".

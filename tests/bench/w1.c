@@ -27,7 +27,7 @@ static void replay(bench *b) {
     if (ad_run(b->tape) != AD_OK) bench_fail(ad_tape_message(b->tape));
 }
 
-const workload bench_w1[] = {{"W1", 256, model, NULL, bench_likelihood_step},
-                             {"W1-record", 256, model, NULL, record},
-                             {"W1-replay", 256, model, record_once, replay},
+const workload bench_w1[] = {{"W1", 256, 0, model, NULL, bench_likelihood_step},
+                             {"W1-record", 256, 0, model, NULL, record},
+                             {"W1-replay", 256, 0, model, record_once, replay},
                              {0}};

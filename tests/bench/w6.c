@@ -50,4 +50,4 @@ static void step(bench *b) {
     b->random.step++;  // fresh draws in each step
 }
 
-const workload bench_w6[] = {{"W6", 512, model, NULL, step}, {0}};
+const workload bench_w6[] = {{"W6", 512, 0, model, NULL, step}, {0}};
