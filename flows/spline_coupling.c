@@ -224,7 +224,9 @@ static flow_layer *example(int i, ad_error *error) {
         .bins = 2 + i % 7,
         .spline = {.bound = 1 + i % 3, .min_width = i % 4 ? 0 : 0.02, .min_derivative = i % 4 ? 0 : 0.05},
         .divide = i % 2,
-        .kept = i == 7 ? middle : i == 8 && C ? none : NULL,
+        .kept = i == 7        ? middle
+                : i == 8 && C ? none
+                              : NULL,
         .keep = i / 2 % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST,
         .split = D > 2 && i % 3 == 2 ? 1 : 0,
         .alternate = i % 4 == 3,

@@ -54,8 +54,8 @@ static flow_model *nflows_model(const npz *z) {
     for (int i = 0; i < 2; i++) {
         bool kept[3];
         for (int d = 0; d < 3; d++) kept[d] = masks[3 * i + d] == 0;
-        flow_spline_coupling_options o = {
-            .kept = kept, .mlp = {.layers = 2, .width = 16, .activation = FLOW_TANH, .type = AD_F64}};
+        flow_spline_coupling_options o = {.kept = kept,
+                                          .mlp = {.layers = 2, .width = 16, .activation = FLOW_TANH, .type = AD_F64}};
         layers[i] = flow_spline_coupling(3, 0, &o, &layers_error);
         layers_assert_made(layers[i]);
         set_net(net_of(layers[i]), z, i);
@@ -220,8 +220,8 @@ static void a_new_layer_is_the_identity(void **state) {
     double x[30], z[30], log_det[10];
     util_fill(x, 30, 5, -4, 4);
     for (int i = 0; i < 4; i++) {
-        flow_spline_coupling_options o = {.conditioner = (flow_conditioner)(i % 2), .divide = i / 2, .bins = 5,
-                                          .spline = {.min_derivative = 0.01}};
+        flow_spline_coupling_options o = {
+            .conditioner = (flow_conditioner)(i % 2), .divide = i / 2, .bins = 5, .spline = {.min_derivative = 0.01}};
         flow_layer *layer = flow_spline_coupling(3, 0, &o, &layers_error);
         layers_assert_made(layer);
         layers_run(layer, AD_F64, true, x, 10, z, log_det);
@@ -293,8 +293,10 @@ static void divide_is_a_scale(void **state) {
     double x[30], z[2][30], log_det[2][10];
     util_fill(x, 30, 6, -2, 2);
     for (int i = 0; i < 2; i++) {
-        flow_spline_coupling_options o = {.conditioner = FLOW_RESIDUAL_NET, .residual = {.width = 16},
-                                          .divide = i == 0, .spline = {.scale = i ? 0.25 : 0}};
+        flow_spline_coupling_options o = {.conditioner = FLOW_RESIDUAL_NET,
+                                          .residual = {.width = 16},
+                                          .divide = i == 0,
+                                          .spline = {.scale = i ? 0.25 : 0}};
         flow_layer *layer = flow_spline_coupling(3, 0, &o, &layers_error);
         layers_assert_made(layer);
         stir(layer, 1);
@@ -424,18 +426,12 @@ static void bad_descriptions_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nsf_has_the_reference_values),
-        cmocka_unit_test(nsf_generates_the_reference_values),
-        cmocka_unit_test(nsf_has_the_reference_gradients),
-        cmocka_unit_test(zuko_splines_have_the_reference_values),
-        cmocka_unit_test(a_new_layer_is_the_identity),
-        cmocka_unit_test(parts_are_those_asked_for),
-        cmocka_unit_test(a_wild_net_gives_finite_numbers),
-        cmocka_unit_test(divide_is_a_scale),
-        cmocka_unit_test(a_residual_net_is_its_formula),
-        cmocka_unit_test(a_residual_net_starts_in_its_ranges),
-        cmocka_unit_test(bad_options_are_refused),
-        cmocka_unit_test(bad_descriptions_are_refused),
+        cmocka_unit_test(nsf_has_the_reference_values),    cmocka_unit_test(nsf_generates_the_reference_values),
+        cmocka_unit_test(nsf_has_the_reference_gradients), cmocka_unit_test(zuko_splines_have_the_reference_values),
+        cmocka_unit_test(a_new_layer_is_the_identity),     cmocka_unit_test(parts_are_those_asked_for),
+        cmocka_unit_test(a_wild_net_gives_finite_numbers), cmocka_unit_test(divide_is_a_scale),
+        cmocka_unit_test(a_residual_net_is_its_formula),   cmocka_unit_test(a_residual_net_starts_in_its_ranges),
+        cmocka_unit_test(bad_options_are_refused),         cmocka_unit_test(bad_descriptions_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

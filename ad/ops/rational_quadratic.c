@@ -29,28 +29,35 @@ typedef struct spline_bin {
     vd x0, x1, y0, y1;           // its edges
     vd raw0, raw1, d0, d1;       // raw slopes and slopes at its ends,
     vd step0, step1;             // and the derivatives of slopes in raw ones
-    vd right[2];                 // while it is looked for: right edges in x and y of the last bin seen,
-    vd inverse[2], sum[2];       // 1 / sum of all exponentials, and the sum of those seen;
-    vd e[2], before[2];          // of the bin found: exponential, and sum of those before
+    vd per[2];                   // what an exponential adds to the least width, height
+    vd right[2];                 // while it is looked for: right edges in x and y of the last bin seen
 } spline_bin;
 
 typedef struct spline_point {
     vd value, log_slope;
 } spline_point;
 
-// The right edge, in x (side 0) or y, of a bin that starts at left.
-AD_INLINE vd spline_right(const spline_attr *a, int64_t K, int side, vd left, vd e, vd inverse) {
-    const double least = side ? a->min_height : a->min_width, span = 2 * a->bound;
-    return left + (vd_set(span * least) + vd_set(span * (1 - (double)K * least)) * (e * inverse));
+// Side 0 is x and widths, side 1 y and heights. What all bins have, and what is shared out beyond that.
+AD_INLINE double spline_least(const spline_attr *a, int side) {
+    return 2 * a->bound * (side ? a->min_height : a->min_width);
+}
+AD_INLINE double spline_rest(const spline_attr *a, int64_t K, int side) {
+    return 2 * a->bound * (1 - (double)K * (side ? a->min_height : a->min_width));
 }
 
-// Bin 0, to start from. e: exponentials of widths, then of heights, step apart.
+// The right edge of a bin that starts at left.
+AD_INLINE vd spline_right(const spline_attr *a, int side, vd left, vd e, vd per) {
+    return left + (vd_set(spline_least(a, side)) + e * per);
+}
+
+// Bin 0, to start from. e: exponentials of widths, then of heights, step apart; inverse: of their sums.
 AD_INLINE spline_bin spline_first(const spline_attr *a, int64_t K, const vd *e, int step, vd inverse_x, vd inverse_y) {
-    const vd left = vd_set(-a->bound), zero = vd_set(0), ex = e[0], ey = e[K * step];
-    spline_bin bin = {.k = zero, .x0 = left, .y0 = left, .inverse = {inverse_x, inverse_y}, .sum = {ex, ey}};
-    bin.x1 = bin.right[0] = spline_right(a, K, 0, left, ex, inverse_x);
-    bin.y1 = bin.right[1] = spline_right(a, K, 1, left, ey, inverse_y);
-    for (int side = 0; side < 2; side++) bin.e[side] = bin.sum[side], bin.before[side] = zero;
+    const vd left = vd_set(-a->bound);
+    spline_bin bin = {.k = vd_set(0), .x0 = left, .y0 = left};
+    bin.per[0] = vd_set(spline_rest(a, K, 0)) * inverse_x;
+    bin.per[1] = vd_set(spline_rest(a, K, 1)) * inverse_y;
+    bin.x1 = bin.right[0] = spline_right(a, 0, left, e[0], bin.per[0]);
+    bin.y1 = bin.right[1] = spline_right(a, 1, left, e[K * step], bin.per[1]);
     return bin;
 }
 
@@ -59,9 +66,8 @@ AD_INLINE spline_bin spline_first(const spline_attr *a, int64_t K, const vd *e, 
 AD_INLINE void spline_next(spline_bin *bin, const spline_attr *a, int64_t K, int64_t k, const vd *e, int step, vd v,
                            vd raw0, vd raw1) {
     const vd bound = vd_set(a->bound), x = bin->right[0], y = bin->right[1], edge = a->inverse ? y : x;
-    const vd ex = e[k * step], ey = e[(K + k) * step];
-    bin->right[0] = k < K - 1 ? spline_right(a, K, 0, x, ex, bin->inverse[0]) : bound;
-    bin->right[1] = k < K - 1 ? spline_right(a, K, 1, y, ey, bin->inverse[1]) : bound;
+    bin->right[0] = k < K - 1 ? spline_right(a, 0, x, e[k * step], bin->per[0]) : bound;
+    bin->right[1] = k < K - 1 ? spline_right(a, 1, y, e[(K + k) * step], bin->per[1]) : bound;
 #define TAKE(member, new) bin->member = vd_if_less(v, edge, bin->member, new)
     TAKE(k, vd_set((double)k));
     TAKE(x0, x);
@@ -70,13 +76,7 @@ AD_INLINE void spline_next(spline_bin *bin, const spline_attr *a, int64_t K, int
     TAKE(y1, bin->right[1]);
     TAKE(raw0, raw0);
     TAKE(raw1, raw1);
-    TAKE(e[0], ex);
-    TAKE(e[1], ey);
-    TAKE(before[0], bin->sum[0]);
-    TAKE(before[1], bin->sum[1]);
 #undef TAKE
-    bin->sum[0] = bin->sum[0] + ex;
-    bin->sum[1] = bin->sum[1] + ey;
 }
 
 // Slopes from softplus of raw ones; 1 at the ends of the box. Beyond 1e100 their products would overflow.
@@ -88,14 +88,16 @@ AD_INLINE void spline_edges(spline_bin *bin, const spline_attr *a, int64_t K) {
 
 // t and u = 1 - t, and what the formulas share.
 typedef struct spline_terms {
-    vd w, h, s, t, u, tu, E, M;
+    vd w, h, s, t, u, tu, E, M, per_w, per_E;
 } spline_terms;
 
 AD_INLINE spline_terms spline_terms_at(const spline_bin *bin, vd v, bool inverse) {
     spline_terms c = {.w = bin->x1 - bin->x0, .h = bin->y1 - bin->y0};
-    const vd s = c.s = c.h / c.w;
+    const vd one = vd_set(1), two = vd_set(2);
+    c.per_w = one / c.w;
+    const vd s = c.s = c.h * c.per_w;
     if (inverse) {
-        const vd one = vd_set(1), two = vd_set(2), per = one / c.h;
+        const vd per = one / c.h;
         const vd low = (v - bin->y0) * per, high = (bin->y1 - v) * per, b = bin->d0 * high - bin->d1 * low;
         const vd root = vd_sqrt(b * b + vd_set(4) * ((s * low) * (s * high)));
         const vd t = vd_if_less(b, vd_set(0), root - b, two * s * low);
@@ -103,21 +105,21 @@ AD_INLINE spline_terms spline_terms_at(const spline_bin *bin, vd v, bool inverse
         c.t = t * sum;
         c.u = u * sum;
     } else {
-        const vd per = vd_set(1) / c.w;
-        c.t = (v - bin->x0) * per;
-        c.u = (bin->x1 - v) * per;
+        c.t = (v - bin->x0) * c.per_w;
+        c.u = (bin->x1 - v) * c.per_w;
     }
     c.tu = c.t * c.u;
     c.E = s * (c.t * c.t + c.u * c.u) + (bin->d0 + bin->d1) * c.tu;
-    c.M = bin->d1 * (c.t * c.t) + vd_set(2) * s * c.tu + bin->d0 * (c.u * c.u);
+    c.M = bin->d1 * (c.t * c.t) + two * s * c.tu + bin->d0 * (c.u * c.u);
+    c.per_E = one / c.E;
     return c;
 }
 
 AD_INLINE spline_point spline_at(const spline_bin *bin, vd v, int64_t inverse) {
     const spline_terms c = spline_terms_at(bin, v, inverse != 0);
-    const vd r = c.s / c.E, log_slope = AD_SLEEF_F64(log)(r * r * c.M);
+    const vd r = c.s * c.per_E, log_slope = AD_SLEEF_F64(log)(r * r * c.M);
     if (inverse) return (spline_point){bin->x0 + c.w * c.t, vd_set(0) - log_slope};
-    return (spline_point){bin->y0 + c.h * (c.t * (c.s * c.t + bin->d0 * c.u) / c.E), log_slope};
+    return (spline_point){bin->y0 + c.h * (c.t * (c.s * c.t + bin->d0 * c.u) * c.per_E), log_slope};
 }
 
 // Cotangents of a point and of raw parameters. Of the raw width j of a spline (side 0; height: side 1): the softmax's
@@ -137,7 +139,7 @@ AD_INLINE vd spline_used(const spline_gradient *g, vd a) {
 AD_INLINE spline_gradient spline_pull(const spline_bin *bin, const spline_attr *a, int64_t K, vd v, vd gv, vd gl) {
     const spline_terms c = spline_terms_at(bin, v, a->inverse != 0);
     const vd zero = vd_set(0), one = vd_set(1), two = vd_set(2), d0 = bin->d0, d1 = bin->d1, s = c.s, t = c.t, u = c.u;
-    const vd per_E = one / c.E, per_M = one / c.M, per_w = one / c.w, r = s * per_E, slope = r * r * c.M;
+    const vd per_E = c.per_E, per_w = c.per_w, per_M = one / c.M, r = s * per_E, slope = r * r * c.M;
     // d log f' / dt
     const vd bend = two * ((d1 * t + s * (u - t) - d0 * u) * per_M - (u - t) * (d0 + d1 - two * s) * per_E);
     spline_gradient g = {.any = vd_abs(gv) + vd_abs(gl)};
@@ -149,7 +151,7 @@ AD_INLINE spline_gradient spline_pull(const spline_bin *bin, const spline_attr *
         g.x = gv * slope + gl * bend * per_w;
     }
     const vd gt = gv * slope * c.w + gl * bend, q = gv * c.h * c.tu * (per_E * per_E), tt = t * t, uu = u * u;
-    const vd gs = q * (d1 * tt - d0 * uu) + gl * two * (one / s + c.tu * per_M - (tt + uu) * per_E);
+    const vd gs = q * (d1 * tt - d0 * uu) + gl * two * (c.w / c.h + c.tu * per_M - (tt + uu) * per_E);
     const vd gh = gv * (t * (s * t + d0 * u) * per_E) + gs * per_w;
     const vd both = two * c.tu * per_E;
     g.raw0 = (q * u * (s * u + d1 * t) + gl * (uu * per_M - both)) * bin->step0;
@@ -160,10 +162,11 @@ AD_INLINE spline_gradient spline_pull(const spline_bin *bin, const spline_attr *
     g.here[1] = vd_if_less(bin->k, last, y1, zero);
     g.before[0] = (gs * s - gt * u) * per_w + g.here[0];
     g.before[1] = gv - gh + g.here[1];
-    for (int side = 0; side < 2; side++) {
-        const double least = side ? a->min_height : a->min_width;
-        g.scale[side] = vd_set(2 * a->bound * a->scale * (1 - (double)K * least)) * bin->inverse[side];
-        g.mean[side] = (g.before[side] * bin->before[side] + g.here[side] * bin->e[side]) * bin->inverse[side];
+    for (int side = 0; side < 2; side++) {  // shares of this bin and of those before it, from its edges
+        const vd least = vd_set(spline_least(a, side)), left = side ? bin->y0 : bin->x0;
+        const vd here = (side ? bin->y1 : bin->x1) - left - least, before = left + vd_set(a->bound) - bin->k * least;
+        g.scale[side] = vd_set(a->scale) * bin->per[side];
+        g.mean[side] = (g.before[side] * before + g.here[side] * here) * vd_set(1 / spline_rest(a, K, side));
     }
     return g;
 }
