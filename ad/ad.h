@@ -373,8 +373,8 @@ AD_API ad_var ad_searchsorted(ad_var knots, ad_var x, bool right);
 typedef struct ad_spline_options {
     double bound;                  // 1e-3 to 1e6; 0: 3
     double min_width, min_height;  // 1e-6 to below 1 / K; 0: 1e-3
-    double min_derivative;         // 1e-6 to below 1; 0: 1e-3
-    double scale;                  // raw widths and heights are multiplied by it first; 0: 1
+    double min_derivative;         // 1e-6 to 1; 0: 1e-3
+    double scale;                  // 1e-6 to 1e6: raw widths and heights are multiplied by it first; 0: 1
 } ad_spline_options;
 // y and log dy/dx, [2, ...]: result 0 and 1 along the first axis. inverse: x is in y's place, and the result x and
 // log dx/dy. f64 inside whatever the tape's type. For any finite x and parameters the result is finite, and so is the

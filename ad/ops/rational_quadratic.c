@@ -366,19 +366,26 @@ AD_FAMILY(rational_quadratic) = {&rational_quadratic_op, NULL};
 
 #if AD_ISA_BASE
 
+static bool between(double low, double v, double high) { return v >= low && v <= high; }
+
+static bool in_range(const spline_attr *a) {
+    return between(1e-3, a->bound, 1e6) && between(1e-6, a->min_width, 0.5) && between(1e-6, a->min_height, 0.5) &&
+           between(1e-6, a->min_derivative, 1) && between(1e-6, a->scale, 1e6);
+}
+
 ad_var ad_rational_quadratic(ad_var x, ad_var parameters, const ad_spline_options *options, bool inverse) {
     const ad_spline_options o = options ? *options : (ad_spline_options){0};
-    const double size[] = {o.min_width ? o.min_width : 1e-3, o.min_height ? o.min_height : 1e-3};
-    spline_attr attr = {.bound = o.bound ? o.bound : 3, .min_width = size[0], .min_height = size[1],
-                        .min_derivative = o.min_derivative ? o.min_derivative : 1e-3, .scale = o.scale ? o.scale : 1,
+    spline_attr attr = {.bound = o.bound != 0 ? o.bound : 3,
+                        .min_width = o.min_width != 0 ? o.min_width : 1e-3,
+                        .min_height = o.min_height != 0 ? o.min_height : 1e-3,
+                        .min_derivative = o.min_derivative != 0 ? o.min_derivative : 1e-3,
+                        .scale = o.scale != 0 ? o.scale : 1,
                         .inverse = inverse};
     const ad_var both[] = {x, parameters};
-    if (x.tape && (!(attr.bound >= 1e-3 && attr.bound <= 1e6) || !(size[0] >= 1e-6 && size[0] < 0.5) ||
-                   !(size[1] >= 1e-6 && size[1] < 0.5) || !(attr.min_derivative >= 1e-6 && attr.min_derivative < 1) ||
-                   !(attr.scale >= 1e-6 && attr.scale <= 1e6))) {
+    if (x.tape && !in_range(&attr)) {
         ad_tape_fail(x.tape, AD_EARG,
                      "rational_quadratic: bound %g, least width %g, height %g, derivative %g, scale %g: out of range",
-                     attr.bound, size[0], size[1], attr.min_derivative, attr.scale);
+                     attr.bound, attr.min_width, attr.min_height, attr.min_derivative, attr.scale);
         return (ad_var){x.tape, UINT32_MAX, x.epoch};
     }
     return ad_apply(&rational_quadratic_op, both, 2, &attr, sizeof attr);
