@@ -524,12 +524,22 @@ static ad_var guarded_acosh(ad_var x) { return guarded(ad_acosh, ad_offset(x, 2)
 static ad_var guarded_logit(ad_var x) { return guarded(ad_logit, x); }
 static ad_var guarded_power(ad_var x) { return guarded(pow_m1p3, x); }
 static ad_var guarded_rsqrt(ad_var x) { return guarded(ad_rsqrt, x); }
+static ad_var exp_exp(ad_var x) { return ad_exp(ad_exp(ad_scale(ad_square(x), 1000))); }
+static ad_var guarded_exp_exp(ad_var x) { return guarded(exp_exp, x); }
+// Infinite, or 0 / 0, at 1.
+static ad_var quotient_at_1(ad_var x) { return ad_div(ad_offset(x, -1), ad_offset(x, -1)); }
+static ad_var reciprocal_at_1(ad_var x) { return ad_reciprocal(ad_offset(x, -1)); }
+static ad_var rsqrt_at_1(ad_var x) { return ad_rsqrt(ad_offset(ad_neg(x), 1)); }
+static ad_var guarded_quotient(ad_var x) { return guarded(quotient_at_1, x); }
+static ad_var guarded_reciprocal(ad_var x) { return guarded(reciprocal_at_1, x); }
+static ad_var guarded_rsqrt_at_1(ad_var x) { return guarded(rsqrt_at_1, x); }
 
 // Where the function is infinite or NaN and does not count, neither gradient nor second derivatives show it.
 static void test_branch_not_taken(void **state) {
     (void)state;
     const unary functions[] = {guarded_log1p, guarded_asin,  guarded_atanh, guarded_acosh,
-                               guarded_logit, guarded_power, guarded_rsqrt};
+                               guarded_logit, guarded_power, guarded_rsqrt, guarded_exp_exp,
+                               guarded_quotient, guarded_reciprocal, guarded_rsqrt_at_1};
     const double x[] = {-1, 1, -3, 3, -1e30};
     for (size_t t = 0; t < sizeof functions / sizeof functions[0]; t++) {
         double d[ORDERS][MOST];

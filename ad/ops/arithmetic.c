@@ -18,6 +18,7 @@ AD_LANES1_NUMBER(scale, a * c)
 AD_LANES1_NUMBER(offset, a + c)
 AD_LANES2(cotangent_mul, a == 0 ? 0 : a * b)
 AD_LANES2(cotangent_div, a == 0 ? 0 : a / b)
+AD_LANES2(cotangent_pair, (a == 0) | (b == 0) ? 0 : a * b)
 
 // ---- gradients -----------------------------------------------------------------------------------------------------
 
@@ -59,13 +60,17 @@ static void offset_vjp(const ad_vjp_call *call) { call->gx[0] = call->gy; }
 
 static void cotangent_mul_vjp(const ad_vjp_call *call) {
     if (call->need[0]) call->gx[0] = ad_cotangent_mul(call->gy, call->x[1]);
-    if (call->need[1]) call->gx[1] = ad_cotangent_mul(call->gy, call->x[0]);
+    if (call->need[1]) call->gx[1] = ad_cotangent_pair(call->gy, call->x[0]);
 }
 
-// The numerator gy y is 0 where either cotangent is.
 static void cotangent_div_vjp(const ad_vjp_call *call) {
     if (call->need[0]) call->gx[0] = ad_cotangent_div(call->gy, call->x[1]);
-    if (call->need[1]) call->gx[1] = ad_neg(ad_cotangent_div(ad_cotangent_mul(call->gy, call->y), call->x[1]));
+    if (call->need[1]) call->gx[1] = ad_neg(ad_cotangent_div(ad_cotangent_pair(call->gy, call->y), call->x[1]));
+}
+
+static void cotangent_pair_vjp(const ad_vjp_call *call) {
+    for (int i = 0; i < 2; i++)
+        if (call->need[i]) call->gx[i] = ad_cotangent_pair(call->gy, call->x[1 - i]);
 }
 
 // ---- tests ---------------------------------------------------------------------------------------------------------
@@ -148,9 +153,13 @@ static const ad_op cotangent_mul_op = {
 static const ad_op cotangent_div_op = {
     .name = "cotangent_div", .flags = CHEAP, .vjp = cotangent_div_vjp, AD_KERNELS(cotangent_div),
     AD_TESTS(quotient_tests)};
+static const ad_op cotangent_pair_op = {
+    .name = "cotangent_pair", .flags = CHEAP, .vjp = cotangent_pair_vjp, AD_KERNELS(cotangent_pair),
+    AD_TESTS(binary_tests)};
 
 AD_FAMILY(arithmetic) = {&add_op,  &sub_op,        &mul_op,   &div_op,    &neg_op,           &square_op,
-                         &sqrt_op, &reciprocal_op, &scale_op, &offset_op, &cotangent_mul_op, &cotangent_div_op, NULL};
+                         &sqrt_op, &reciprocal_op, &scale_op, &offset_op, &cotangent_mul_op, &cotangent_div_op,
+                         &cotangent_pair_op, NULL};
 
 #if AD_ISA_BASE
 
@@ -165,6 +174,7 @@ ad_var ad_mul(ad_var a, ad_var b) { return binary(&mul_op, a, b); }
 ad_var ad_div(ad_var a, ad_var b) { return binary(&div_op, a, b); }
 ad_var ad_cotangent_mul(ad_var g, ad_var x) { return binary(&cotangent_mul_op, g, x); }
 ad_var ad_cotangent_div(ad_var g, ad_var x) { return binary(&cotangent_div_op, g, x); }
+ad_var ad_cotangent_pair(ad_var g, ad_var h) { return binary(&cotangent_pair_op, g, h); }
 ad_var ad_neg(ad_var x) { return ad_apply(&neg_op, &x, 1, NULL, 0); }
 ad_var ad_square(ad_var x) { return ad_apply(&square_op, &x, 1, NULL, 0); }
 ad_var ad_sqrt(ad_var x) { return ad_apply(&sqrt_op, &x, 1, NULL, 0); }

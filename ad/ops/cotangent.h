@@ -9,5 +9,8 @@
 
 ad_var ad_cotangent_mul(ad_var g, ad_var x);  // g x
 ad_var ad_cotangent_div(ad_var g, ad_var x);  // g / x
+// g h of two cotangents, 0 where either is: the second derivative of a value that does not count, whose first met an
+// infinite factor on the way to h.
+ad_var ad_cotangent_pair(ad_var g, ad_var h);
 
 #endif
