@@ -392,6 +392,10 @@ AD_API ad_var ad_logsumexp_rows(ad_var x);
 
 // W x + b: W [O,I] shared, x [...,I] shared or per row, b [O] shared or AD_NONE -> [...,O].
 AD_API ad_var ad_linear(ad_var W, ad_var x, ad_var b);
+// The same where output o reads its first columns[o] inputs only; columns [O] ascend (and are copied), so that the rest of W
+// has no influence, costs nothing and has gradient 0: masked maps with outputs sorted by degree. x may have fewer inputs than
+// W has columns, if no output reads more.
+AD_API ad_var ad_linear_staircase(ad_var W, ad_var x, ad_var b, const int64_t *columns);
 // W^T x: W [O,I] shared, x [...,O] -> [...,I].
 AD_API ad_var ad_linear_transposed(ad_var W, ad_var x);
 // Sum over rows (and leading axes) of a b^T: a [...,O], b [...,I], at least one with rows -> shared [O,I].

@@ -10,7 +10,7 @@
 #define FAMILIES(F)                                                                                                \
     F(leaf) F(view) F(take) F(gather) F(arithmetic) F(rounding) F(power) F(exponential) F(logarithm) F(trigonometric) \
     F(hyperbolic) F(error_function) F(gamma) F(activation) F(compare) F(reduce) F(extremum) F(softmax) F(scan)       \
-    F(sort) F(linear) F(matmul) F(small_matrix) F(cholesky) F(determinant) F(lapack) F(matrix_exp) F(random) \
+    F(sort) F(linear) F(staircase) F(matmul) F(small_matrix) F(cholesky) F(determinant) F(lapack) F(matrix_exp) F(random) \
     F(solver) F(loop) F(rational_quadratic)
 
 #define DECLARE(name) extern const ad_op *const ad_family_##name##_plain[];

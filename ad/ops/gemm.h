@@ -38,4 +38,12 @@ void AD_ISA_NAME(ad_gemm_nt_f32)(const ad_gemm *g, void *scratch);
 void AD_ISA_NAME(ad_gemm_nt_f64)(const ad_gemm *g, void *scratch);
 size_t AD_ISA_NAME(ad_gemm_nt_scratch)(int64_t K, ad_type type);
 
+// Either of the above by the elements' type.
+static inline void ad_gemm_run(ad_type type, const ad_gemm *g) {
+    (type == AD_F64 ? AD_ISA_NAME(ad_gemm_f64) : AD_ISA_NAME(ad_gemm_f32))(g);
+}
+static inline void ad_gemm_nt_run(ad_type type, const ad_gemm *g, void *scratch) {
+    (type == AD_F64 ? AD_ISA_NAME(ad_gemm_nt_f64) : AD_ISA_NAME(ad_gemm_nt_f32))(g, scratch);
+}
+
 #endif

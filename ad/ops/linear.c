@@ -4,22 +4,6 @@
 #include "gemm.h"
 #include <string.h>
 
-static void gemm(ad_type type, const ad_gemm *g) {
-    if (type == AD_F64) {
-        AD_ISA_NAME(ad_gemm_f64)(g);
-    } else {
-        AD_ISA_NAME(ad_gemm_f32)(g);
-    }
-}
-
-static void gemm_nt(ad_type type, const ad_gemm *g, void *scratch) {
-    if (type == AD_F64) {
-        AD_ISA_NAME(ad_gemm_nt_f64)(g, scratch);
-    } else {
-        AD_ISA_NAME(ad_gemm_nt_f32)(g, scratch);
-    }
-}
-
 static size_t element_size(ad_type type) { return type == AD_F64 ? sizeof(double) : sizeof(float); }
 
 static int64_t leading(const ad_shape *shape) {
@@ -100,7 +84,7 @@ static void linear_dense(const ad_kernel *k, ad_type type) {
     ad_gemm g = {.M = S, .N = O, .K = I, .A = x->data, .am = I, .ak = 1, .B = W->data, .ldb = I, .C = k->y, .ldc = O,
                  .add = k->n == 3};
     for (int64_t s = 0; g.add && s < S; s++) memcpy((char *)k->y + (size_t)s * row, k->x[2].data, row);
-    gemm_nt(type, &g, k->scratch);
+    ad_gemm_nt_run(type, &g, k->scratch);
 }
 
 static const void *epilogue_operand(const ad_kernel *k, size_t offset) {
@@ -117,7 +101,7 @@ static void linear_lanes(const ad_kernel *k, ad_type type) {
         g.with = epilogue_operand(k, (size_t)(s * O * k->R) * size);
         g.B = (const char *)x->data + (size_t)(s * I * x->stride) * size;
         g.C = (char *)k->y + (size_t)(s * O * k->R) * size;
-        gemm(type, &g);
+        ad_gemm_run(type, &g);
     }
 }
 
@@ -134,7 +118,7 @@ static void linear_transposed_run(const ad_kernel *k, ad_type type) {
     int64_t O = W->shape->dim[0], I = W->shape->dim[1], S = leading(x->shape);
     size_t size = element_size(type);
     if (k->R == 1) {  // X W
-        gemm(type, &(ad_gemm){.M = S, .N = I, .K = O, .A = x->data, .am = O, .ak = 1, .B = W->data, .ldb = I,
+        ad_gemm_run(type, &(ad_gemm){.M = S, .N = I, .K = O, .A = x->data, .am = O, .ak = 1, .B = W->data, .ldb = I,
                               .C = k->y, .ldc = I});
         return;
     }
@@ -144,13 +128,13 @@ static void linear_transposed_run(const ad_kernel *k, ad_type type) {
         g.with = epilogue_operand(k, (size_t)(s * I * k->R) * size);
         g.B = (const char *)x->data + (size_t)(s * O * x->stride) * size;
         g.C = (char *)k->y + (size_t)(s * I * k->R) * size;
-        gemm(type, &g);
+        ad_gemm_run(type, &g);
     }
 }
 
 static void outer_run(const ad_kernel *k, ad_type type) {
     int64_t O = k->shape->dim[0], I = k->shape->dim[1];
-    gemm(type, &(ad_gemm){.M = O, .N = I, .K = leading(k->x[0].shape), .A = k->x[0].data, .am = 1, .ak = O,
+    ad_gemm_run(type, &(ad_gemm){.M = O, .N = I, .K = leading(k->x[0].shape), .A = k->x[0].data, .am = 1, .ak = O,
                           .B = k->x[1].data, .ldb = I, .C = k->y, .ldc = I});
 }
 
@@ -178,7 +162,7 @@ static void outer_rows_run(const ad_kernel *k, ad_type type) {
             factor[i] = spare;
         }
         g.A = factor[0], g.am = stride[0], g.B = factor[1], g.ldb = stride[1];
-        gemm_nt(type, &g, k->scratch);
+        ad_gemm_nt_run(type, &g, k->scratch);
     }
 }
 
