@@ -138,6 +138,27 @@ AD_API void flow_net_free(flow_net *net);
 // The net's output for x [..., in] -> [..., out].
 AD_API ad_var flow_net_apply(const flow_net *net, ad_var x);
 
+typedef struct flow_made_options {
+    flow_mlp_options mlp;  // hidden layers, as there; by default two of 64 units
+    const int64_t *order;  // [D] features, each after those that it may depend on; NULL: 0, 1, 2, ...
+} flow_made_options;
+// A masked autoregressive net (MADE, Germain et al. 2015): P parameters of each of D features, from the features before it
+// in the order given and from all of the context. As a net [D + C] -> [D P]. options may be NULL; order is copied. Hidden
+// units are sorted by degree: their number of features seen, from 0 (with a context or D = 1) or 1 to D - 1, evenly spread.
+AD_API flow_net *flow_made(int64_t D, int64_t C, int64_t P, const flow_made_options *options, ad_error *error);
+// The parameters [D,P] of all features of x [D], context [C] (AD_NONE when C is 0).
+AD_API ad_var flow_made_apply(const flow_net *made, ad_var x, ad_var context);
+// What a feature becomes: v [1] given its parameters [P].
+typedef ad_var (*flow_made_step)(void *arg, ad_var parameters, ad_var v);
+typedef struct flow_sweep {
+    ad_var value;       // [D]
+    ad_var parameters;  // [D,P]: flow_made_apply's at value, to the bit
+} flow_sweep;
+// value with value_d = step(parameters of d at value, v_d), feature by feature in the order: the inverse of what
+// flow_made_apply's parameters do to all at once. Each hidden unit is computed once, as soon as what it sees is known, so
+// that a sweep costs about one flow_made_apply; it records some 10 ops a feature and layer.
+AD_API flow_sweep flow_made_sweep(const flow_net *made, ad_var v, ad_var context, flow_made_step step, void *arg);
+
 // ---- layers -------------------------------------------------------------------------------------------------------
 // Constructors return a layer owned by the caller until a chain or model takes it over, or NULL with *error filled in.
 
@@ -176,6 +197,27 @@ typedef struct flow_spline_coupling_options {
 // [D], D >= 2, or D = 1 with a context; nothing kept needs a context.
 AD_API flow_layer *flow_spline_coupling(int64_t D, int64_t C, const flow_spline_coupling_options *options,
                                         ad_error *error);
+
+// How a scale comes from a raw output r of a net.
+typedef enum flow_scale {
+    FLOW_SCALE_TANH = 0,  // exp(bound tanh(r / bound))
+    FLOW_SCALE_EXP,       // exp(r)
+    FLOW_SCALE_SOFTSIGN,  // exp(r / (1 + |r| / bound)), as zuko's with bound -log 1e-3
+    FLOW_SCALE_SOFTPLUS,  // softplus(r) + floor, as nflows's
+    FLOW_SCALE_SIGMOID    // sigmoid(r + 2) + floor
+} flow_scale;
+typedef struct flow_autoregressive_options {
+    bool inverse;  // the other direction is the one-pass one (IAF)
+    flow_scale scale;
+    double bound, floor;     // see there; 0: 2 and 1e-3
+    flow_made_options made;  // the conditioner (zero_last is set: with the first three scales it starts as the identity)
+    flow_net *net;           // instead: a made with C and P = 2 (raw scale, shift), owned by the layer, also on failure
+} flow_autoregressive_options;
+// Affine autoregressive layer (MAF, Papamakarios et al. 2017): z_d = scale_d x_d + shift_d, scale and shift from context and
+// the features of x before d in the made's order. With inverse (IAF, Kingma et al. 2016) x_d = scale_d z_d + shift_d, from
+// those of z. Both directions cost about one pass through the net.
+AD_API flow_layer *flow_affine_autoregressive(int64_t D, int64_t C, const flow_autoregressive_options *options,
+                                              ad_error *error);
 
 // z[i] = x[order[i]]; order NULL: reversed. order is copied. log_det 0.
 AD_API flow_layer *flow_permutation(int64_t D, const int64_t *order, ad_error *error);
@@ -247,6 +289,16 @@ typedef struct flow_realnvp_options {
 } flow_realnvp_options;
 // RealNVP for vectors (Dinh et al. 2017): standardise, affine couplings, standard normal base. Starts as the identity.
 AD_API flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error);
+
+typedef struct flow_maf_options {
+    int layers;         // autoregressive ones; 0: 5
+    bool random_order;  // features permuted at random between layers, else reversed
+    bool raw;           // no standardising layer in front
+    flow_autoregressive_options layer;  // of each; seed and type are those of the whole model; net must be NULL
+} flow_maf_options;
+// Masked autoregressive flow (Papamakarios et al. 2017), or inverse: standardise, affine autoregressive layers, standard
+// normal base.
+AD_API flow_model *flow_maf(int64_t D, int64_t C, const flow_maf_options *options, ad_error *error);
 
 // ---- checking -----------------------------------------------------------------------------------------------------
 

@@ -94,11 +94,14 @@ ad_status flow_rows_map(const flow_layer *layer, const flow_rows *rows, double *
 
 // ---- types, one per file ------------------------------------------------------------------------------------------
 
+extern const flow_layer_type flow_affine_autoregressive_type;
 extern const flow_layer_type flow_affine_coupling_type, flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;
 extern const flow_layer_type flow_spline_coupling_type;
-extern const flow_net_type flow_mlp_type, flow_residual_net_type;
+extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type;
 extern const flow_base_type flow_standard_normal_type;
+// Whether a net is a made of these sizes.
+bool flow_is_made(const flow_net *net, int64_t D, int64_t C, int64_t P);
 // Of a chain.
 int flow_chain_length(const flow_layer *chain);
 const flow_layer *flow_chain_at(const flow_layer *chain, int i);
