@@ -653,6 +653,25 @@ static void the_slope_of_the_unused_branch_may_be_nan(void **state) {
     for (int o = 0; o < O; o++) assert_true(isfinite(((double *)f->a->grad)[o]));
 }
 
+// log, 1/x and -1/x^2 are infinite at 0, where the cube is taken: 0, 0 and 6.
+static void derivatives_beside_an_unused_branch_to_third_order(void **state) {
+    fixture *f = *state;
+    const double zero = 0, expected[] = {0, 0, 6};
+    const ad_source source = util_source(&zero, 1);
+    const ad_var x = ad_shared_input(f->tape, ad_shape0(), &source);
+    ad_var y = ad_where(ad_greater(x, ad_number(f->tape, 0)), ad_log(x), ad_mul(x, ad_square(x))), g[3];
+    for (int order = 0; order < 3; order++, y = g[order - 1]) {
+        ad_grad(y, &x, 1, &g[order]);
+        ad_keep(g[order]);
+    }
+    util_run(f->tape);
+    for (int order = 0; order < 3; order++) {
+        double got;
+        util_read(g[order], &got, 1);
+        util_assert_close(got, expected[order], 0);
+    }
+}
+
 // 65 rows fill one block and one lane of the next: the other lanes must not bring log(0) into the sum.
 static void log_of_65_rows_has_a_finite_weight_gradient(void **state) {
     fixture *f = *state;
@@ -724,6 +743,7 @@ int main(void) {
         TEST(the_unused_branch_may_be_nan),
         TEST(the_unused_branch_may_be_nan_in_weights),
         TEST(the_slope_of_the_unused_branch_may_be_nan),
+        TEST(derivatives_beside_an_unused_branch_to_third_order),
         TEST(log_of_65_rows_has_a_finite_weight_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

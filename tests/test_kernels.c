@@ -6,12 +6,14 @@
 
 #include "kernels.h"
 #include "references.h"
+#include "util.h"
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
 
-enum { CHUNK = 4096 };
+// Sanitizers look for errors that every value shows, and slow the references down.
+enum { CHUNK = 4096, MANY = UTIL_SANITIZED ? 1 << 14 : 1 << 20, FEW = UTIL_SANITIZED ? 1 << 13 : 1 << 16 };
 
 static const reference *reference_of(const ad_op *op) {
     for (int i = 0; i < REFERENCES; i++)
@@ -98,11 +100,11 @@ static void sweep_count(int k, ad_type type, chunk_fn fn, uint64_t count) {
     }
 }
 
-static void sweep_few(int k, ad_type type, chunk_fn fn) { sweep_count(k, type, fn, 1 << 16); }
+static void sweep_few(int k, ad_type type, chunk_fn fn) { sweep_count(k, type, fn, FEW); }
 
 // A million of the f32 patterns where the error is not that of one rounding.
 static void sweep_many(int k, ad_type type, chunk_fn fn) {
-    sweep_count(k, type, fn, type == AD_F32 && isas[0].op[k]->ulp[type] > 0 ? 1 << 20 : 1 << 16);
+    sweep_count(k, type, fn, type == AD_F32 && isas[0].op[k]->ulp[type] > 0 ? MANY : FEW);
 }
 
 // Where the functions bend: uniform numbers, rounded to the type.
