@@ -312,7 +312,7 @@ AD_API ad_var ad_erfinv(ad_var x);
 AD_API ad_var ad_normal_cdf(ad_var x);       // of the standard normal distribution
 AD_API ad_var ad_normal_log_cdf(ad_var x);   // its logarithm, accurate in both tails
 AD_API ad_var ad_normal_quantile(ad_var p);  // its inverse, 0 < p < 1
-AD_API ad_var ad_lgamma(ad_var x);           // log |gamma(x)|
+AD_API ad_var ad_lgamma(ad_var x);           // log |gamma(x)|; for x < 0 the second derivative is NaN
 AD_API ad_var ad_digamma(ad_var x);
 AD_API ad_var ad_polygamma(ad_var x, int n);  // n-th derivative of digamma, 0 <= n <= 20, x > 0 for n > 0
 
@@ -409,7 +409,8 @@ AD_API ad_var ad_matmul(ad_var a, ad_var b, int flags);
 AD_API ad_var ad_outer(ad_var a, ad_var b);  // [...,M], [...,N] -> [...,M,N]
 
 // Square matrices A [D,D], shared (any D, LAPACK) or one per row (D up to 16, one lane each, partial pivoting). A singular or
-// (cholesky) not positive definite A fails the run with AD_ENONFINITE, naming the row; so does one that is not finite.
+// (cholesky) not positive definite A fails the run with AD_ENONFINITE, naming the row; so does one that is not finite
+// (ad_det gives NaN).
 // Inside, all is f64. Several of these ops on one A share its factors. Differentiable to any order. LAPACK is kept to one
 // thread: where it is OpenBLAS's, in the whole process.
 AD_API ad_var ad_solve(ad_var A, ad_var b);  // A^-1 b: b [D] or [D,N]

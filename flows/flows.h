@@ -156,7 +156,7 @@ typedef struct flow_sweep {
 } flow_sweep;
 // value with value_d = step(parameters of d at value, v_d), feature by feature in the order: the inverse of what
 // flow_made_apply's parameters do to all at once. Each hidden unit is computed once, as soon as what it sees is known, so
-// that a sweep costs about one flow_made_apply; it records some 10 ops a feature and layer.
+// that a sweep costs about one flow_made_apply; it records some 25 ops a feature and layer.
 AD_API flow_sweep flow_made_sweep(const flow_net *made, ad_var v, ad_var context, flow_made_step step, void *arg);
 
 // ---- layers -------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ REFERENCE(softplus, a > 0 ? a + log1pl(expl(-a)) : log1pl(expl(a)))
 REFERENCE(relu, a <= 0 ? 0 : a)
 REFERENCE(cotangent_mul, a == 0 ? 0 : a * b)
 REFERENCE(cotangent_div, a == 0 ? 0 : a / b)
+REFERENCE(cotangent_pair, a == 0 || b == 0 ? 0 : a * b)
 REFERENCE(tanh_slope, a == 0 ? 0 : a * ((1 - b) * (1 + b)))
 REFERENCE(sigmoid_slope, a == 0 ? 0 : a * (b * (1 - b)))
 REFERENCE(relu_slope, b > 0 || a == 0 ? a : b)
@@ -47,6 +48,6 @@ static bool b_within_one(real a, real b, real c) {
     ROW(1, tanh), ROW(1, sigmoid), ROW(1, softplus), ROW(1, relu), DOMAIN_ROW(2, tanh_slope, b_within_one), \
     DOMAIN_ROW(2, sigmoid_slope, b_within_one), ROW(2, relu_slope), ROW(2, greater), ROW(2, less), \
     ROW(2, greater_equal), ROW(2, less_equal), ROW(2, equal), ROW(3, where), ROW(2, cotangent_mul), \
-    ROW(2, cotangent_div), ROW(1, stop_gradient),
+    ROW(2, cotangent_div), ROW(2, cotangent_pair), ROW(1, stop_gradient),
 
 #endif

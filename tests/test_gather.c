@@ -389,6 +389,13 @@ static void nothing_can_be_taken_from_nothing(void **state) {
     util_assert_contains(ad_tape_message(f->tape), "take_along of row 0: index 0, element 0");
 }
 
+static void a_list_of_indices_must_be_there(void **state) {
+    fixture *f = *state;
+    assert_false(ad_ok(ad_take(operand(f, ad_shape1(5), true, &f->x_source), 0, NULL, 2)));
+    assert_int_equal(ad_tape_status(f->tape), AD_EARG);
+    util_assert_contains(ad_tape_message(f->tape), "take: 2 indices, and the list is NULL");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 #define TEST_F32(f) {#f " in single precision", f, set_up_f32, tear_down, NULL}
 #define TEST_BOTH(f) TEST(f), TEST_F32(f)
@@ -407,6 +414,7 @@ int main(void) {
         TEST_BOTH(indices_out_of_range_fail_the_run),
         TEST(a_shared_index_out_of_range_fails_the_run),
         TEST(nothing_can_be_taken_from_nothing),
+        TEST(a_list_of_indices_must_be_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -282,7 +282,7 @@ ad_var ad_dropout(ad_var x, double p, const ad_random *random, uint32_t stream) 
         ad_tape_fail(x.tape, AD_EARG, "ad_dropout: p is %g, expected 0 <= p < 1", p);
     } else if (!ad_has_rows(x)) {
         ad_tape_fail(x.tape, AD_EARG, "ad_dropout: x is shared, expected one value per row (ad_to_rows)");
-    } else if (!ad_is_training(x.tape) || p == 0) {
+    } else if (!ad_is_training(x.tape) || p == 0 || ad_shape_count(ad_shape_of(x)) == 0) {
         return x;
     } else {
         ad_var kept = ad_greater(ad_uniform(ad_rows_of(x), ad_shape_of(x), random, stream), ad_number(x.tape, p));

@@ -134,8 +134,8 @@ static ad_view_attr affine_view(ad_shape whole, int64_t a, const int64_t *index,
 }
 
 static bool check_indices(ad_tape *t, const char *what, const int64_t *index, int64_t n, int64_t size, int axis) {
-    if (n < 0 || n > INT32_MAX) {
-        ad_tape_fail(t, AD_EARG, "%s: %lld indices", what, (long long)n);
+    if (n < 0 || n > INT32_MAX || (n > 0 && !index)) {
+        ad_tape_fail(t, AD_EARG, "%s: %lld indices%s", what, (long long)n, index ? "" : ", and the list is NULL");
         return false;
     }
     for (int64_t i = 0; i < n; i++) {
