@@ -13,7 +13,7 @@
 
 #include "bench.h"
 
-static const workload *const lists[] = {bench_w1, bench_w3, bench_w6};
+static const workload *const lists[] = {bench_w1, bench_w2, bench_w3, bench_w6};
 
 typedef struct options {
     const char *workload;

@@ -31,7 +31,7 @@ typedef struct workload {
 } workload;
 
 // One list per file, ended by a workload without a name.
-extern const workload bench_w1[], bench_w3[], bench_w6[];
+extern const workload bench_w1[], bench_w2[], bench_w3[], bench_w6[];
 
 _Noreturn void bench_fail(const char *message);
 // A new recording, with x as rows "data".
