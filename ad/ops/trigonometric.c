@@ -51,17 +51,23 @@ ANGLE(vf, acos, AD_SLEEF_F32)
 ANGLE(vf, atan, AD_SLEEF_F32)
 #endif
 
-// atan2 loses those, and with them the reciprocals of large ones: both operands are brought nearer to 1 together.
-#define ATAN2(V, SLEEF, small, large)                                                                              \
-    AD_INLINE V V##_atan2(V y, V x) {                                                                              \
-        V size = V##_max(V##_abs(x), V##_abs(y)), least = V##_set(small), most = V##_set(large), one = V##_set(1); \
-        if (!V##_any_less(size, least) && !V##_any_less(most, size)) return SLEEF(atan2)(y, x);                    \
-        V scale = V##_if_less(size, least, most, V##_if_less(most, size, least, one));                             \
-        return SLEEF(atan2)(y * scale, x * scale);                                                                 \
-    }
+// atan2 loses those, and with them the reciprocals of large ones: both operands are moved up or down together. Near the
+// positive x axis it is y / x.
+#define ATAN2(V, SLEEF, large, thin)                                                                        \
+    AD_INLINE V V##_angle(V y, V x) {                                                                       \
+        V size = V##_max(V##_abs(x), V##_abs(y)), most = V##_set(large), one = V##_set(1);                  \
+        if (!V##_any_less(size, one) && !V##_any_less(most, size)) return SLEEF(atan2)(y, x);               \
+        V scale = V##_if_less(size, one, most, V##_if_less(most, size, V##_set(1 / (large)), one));         \
+        return SLEEF(atan2)(y * scale, x * scale);                                                          \
+    }                                                                                                       \
+    AD_INLINE V V##_atan2(V y, V x) { return V##_if_less(V##_abs(y), x * V##_set(thin), y / x, V##_angle(y, x)); }
 
-ATAN2(vf, AD_SLEEF_F32, 0x1p-60f, 0x1p60f)
-ATAN2(vd, AD_SLEEF_F64, 0x1p-500, 0x1p500)
+ATAN2(vd, AD_SLEEF_F64, 0x1p500, 0x1p-40)
+#if AD_ISA_BASE
+AD_INLINE vf vf_atan2(vf y, vf x) { return (vf)vd_atan2(y, x); }
+#else
+ATAN2(vf, AD_SLEEF_F32, 0x1p60f, 0x1p-20f)
+#endif
 
 #define LANES(NAME)                    \
     AD_LANES_VF(NAME##_f32, vf_##NAME) \
