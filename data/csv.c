@@ -256,7 +256,7 @@ static data_table *read_table(csv *c, const data_csv_options *options) {
     const char *const *names = header ? read_names(c, &first) : NULL;
     if (header && names == NULL) return NULL;
     data_table *table = NULL;
-    if (count_rows(*c, first.columns, &rows) == AD_OK) table = data_table_new(AD_F64, rows, first.columns, c->error);
+    if (count_rows(*c, first.columns, &rows) == AD_OK) table = data_table_new(DATA_F64, rows, first.columns, c->error);
     if (table == NULL) {
         free((void *)(uintptr_t)names);
         return NULL;

@@ -24,27 +24,65 @@ extern "C" {
 
 typedef struct data_storage data_storage;  // what a table's values live in: memory of its own or a mapped file
 
-// Numbers in rows and columns, row-major and packed. Fields may be read. A table that is only to be written can be made
-// on the stack over the caller's own values, with the rest zero.
+// What elements are stored as. A table keeps the type that its file has: bytes stay bytes, and a batch of them is
+// converted when it is gathered.
+typedef enum data_type {
+    DATA_F32 = AD_F32,
+    DATA_F64 = AD_F64,
+    DATA_F16,
+    DATA_I8,
+    DATA_I16,
+    DATA_I32,
+    DATA_I64,  // beyond 2^53 (2^24 in AD_F32) conversion rounds to nearest; so for DATA_U64
+    DATA_U8,
+    DATA_U16,
+    DATA_U32,
+    DATA_U64,
+    DATA_BOOL,  // a byte: 0, or else 1
+    DATA_TYPES
+} data_type;
+
+// Bytes of an element; 0 when there is no such type.
+AD_API size_t data_type_size(data_type type);
+// Its name in numpy: "f4", "u1", "b1" for bool. Static.
+AD_API const char *data_type_name(data_type type);
+
+// Numbers in rows and columns, row-major. Fields may be read. A table that is only to be written or gathered from can
+// be made on the stack over the caller's own values, with the rest zero.
 typedef struct data_table {
-    ad_type type;
-    int64_t rows, columns;
-    const void *values;        // [rows][columns]
+    data_type type;
+    int64_t rows, columns;     // columns: elements of a row
+    ad_shape shape;            // of a row, with as many elements: [28][28] of an image; rank 0 may stand for [columns]
+    const void *values;        // row r starts at byte r * row_stride, its elements packed
+    size_t row_stride;         // bytes; 0: rows are packed
+    bool swapped;              // in the byte order that is not the machine's
     const char *const *names;  // [columns] from a header line, or NULL
     data_storage *storage;     // private
 } data_table;
 
-// A new table owned by the caller, values zero and to be written through data_values. NULL on error.
-AD_API data_table *data_table_new(ad_type type, int64_t rows, int64_t columns, ad_error *error);
+// A new table owned by the caller, packed, values zero and to be written through data_values. Its shape is [columns],
+// which may be changed to another of as many elements. NULL on error.
+AD_API data_table *data_table_new(data_type type, int64_t rows, int64_t columns, ad_error *error);
 AD_API void data_table_free(data_table *table);
 // The values of a table of data_table_new, to write; NULL for one that is mapped or borrowed.
 AD_API void *data_values(data_table *table);
 // Element (row, column) as a double; NaN when there is none.
 AD_API double data_get(const data_table *table, int64_t row, int64_t column);
 
+// Writes elements first_column .. first_column + columns - 1 of n rows to out, [n][columns] of type. rows: their
+// numbers, or NULL for the first n. Doubles too large for a float become infinite. AD_EARG when a row or column is not
+// in the table; then out may be written in part.
+AD_API ad_status data_gather(const data_table *table, const int64_t *rows, int64_t n, int64_t first_column,
+                             int64_t columns, ad_type type, void *out, ad_error *error);
+// A new table of the same rows, shape and names, its values converted to type; owned by the caller. NULL on error.
+AD_API data_table *data_convert(const data_table *table, ad_type type, ad_error *error);
+
+// Whether data_source can read the table in place: its elements are f4 or f8, aligned, in the machine's byte order.
+AD_API bool data_in_place(const data_table *table);
 // Rows of the table for ad_input, starting at a column: the input's shape says how many columns follow, which the
 // caller keeps within table->columns. index: row numbers, or NULL for all in order. Reads the table in place (a mapped
-// file too), so it borrows table and index.
+// file too), so it borrows table and index. Where data_in_place says no, the source has no data and a run with it
+// fails: gather batches, or convert the table.
 AD_API ad_source data_source(const data_table *table, int64_t first_column, const int64_t *index);
 
 // AD_OK when every value is finite; else AD_ENONFINITE and a message naming the first bad row and column, from 1.

@@ -12,7 +12,7 @@ const data_density *data_find_density(const char *name) {
 }
 
 data_table *data_density_table(const data_density *density, ad_type type, int64_t n, uint64_t seed, ad_error *error) {
-    data_table *table = data_table_new(type, n, 2, error);
+    data_table *table = data_table_new(type == AD_F32 ? DATA_F32 : DATA_F64, n, 2, error);
     if (table == NULL) return NULL;
     if (type == AD_F64) {
         density->sample(n, seed, 0, data_values(table));

@@ -27,16 +27,35 @@ static inline bool data_add(uint64_t a, uint64_t b, uint64_t *out) {
     *out = a + b;
     return b <= UINT64_MAX - a;
 }
-// Bytes of rows x columns elements, at least one of each; 0 when that does not fit in half the address space.
-size_t data_table_bytes(ad_type type, int64_t rows, int64_t columns);
-
 static inline bool data_host_is_little_endian(void) {
     const uint16_t one = 1;
     return *(const unsigned char *)&one == 1;
 }
 
+// ---- elements ----
+
+bool data_type_ok(data_type type);
+// The type that numpy calls name[0..size), such as "f4".
+bool data_type_find(const char *name, size_t size, data_type *type);
+// Turns the bytes of n elements around.
+void data_swap(data_type type, void *elements, size_t n);
+
+// Elements as they are stored, at any address.
+typedef struct data_elements {
+    const unsigned char *bytes;
+    data_type type;
+    bool swapped;
+} data_elements;
+
+// Converts n of them to type; to is aligned.
+void data_convert_elements(const data_elements *from, size_t n, ad_type type, void *to);
+
+// Bytes of rows x columns elements, at least one of each; 0 when that does not fit in half the address space.
+size_t data_table_bytes(data_type type, int64_t rows, int64_t columns);
 // A table without values.
-data_table *data_table_bare(ad_type type, int64_t rows, int64_t columns, ad_error *error);
+data_table *data_table_bare(data_type type, int64_t rows, int64_t columns, ad_error *error);
+size_t data_row_stride(const data_table *table);  // bytes
+data_elements data_elements_at(const data_table *table, int64_t row, int64_t column);
 
 // ---- reading files ----
 

@@ -12,7 +12,7 @@ typedef struct npy {
     ad_error *error;
     const char *start, *at, *end;  // of the header's text
     bool seen[3];                  // descr, fortran_order, shape
-    ad_type type;
+    data_type type;
     bool little_endian, fortran_order;
     int rank;
     uint64_t dim[2];
@@ -71,7 +71,7 @@ static ad_status read_descr(npy *n) {
                        "%s: elements of type '%s', expected <f4, <f8, >f4 or >f8 (save x.astype('f8'))", n->path,
                        descr);
     }
-    n->type = descr[2] == '4' ? AD_F32 : AD_F64;
+    n->type = descr[2] == '4' ? DATA_F32 : DATA_F64;
     n->little_endian = descr[0] == '<';
     return AD_OK;
 }
@@ -147,7 +147,7 @@ static ad_status find_header(npy *n, const data_map *map, size_t *offset) {
 
 // Copies rows x columns elements into C order and the machine's byte order.
 static void copy_elements(const npy *n, unsigned char *out, const unsigned char *in, size_t rows, size_t columns) {
-    size_t size = ad_type_size(n->type);
+    size_t size = data_type_size(n->type);
     bool swap = n->little_endian != data_host_is_little_endian();
     for (size_t i = 0; i < rows * columns; i++, out += size) {
         size_t from = n->fortran_order ? (i % columns) * rows + i / columns : i;
@@ -165,14 +165,14 @@ static data_table *read_elements(const npy *n, data_map *map, size_t offset) {
         rows > INT64_MAX || columns > INT64_MAX ? 0 : data_table_bytes(n->type, (int64_t)rows, (int64_t)columns);
     if (bytes == 0 || bytes != left) {
         ad_fail(n->error, AD_EFORMAT, "%s: %llu x %llu elements of %zu bytes%s, but %llu bytes follow the header",
-                n->path, (unsigned long long)rows, (unsigned long long)columns, ad_type_size(n->type),
+                n->path, (unsigned long long)rows, (unsigned long long)columns, data_type_size(n->type),
                 rows == 0 || columns == 0 ? " (none)" : "", (unsigned long long)left);
         return NULL;
     }
     const unsigned char *in = map->bytes + offset;
     bool vector = rows == 1 || columns == 1;
     bool in_place = (!n->fortran_order || vector) && n->little_endian == data_host_is_little_endian() &&
-                    (uintptr_t)in % ad_type_size(n->type) == 0;
+                    (uintptr_t)in % data_type_size(n->type) == 0;
     data_table *table = in_place ? data_table_bare(n->type, (int64_t)rows, (int64_t)columns, n->error)
                                  : data_table_new(n->type, (int64_t)rows, (int64_t)columns, n->error);
     if (table == NULL) return NULL;
@@ -206,10 +206,11 @@ ad_status data_write_npy(const char *path, const data_table *table, ad_error *er
                        (long long)table->columns);
     }
     char header[4 * ALIGNMENT];
+    char order = data_host_is_little_endian() != table->swapped ? '<' : '>';
     int n = snprintf(header, sizeof header,
-                     "\x93NUMPY%c%c..{'descr': '%cf%zu', 'fortran_order': False, 'shape': (%lld, %lld), }", 1, 0,
-                     data_host_is_little_endian() ? '<' : '>', ad_type_size(table->type), (long long)table->rows,
-                     (long long)table->columns);
+                     "\x93NUMPY%c%c..{'descr': '%c%s', 'fortran_order': False, 'shape': (%lld, %lld), }", 1, 0,
+                     data_type_size(table->type) == 1 ? '|' : order, data_type_name(table->type),
+                     (long long)table->rows, (long long)table->columns);
     size_t size = ((size_t)n + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     memset(header + n, ' ', size - (size_t)n);
     header[size - 1] = '\n';
@@ -218,6 +219,9 @@ ad_status data_write_npy(const char *path, const data_table *table, ad_error *er
     data_writer writer;
     data_writer_open(&writer, path, error);
     data_writer_put(&writer, header, size);
-    data_writer_put(&writer, table->values, bytes);
+    size_t row = bytes / (size_t)table->rows, pieces = row == data_row_stride(table) ? 1 : (size_t)table->rows;
+    for (size_t i = 0; i < pieces; i++) {
+        data_writer_put(&writer, data_elements_at(table, (int64_t)i, 0).bytes, bytes / pieces);
+    }
     return data_writer_commit(&writer);
 }

@@ -1,17 +1,18 @@
 // table.c -- tables of numbers: memory, elements, rows for the tape, finiteness.
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
-size_t data_table_bytes(ad_type type, int64_t rows, int64_t columns) {
+size_t data_table_bytes(data_type type, int64_t rows, int64_t columns) {
     uint64_t count, bytes;
     if (rows < 1 || columns < 1 || !data_mul((uint64_t)rows, (uint64_t)columns, &count)) return 0;
-    if (!data_mul(count, ad_type_size(type), &bytes) || bytes > SIZE_MAX / 2 || bytes > INT64_MAX) return 0;
+    if (!data_mul(count, data_type_size(type), &bytes) || bytes > SIZE_MAX / 2 || bytes > INT64_MAX) return 0;
     return (size_t)bytes;
 }
 
-data_table *data_table_bare(ad_type type, int64_t rows, int64_t columns, ad_error *error) {
+data_table *data_table_bare(data_type type, int64_t rows, int64_t columns, ad_error *error) {
     data_table *table = calloc(1, sizeof *table);
     data_storage *storage = calloc(1, sizeof *storage);
     if (table == NULL || storage == NULL) {
@@ -23,13 +24,14 @@ data_table *data_table_bare(ad_type type, int64_t rows, int64_t columns, ad_erro
     table->type = type;
     table->rows = rows;
     table->columns = columns;
+    table->shape = ad_shape1(columns);
     table->storage = storage;
     return table;
 }
 
-data_table *data_table_new(ad_type type, int64_t rows, int64_t columns, ad_error *error) {
-    if ((type != AD_F32 && type != AD_F64) || rows < 1 || columns < 1) {
-        ad_fail(error, AD_EARG, "a table needs type AD_F32 or AD_F64, and at least one row and column: got %lld x %lld",
+data_table *data_table_new(data_type type, int64_t rows, int64_t columns, ad_error *error) {
+    if (!data_type_ok(type) || rows < 1 || columns < 1 || columns > INT32_MAX) {
+        ad_fail(error, AD_EARG, "a table needs a known type, and at least one row and column: got %lld x %lld",
                 (long long)rows, (long long)columns);
         return NULL;
     }
@@ -57,26 +59,41 @@ void *data_values(data_table *table) {
     return table->storage == NULL ? NULL : table->storage->memory;
 }
 
+size_t data_row_stride(const data_table *table) {
+    return table->row_stride != 0 ? table->row_stride : (size_t)table->columns * data_type_size(table->type);
+}
+
+data_elements data_elements_at(const data_table *table, int64_t row, int64_t column) {
+    const unsigned char *bytes = table->values;
+    bytes += (size_t)row * data_row_stride(table) + (size_t)column * data_type_size(table->type);
+    return (data_elements){bytes, table->type, table->swapped};
+}
+
 double data_get(const data_table *table, int64_t row, int64_t column) {
-    if (row < 0 || row >= table->rows || column < 0 || column >= table->columns) return NAN;
-    int64_t i = row * table->columns + column;
-    return table->type == AD_F32 ? (double)((const float *)table->values)[i] : ((const double *)table->values)[i];
+    double value = NAN;
+    if (row < 0 || row >= table->rows || column < 0 || column >= table->columns) return value;
+    data_elements element = data_elements_at(table, row, column);
+    data_convert_elements(&element, 1, AD_F64, &value);
+    return value;
+}
+
+bool data_in_place(const data_table *table) {
+    size_t size = data_type_size(table->type);
+    return (table->type == DATA_F32 || table->type == DATA_F64) && !table->swapped &&
+           ((uintptr_t)table->values | data_row_stride(table)) % size == 0;
 }
 
 ad_source data_source(const data_table *table, int64_t first_column, const int64_t *index) {
-    size_t size = ad_type_size(table->type);
-    ad_source source = {
-        .data = (const char *)table->values + (size_t)first_column * size,
-        .type = table->type,
-        .count = table->rows,
-        .row_stride = (size_t)table->columns * size,
-        .index = index,
-    };
+    ad_source source = {.count = table->rows, .row_stride = data_row_stride(table), .index = index};
+    if (!data_in_place(table)) return source;
+    source.data = data_elements_at(table, 0, first_column).bytes;
+    source.type = table->type == DATA_F32 ? AD_F32 : AD_F64;
     return source;
 }
 
 ad_status data_check_finite(const data_table *table, ad_error *error) {
-    for (int64_t row = 0; row < table->rows; row++) {
+    bool real = table->type == DATA_F16 || table->type == DATA_F32 || table->type == DATA_F64;
+    for (int64_t row = 0; real && row < table->rows; row++) {
         for (int64_t column = 0; column < table->columns; column++) {
             double value = data_get(table, row, column);
             if (isfinite(value)) continue;

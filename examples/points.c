@@ -20,6 +20,11 @@ ad_status points_of_moons(points *p, int64_t n_train, int64_t n_test, uint64_t s
 
 ad_status points_of_file(points *p, const char *file, bool test_only, uint64_t seed, ad_error *error) {
     *p = (points){.table = data_read(file, error)};
+    if (p->table && !data_in_place(p->table)) {  // integers, say
+        data_table *stored = p->table;
+        p->table = data_convert(stored, AD_F64, error);
+        data_table_free(stored);
+    }
     if (!p->table) return error->status;
     const int64_t rows = p->table->rows;
     if (p->table->columns != 2) {

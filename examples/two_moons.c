@@ -76,7 +76,7 @@ static void average(const double *log_p, int64_t n, outcome *o) {
 }
 
 static ad_status write_scores(const char *file, const double *xy, const double *log_p, int64_t n, ad_error *error) {
-    data_table *table = data_table_new(AD_F64, n, 3, error);
+    data_table *table = data_table_new(DATA_F64, n, 3, error);
     if (!table) return error->status;
     double *row = data_values(table);
     for (int64_t i = 0; i < n; i++, row += 3) row[0] = xy[2 * i], row[1] = xy[2 * i + 1], row[2] = log_p[i];

@@ -249,9 +249,9 @@ static void sources_read_the_table_in_place(void **state) {
 static void impossible_tables_are_refused(void **state) {
     (void)state;
     ad_error error;
-    assert_null(data_table_new(AD_F64, INT64_MAX, INT64_MAX, &error));
+    assert_null(data_table_new(DATA_F64, INT64_MAX, INT32_MAX, &error));
     assert_int_equal(error.status, AD_ENOMEM);
-    assert_null(data_table_new(AD_F64, 0, 1, &error));
+    assert_null(data_table_new(DATA_F64, 0, 1, &error));
     assert_int_equal(error.status, AD_EARG);
 }
 
