@@ -104,11 +104,12 @@ typedef struct data_csv_options {
 // read correctly rounded whatever the locale. Errors name file, line and column. Needs at most 5 times the file's size.
 AD_API data_table *data_read_csv(const char *path, const data_csv_options *options, ad_error *error);
 
-// Reads an array of numpy: f4 or f8 of either byte order, 1-D (one column) or 2-D, C or Fortran order. Native C-order
-// files are mapped and read in place, so the file must not be truncated while the table lives.
+// Reads an array of numpy, of any data_type in either byte order. Its first axis counts rows, the others are a row's
+// shape; a 1-D array is a column of scalars. Files in C order are mapped and read in place, so the file must not be
+// truncated while the table lives; Fortran order is copied, and so are f4 and f8 that data_source could not read.
 AD_API data_table *data_read_npy(const char *path, ad_error *error);
 
-// Writes the table as a 2-D array of format version 1.0, atomically.
+// Writes the table as an array of shape [rows][shape] in format version 1.0, in its own type, atomically.
 AD_API ad_status data_write_npy(const char *path, const data_table *table, ad_error *error);
 
 // ---- splitting and batches ----------------------------------------------------------------------------------------

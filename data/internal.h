@@ -57,6 +57,40 @@ data_table *data_table_bare(data_type type, int64_t rows, int64_t columns, ad_er
 size_t data_row_stride(const data_table *table);  // bytes
 data_elements data_elements_at(const data_table *table, int64_t row, int64_t column);
 
+// ---- arrays in files ----
+
+// What a file says of an array: the first dimension counts rows, the others are a row's shape.
+typedef struct data_array {
+    const char *path;  // for messages: the file, with what it holds where it holds several
+    ad_error *error;
+    data_type type;
+    bool swapped;        // the elements are in the byte order that is not the machine's
+    bool fortran_order;  // the first index varies fastest
+    int rank;
+    uint64_t dim[AD_MAX_RANK + 1];
+    size_t offset;  // of the elements, from the start of the file
+    // From the above, by data_array_check:
+    int64_t rows, columns;
+    ad_shape shape;
+    size_t bytes;  // of the elements
+} data_array;
+
+// Whether such an array can be a table, and its elements fill the size bytes of its file from offset on.
+ad_status data_array_check(data_array *array, uint64_t size);
+// The table of a checked array. Takes the map, of which the table keeps what it can read in place.
+data_table *data_array_map(const data_array *array, data_map *map);
+// The table of a checked array over its elements as they are in the file, which it takes: memory of malloc.
+data_table *data_array_own(const data_array *array, void *elements);
+
+// Reads the header of a .npy file from its first size bytes. Sets all but what data_array_check sets.
+ad_status data_npy_header(data_array *array, const unsigned char *bytes, size_t size);
+enum { DATA_NPY_LONGEST = 10000, DATA_NPY_MAGIC = 6, DATA_NPY_SHORTEST = 10 };
+// Writes the header of a .npy file and returns its size; at most DATA_NPY_HEADER bytes.
+enum { DATA_NPY_HEADER = 320 };
+size_t data_npy_print(const data_table *table, char out[DATA_NPY_HEADER]);
+// Whether the table has values to be written, else AD_EARG.
+ad_status data_check_written(const char *path, const data_table *table, ad_error *error);
+
 // ---- reading files ----
 
 // What errno says, in words that do not depend on the locale. Static, or written to buffer.

@@ -5,22 +5,17 @@
 
 #include "internal.h"
 
-enum { MAGIC = 6, LONGEST_HEADER = 10000, ALIGNMENT = 64 };
+enum { ALIGNMENT = 64 };
 
 typedef struct npy {
-    const char *path;
-    ad_error *error;
+    data_array *array;
     const char *start, *at, *end;  // of the header's text
     bool seen[3];                  // descr, fortran_order, shape
-    data_type type;
-    bool little_endian, fortran_order;
-    int rank;
-    uint64_t dim[2];
 } npy;
 
 static ad_status fail(const npy *n, const char *what) {
-    return ad_fail(n->error, AD_EFORMAT, "%s: .npy header, byte %lld: %s", n->path, (long long)(n->at - n->start),
-                   what);
+    return ad_fail(n->array->error, AD_EFORMAT, "%s: .npy header, byte %lld: %s", n->array->path,
+                   (long long)(n->at - n->start), what);
 }
 
 // ---- the header: a Python dict of three keys ----
@@ -65,30 +60,31 @@ static bool take_integer(npy *n, uint64_t *value) {
 static ad_status read_descr(npy *n) {
     char descr[32];
     if (!take_string(n, descr, sizeof descr)) return fail(n, "expected a plain number type as descr, such as '<f8'");
-    bool known = (*descr == '<' || *descr == '>') && (strcmp(descr + 1, "f4") == 0 || strcmp(descr + 1, "f8") == 0);
+    // One byte has no order: numpy writes '|', others '<'.
+    bool known = *descr != '\0' && data_type_find(descr + 1, strlen(descr + 1), &n->array->type) &&
+                 (*descr == '<' || *descr == '>' || (*descr == '|' && data_type_size(n->array->type) == 1));
     if (!known) {
-        return ad_fail(n->error, AD_EFORMAT,
-                       "%s: elements of type '%s', expected <f4, <f8, >f4 or >f8 (save x.astype('f8'))", n->path,
-                       descr);
+        return ad_fail(n->array->error, AD_EFORMAT,
+                       "%s: elements of type '%s', expected f2, f4, f8, i1 to i8, u1 to u8 or b1 after '<', '>' or "
+                       "'|' (save x.astype('f8'))",
+                       n->array->path, descr);
     }
-    n->type = descr[2] == '4' ? DATA_F32 : DATA_F64;
-    n->little_endian = descr[0] == '<';
+    n->array->swapped = (*descr != '>') != data_host_is_little_endian();
     return AD_OK;
 }
 
 static ad_status read_shape(npy *n) {
+    data_array *a = n->array;
     if (!take(n, "(")) return fail(n, "expected a tuple as shape");
     bool comma = true;
-    for (n->rank = 0; comma && !take(n, ")"); n->rank++) {
+    for (a->rank = 0; comma && !take(n, ")"); a->rank++) {
         uint64_t dim;
         if (!take_integer(n, &dim)) return fail(n, "expected a size in shape");
-        if (n->rank < 2) n->dim[n->rank] = dim;
+        if (a->rank <= AD_MAX_RANK) a->dim[a->rank] = dim;
         comma = take(n, ",");
-        if (!comma && (n->rank == 0 || !take(n, ")"))) return fail(n, "expected ',' or ')' in shape");
+        if (!comma && (a->rank == 0 || !take(n, ")"))) return fail(n, "expected ',' or ')' in shape");
     }
-    if (n->rank == 1 || n->rank == 2) return AD_OK;
-    return ad_fail(n->error, AD_EFORMAT, "%s: an array of %d dimensions, expected 1 (a column) or 2 (rows x columns)",
-                   n->path, n->rank);
+    return AD_OK;
 }
 
 static ad_status read_entry(npy *n) {
@@ -103,8 +99,8 @@ static ad_status read_entry(npy *n) {
     n->seen[k] = true;
     if (k == 0) return read_descr(n);
     if (k == 2) return read_shape(n);
-    n->fortran_order = take(n, "True");
-    return n->fortran_order || take(n, "False") ? AD_OK : fail(n, "expected True or False");
+    n->array->fortran_order = take(n, "True");
+    return n->array->fortran_order || take(n, "False") ? AD_OK : fail(n, "expected True or False");
 }
 
 static ad_status read_header(npy *n) {
@@ -120,108 +116,88 @@ static ad_status read_header(npy *n) {
     return n->at == n->end ? AD_OK : fail(n, "expected nothing but blanks after '}'");
 }
 
-// Finds the header's text, and with it where the elements start.
-static ad_status find_header(npy *n, const data_map *map, size_t *offset) {
-    const unsigned char *b = map->bytes;
-    if (map->size < MAGIC + 4 || memcmp(b, "\x93NUMPY", MAGIC) != 0) {
-        return ad_fail(n->error, AD_EFORMAT, "%s: not a .npy file: it does not start with \\x93NUMPY", n->path);
+// Finds the header's text.
+static ad_status find_header(npy *n, const unsigned char *b, size_t left) {
+    data_array *a = n->array;
+    if (left < DATA_NPY_SHORTEST || memcmp(b, "\x93NUMPY", DATA_NPY_MAGIC) != 0) {
+        return ad_fail(a->error, AD_EFORMAT, "%s: not a .npy file: it does not start with \\x93NUMPY", a->path);
     }
     if (b[6] < 1 || b[6] > 3 || b[7] != 0) {
-        return ad_fail(n->error, AD_EFORMAT, "%s: .npy version %d.%d, expected 1.0, 2.0 or 3.0", n->path, b[6], b[7]);
+        return ad_fail(a->error, AD_EFORMAT, "%s: .npy version %d.%d, expected 1.0, 2.0 or 3.0", a->path, b[6], b[7]);
     }
     size_t start = b[6] == 1 ? 10 : 12;
-    size_t size = map->size < start ? 0 : b[8] + 256u * b[9];
+    size_t size = left < start ? 0 : b[8] + 256u * b[9];
     if (start == 12 && size > 0) size += (size_t)b[10] << 16 | (size_t)b[11] << 24;
-    if (map->size < start || size > map->size - start || size > LONGEST_HEADER) {
-        return ad_fail(n->error, AD_EFORMAT,
-                       "%s: .npy header of %zu bytes, expected at most %d and no more than the file has", n->path, size,
-                       LONGEST_HEADER);
+    if (left < start || size > left - start || size > DATA_NPY_LONGEST) {
+        return ad_fail(a->error, AD_EFORMAT,
+                       "%s: .npy header of %zu bytes, expected at most %d and no more than the file has", a->path, size,
+                       DATA_NPY_LONGEST);
     }
     n->start = n->at = (const char *)b + start;
     n->end = n->start + size;
-    *offset = start + size;
+    a->offset = start + size;
     return AD_OK;
 }
 
-// ---- the elements ----
-
-// Copies rows x columns elements into C order and the machine's byte order.
-static void copy_elements(const npy *n, unsigned char *out, const unsigned char *in, size_t rows, size_t columns) {
-    size_t size = data_type_size(n->type);
-    bool swap = n->little_endian != data_host_is_little_endian();
-    for (size_t i = 0; i < rows * columns; i++, out += size) {
-        size_t from = n->fortran_order ? (i % columns) * rows + i / columns : i;
-        if (swap) {
-            for (size_t k = 0; k < size; k++) out[k] = in[from * size + size - 1 - k];
-        } else {
-            memcpy(out, in + from * size, size);
-        }
-    }
-}
-
-static data_table *read_elements(const npy *n, data_map *map, size_t offset) {
-    uint64_t rows = n->dim[0], columns = n->rank == 2 ? n->dim[1] : 1, left = map->size - offset;
-    size_t bytes =
-        rows > INT64_MAX || columns > INT64_MAX ? 0 : data_table_bytes(n->type, (int64_t)rows, (int64_t)columns);
-    if (bytes == 0 || bytes != left) {
-        ad_fail(n->error, AD_EFORMAT, "%s: %llu x %llu elements of %zu bytes%s, but %llu bytes follow the header",
-                n->path, (unsigned long long)rows, (unsigned long long)columns, data_type_size(n->type),
-                rows == 0 || columns == 0 ? " (none)" : "", (unsigned long long)left);
-        return NULL;
-    }
-    const unsigned char *in = map->bytes + offset;
-    bool vector = rows == 1 || columns == 1;
-    bool in_place = (!n->fortran_order || vector) && n->little_endian == data_host_is_little_endian() &&
-                    (uintptr_t)in % data_type_size(n->type) == 0;
-    data_table *table = in_place ? data_table_bare(n->type, (int64_t)rows, (int64_t)columns, n->error)
-                                 : data_table_new(n->type, (int64_t)rows, (int64_t)columns, n->error);
-    if (table == NULL) return NULL;
-    if (in_place) {
-        table->values = in;
-        table->storage->map = *map;
-        map->bytes = NULL;
-    } else {
-        copy_elements(n, data_values(table), in, (size_t)rows, (size_t)columns);
-    }
-    return table;
+ad_status data_npy_header(data_array *array, const unsigned char *bytes, size_t size) {
+    npy n = {.array = array};
+    ad_status status = find_header(&n, bytes, size);
+    return status == AD_OK ? read_header(&n) : status;
 }
 
 data_table *data_read_npy(const char *path, ad_error *error) {
     data_map map;
     if (data_map_file(path, &map, error) != AD_OK) return NULL;
-    npy n = {.path = path, .error = error};
-    size_t offset = 0;
-    data_table *table = NULL;
-    if (find_header(&n, &map, &offset) == AD_OK && read_header(&n) == AD_OK) table = read_elements(&n, &map, offset);
+    data_array array = {.path = path, .error = error};
+    if (data_npy_header(&array, map.bytes, map.size) == AD_OK && data_array_check(&array, map.size) == AD_OK) {
+        return data_array_map(&array, &map);
+    }
     data_unmap(&map);
-    return table;
+    return NULL;
 }
 
 // ---- writing ----
 
-ad_status data_write_npy(const char *path, const data_table *table, ad_error *error) {
-    size_t bytes = data_table_bytes(table->type, table->rows, table->columns);
-    if (bytes == 0 || table->values == NULL) {
-        return ad_fail(error, AD_EARG, "%s: no values to write: a table of %lld x %lld", path, (long long)table->rows,
-                       (long long)table->columns);
-    }
-    char header[4 * ALIGNMENT];
+size_t data_npy_print(const data_table *table, char out[DATA_NPY_HEADER]) {
     char order = data_host_is_little_endian() != table->swapped ? '<' : '>';
-    int n = snprintf(header, sizeof header,
-                     "\x93NUMPY%c%c..{'descr': '%c%s', 'fortran_order': False, 'shape': (%lld, %lld), }", 1, 0,
-                     data_type_size(table->type) == 1 ? '|' : order, data_type_name(table->type),
-                     (long long)table->rows, (long long)table->columns);
+    if (data_type_size(table->type) == 1) order = '|';
+    int n = snprintf(out, DATA_NPY_HEADER, "\x93NUMPY%c%c..{'descr': '%c%s', 'fortran_order': False, 'shape': (%lld,",
+                     1, 0, order, data_type_name(table->type), (long long)table->rows);
+    ad_shape shape = table->shape.rank == 0 && table->columns > 1 ? ad_shape1(table->columns) : table->shape;
+    for (int k = 0; k < shape.rank; k++) {
+        n += snprintf(out + n, DATA_NPY_HEADER - (size_t)n, k == 0 ? " %ld" : ", %ld", (long)shape.dim[k]);
+    }
+    n += snprintf(out + n, DATA_NPY_HEADER - (size_t)n, "), }");
     size_t size = ((size_t)n + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    memset(header + n, ' ', size - (size_t)n);
-    header[size - 1] = '\n';
-    header[8] = (char)((size - 10) & 255);
-    header[9] = (char)((size - 10) >> 8);
+    memset(out + n, ' ', size - (size_t)n);
+    out[size - 1] = '\n';
+    out[8] = (char)((size - 10) & 255);
+    out[9] = (char)((size - 10) >> 8);
+    return size;
+}
+
+ad_status data_check_written(const char *path, const data_table *t, ad_error *error) {
+    size_t bytes = t->columns > INT32_MAX ? 0 : data_table_bytes(t->type, t->rows, t->columns);
+    if (bytes == 0 || t->values == NULL) {
+        return ad_fail(error, AD_EARG, "%s: no values to write: a table of %lld x %lld", path, (long long)t->rows,
+                       (long long)t->columns);
+    }
+    if (t->shape.rank == 0 || (t->shape.rank <= AD_MAX_RANK && ad_shape_count(t->shape) == t->columns)) return AD_OK;
+    return ad_fail(error, AD_EARG, "%s: the shape of a row has other than its %lld elements", path,
+                   (long long)t->columns);
+}
+
+ad_status data_write_npy(const char *path, const data_table *table, ad_error *error) {
+    ad_status status = data_check_written(path, table, error);
+    if (status != AD_OK) return status;
+    char header[DATA_NPY_HEADER];
     data_writer writer;
     data_writer_open(&writer, path, error);
-    data_writer_put(&writer, header, size);
-    size_t row = bytes / (size_t)table->rows, pieces = row == data_row_stride(table) ? 1 : (size_t)table->rows;
-    for (size_t i = 0; i < pieces; i++) {
-        data_writer_put(&writer, data_elements_at(table, (int64_t)i, 0).bytes, bytes / pieces);
+    data_writer_put(&writer, header, data_npy_print(table, header));
+    size_t row = (size_t)table->columns * data_type_size(table->type);
+    bool packed = row == data_row_stride(table);
+    for (int64_t i = 0; i < (packed ? 1 : table->rows); i++) {
+        data_writer_put(&writer, data_elements_at(table, i, 0).bytes, packed ? row * (size_t)table->rows : row);
     }
     return data_writer_commit(&writer);
 }
