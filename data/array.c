@@ -33,7 +33,6 @@ static bool set_shape(data_array *a) {
 
 ad_status data_array_check(data_array *a, uint64_t size) {
     char dims[200];
-    uint64_t left = size < a->offset ? 0 : size - a->offset;
     if (a->rank > AD_MAX_RANK + 1) {
         return ad_fail(a->error, AD_EFORMAT, "%s: an array of %d dimensions, expected at most %d", a->path, a->rank,
                        AD_MAX_RANK + 1);
@@ -42,7 +41,12 @@ ad_status data_array_check(data_array *a, uint64_t size) {
         if (a->dim[k] != 0) continue;
         return ad_fail(a->error, AD_EFORMAT, "%s: an array of shape %s has no elements", a->path, print_dims(a, dims));
     }
-    if (set_shape(a) && a->bytes == left) return AD_OK;
+    if (set_shape(a) && (size == DATA_UNKNOWN || (size >= a->offset && a->bytes == size - a->offset))) return AD_OK;
+    if (size == DATA_UNKNOWN) {
+        return ad_fail(a->error, AD_EFORMAT, "%s: an array of shape %s and type %s is more than a table can have",
+                       a->path, print_dims(a, dims), data_type_name(a->type));
+    }
+    uint64_t left = size < a->offset ? 0 : size - a->offset;
     return ad_fail(a->error, AD_EFORMAT,
                    "%s: an array of shape %s and type %s%s, but %llu bytes of elements follow at offset %zu", a->path,
                    print_dims(a, dims), data_type_name(a->type), a->bytes == 0 ? ", more than a table can have" : "",
@@ -128,5 +132,27 @@ data_table *data_array_own(const data_array *a, void *elements) {
         table = copied(a, elements);
     }
     if (table == NULL || table->values != elements) free(elements);
+    return table;
+}
+
+data_table *data_read_array(const char *path, data_header header, ad_error *error) {
+    data_map map;
+    if (data_map_file(path, &map, error) != AD_OK) return NULL;
+    data_array array = {.path = path, .error = error};
+    data_table *table = NULL;
+    if (!data_gz_magic(map.bytes, map.size)) {
+        if (header(&array, map.bytes, map.size) == AD_OK && data_array_check(&array, map.size) == AD_OK) {
+            table = data_array_map(&array, &map);
+        }
+        data_unmap(&map);
+        return table;
+    }
+    data_unmap(&map);
+    data_stream stream;
+    if (data_gz_open(&stream, path, error) == AD_OK && header(&array, stream.head, stream.head_size) == AD_OK &&
+        data_array_check(&array, DATA_UNKNOWN) == AD_OK) {
+        table = data_stream_array(&stream, &array);
+    }
+    data_gz_close(&stream);
     return table;
 }

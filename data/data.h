@@ -90,7 +90,8 @@ AD_API ad_status data_check_finite(const data_table *table, ad_error *error);
 
 // ---- reading and writing tables -----------------------------------------------------------------------------------
 
-// Reads a table: .npy by its content, else .csv and .tsv by the ending. NULL on error. The caller owns the table.
+// Reads a table: .npy, IDX (both also compressed by gzip) and CIFAR by their content, else .csv and .tsv by the ending.
+// NULL on error. The caller owns the table.
 AD_API data_table *data_read(const char *path, ad_error *error);
 
 typedef struct data_csv_options {
@@ -111,6 +112,28 @@ AD_API data_table *data_read_npy(const char *path, ad_error *error);
 
 // Writes the table as an array of shape [rows][shape] in format version 1.0, in its own type, atomically.
 AD_API ad_status data_write_npy(const char *path, const data_table *table, ad_error *error);
+
+// Reads an array in the IDX format (MNIST), as it is or compressed by gzip: u1, i1, i2, i4, f4 or f8, up to 7 axes, of
+// which the first counts rows. What is not compressed is mapped, as by data_read_npy.
+AD_API data_table *data_read_idx(const char *path, ad_error *error);
+
+// What a file of elements alone holds: rows of a shape in C order.
+typedef struct data_raw {
+    data_type type;
+    ad_shape shape;   // of a row; rank 0: scalars
+    int64_t rows;     // 0: as many as the file has; the file ends with the last
+    uint64_t offset;  // of the first row, in bytes
+    bool big_endian;
+} data_raw;
+
+// Reads such a file, or, when its name ends in .gz, one compressed by gzip. What is not compressed is mapped, as by
+// data_read_npy.
+AD_API data_table *data_read_raw(const char *path, const data_raw *raw, ad_error *error);
+
+// Reads n files of CIFAR-10 or of CIFAR-100 in their binary version: images of bytes, shape [3][32][32]. A single file
+// is mapped and read in place. Labels, where wanted (else NULL), are a table of bytes of their own: one column
+// "class", or "coarse" and "fine" in CIFAR-100; the caller owns both tables. On error both are NULL.
+AD_API data_table *data_read_cifar(const char *const *paths, int n, data_table **labels, ad_error *error);
 
 // ---- splitting and batches ----------------------------------------------------------------------------------------
 

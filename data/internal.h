@@ -75,14 +75,24 @@ typedef struct data_array {
     size_t bytes;  // of the elements
 } data_array;
 
-// Whether such an array can be a table, and its elements fill the size bytes of its file from offset on.
+// Whether such an array can be a table, and its elements fill the size bytes of its file from offset on; or any number
+// of bytes when the size is not known.
+#define DATA_UNKNOWN UINT64_MAX
 ad_status data_array_check(data_array *array, uint64_t size);
 // The table of a checked array. Takes the map, of which the table keeps what it can read in place.
 data_table *data_array_map(const data_array *array, data_map *map);
 // The table of a checked array over its elements as they are in the file, which it takes: memory of malloc.
 data_table *data_array_own(const data_array *array, void *elements);
 
-// Reads the header of a .npy file from its first size bytes. Sets all but what data_array_check sets.
+// Reads a file's header from its first size bytes: sets all but what data_array_check sets.
+typedef ad_status (*data_header)(data_array *array, const unsigned char *bytes, size_t size);
+// Reads a file, or one compressed by gzip, whose header is followed by elements alone.
+data_table *data_read_array(const char *path, data_header header, ad_error *error);
+
+ad_status data_idx_header(data_array *array, const unsigned char *bytes, size_t size);
+bool data_idx_magic(const unsigned char *bytes, size_t size);
+// Whether a file's size and labels are those of CIFAR.
+bool data_cifar_fits(const data_map *map);
 ad_status data_npy_header(data_array *array, const unsigned char *bytes, size_t size);
 enum { DATA_NPY_LONGEST = 10000, DATA_NPY_MAGIC = 6, DATA_NPY_SHORTEST = 10 };
 // Writes the header of a .npy file and returns its size; at most DATA_NPY_HEADER bytes.
@@ -93,6 +103,8 @@ ad_status data_check_written(const char *path, const data_table *table, ad_error
 
 // ---- reading files ----
 
+// In either case; strcasecmp would ask the locale.
+bool data_ends_with(const char *path, const char *ending);
 // What errno says, in words that do not depend on the locale. Static, or written to buffer.
 const char *data_system_text(int code, char buffer[32]);
 // Fails with AD_EIO and "PATH: could not ACTION: REASON".
@@ -103,6 +115,32 @@ ad_status data_map_file(const char *path, data_map *map, ad_error *error);
 void data_unmap(data_map *map);
 // Reads exactly size bytes at offset.
 ad_status data_read_at(int fd, const char *path, void *buffer, size_t size, uint64_t offset, ad_error *error);
+
+// ---- bytes that come in order ----
+
+// A .gz file, or a member of a zip file: compressed, so that what is in it is known only on the way.
+enum { DATA_HEAD = 16384 };
+typedef struct data_stream {
+    const char *path;  // for messages
+    ad_error *error;
+    uint64_t packed;  // compressed bytes: they bound what may be in them
+    // Reads size bytes into out, fewer only at the end: *n. At the end all checksums have been checked.
+    ad_status (*read)(struct data_stream *stream, void *out, size_t size, size_t *n);
+    void *from;
+    unsigned char head[DATA_HEAD];  // the first bytes, for a header to be read from
+    size_t head_size;
+} data_stream;
+
+// Opens a file of gzip, reads its head, and closes it.
+ad_status data_gz_open(data_stream *stream, const char *path, ad_error *error);
+void data_gz_close(data_stream *stream);
+bool data_gz_magic(const unsigned char *bytes, size_t size);
+// Reads the head, after which comes one of:
+ad_status data_stream_start(data_stream *stream);
+// the table of an array whose header stood in the head;
+data_table *data_stream_array(data_stream *stream, const data_array *array);
+// or all bytes, the head included, to be freed. NULL on error.
+void *data_stream_all(data_stream *stream, size_t *size);
 
 // ---- writing files ----
 

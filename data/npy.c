@@ -146,14 +146,7 @@ ad_status data_npy_header(data_array *array, const unsigned char *bytes, size_t 
 }
 
 data_table *data_read_npy(const char *path, ad_error *error) {
-    data_map map;
-    if (data_map_file(path, &map, error) != AD_OK) return NULL;
-    data_array array = {.path = path, .error = error};
-    if (data_npy_header(&array, map.bytes, map.size) == AD_OK && data_array_check(&array, map.size) == AD_OK) {
-        return data_array_map(&array, &map);
-    }
-    data_unmap(&map);
-    return NULL;
+    return data_read_array(path, data_npy_header, error);
 }
 
 // ---- writing ----

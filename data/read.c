@@ -3,8 +3,7 @@
 
 #include "internal.h"
 
-// In either case; strcasecmp would ask the locale.
-static bool ends_with(const char *path, const char *ending) {
+bool data_ends_with(const char *path, const char *ending) {
     size_t n = strlen(path), m = strlen(ending);
     if (n <= m) return false;
     for (size_t i = 0; i < m; i++) {
@@ -15,13 +14,66 @@ static bool ends_with(const char *path, const char *ending) {
     return true;
 }
 
+static bool npy_magic(const unsigned char *bytes, size_t size) {
+    return size >= DATA_NPY_MAGIC && memcmp(bytes, "\x93NUMPY", DATA_NPY_MAGIC) == 0;
+}
+
+static data_table *read_csv(const char *path, ad_error *error) {
+    return data_read_csv(path, NULL, error);
+}
+
+static data_table *read_cifar(const char *path, ad_error *error) {
+    return data_read_cifar(&path, 1, NULL, error);
+}
+
+typedef struct format {
+    bool (*magic)(const unsigned char *bytes, size_t size);  // whether the first bytes tell it; NULL: they never do
+    bool compressed;                                         // may stand in a file of gzip
+    const char *endings[2];
+    data_table *(*read)(const char *path, ad_error *error);
+} format;
+
+static const format formats[] = {
+    {npy_magic, true, {".npy", ".npy.gz"}, data_read_npy},
+    {data_idx_magic, true, {"-ubyte", "-ubyte.gz"}, data_read_idx},
+    {NULL, false, {".csv", ".tsv"}, read_csv},
+};
+enum { FORMATS = sizeof formats / sizeof *formats };
+
+// The format of a file whose bytes, out of gzip or not, begin like this. Contents go before endings.
+static const format *find(const char *path, const unsigned char *bytes, size_t size, bool compressed) {
+    for (int i = 0; i < FORMATS; i++) {
+        bool may_be = formats[i].magic != NULL && (formats[i].compressed || !compressed);
+        if (may_be && formats[i].magic(bytes, size)) return &formats[i];
+    }
+    for (int i = 0; i < FORMATS; i++) {
+        for (int k = 0; k < 2 && formats[i].endings[k] != NULL; k++) {
+            if (data_ends_with(path, formats[i].endings[k])) return &formats[i];
+        }
+    }
+    return NULL;
+}
+
 data_table *data_read(const char *path, ad_error *error) {
     data_map map;
     if (data_map_file(path, &map, error) != AD_OK) return NULL;
-    bool npy = map.size >= 6 && memcmp(map.bytes, "\x93NUMPY", 6) == 0;
+    // Records of CIFAR may begin like anything: their name, size and labels together tell them.
+    bool cifar = data_ends_with(path, ".bin") && data_cifar_fits(&map);
+    bool compressed = data_gz_magic(map.bytes, map.size);
+    const format *found = cifar || compressed ? NULL : find(path, map.bytes, map.size, false);
     data_unmap(&map);
-    if (npy || ends_with(path, ".npy")) return data_read_npy(path, error);
-    if (ends_with(path, ".csv") || ends_with(path, ".tsv")) return data_read_csv(path, NULL, error);
-    ad_fail(error, AD_EFORMAT, "%s: not a kind of file that is known: expected .npy, .csv or .tsv", path);
+    if (cifar) return read_cifar(path, error);
+    if (compressed) {
+        data_stream stream;
+        ad_status status = data_gz_open(&stream, path, error);
+        if (status == AD_OK) found = find(path, stream.head, stream.head_size, true);
+        data_gz_close(&stream);
+        if (status != AD_OK) return NULL;
+    }
+    if (found != NULL) return found->read(path, error);
+    ad_fail(error, AD_EFORMAT,
+            "%s: not a kind of file that is known: expected .npy, IDX, CIFAR, .csv or .tsv (raw data has a function of "
+            "its own)",
+            path);
     return NULL;
 }

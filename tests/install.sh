@@ -28,6 +28,7 @@ needed library sleef libsleef-dev
 needed library libxxhash libxxhash-dev
 needed library jansson libjansson-dev
 needed library lapack liblapack-dev
+needed library zlib zlib1g-dev
 needed library cairo libcairo2-dev
 END
     [ "$1" = tests ] || return 0
