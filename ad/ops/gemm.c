@@ -8,7 +8,8 @@
 enum {
     TILE_M = 6,                          // rows of C held in registers,
     TILE_V = sizeof(vec_f32) == 64 ? 4 : 2,  // and vectors of each: 24 of 32 registers, or 12 of 16
-    BLOCK_K = 256,                       // steps of k between visits to C, for a panel of B to stay in cache
+    BLOCK_K = 256,                       // steps of k between visits to C, for a panel of B to stay in cache; half
+                                         // as many where each is a line of A of its own
     THIN = 4                             // fewer rows or columns than this and one: not worth a transposition
 };
 

@@ -51,8 +51,12 @@ AD_VECTOR void REAL_NAME(tile)(const int mt, const int nv, const COLUMNS *p, int
             }
         }
     }
-    for (int64_t k = 0; k < K; k++, A += ak, B += ldb) {
+    // The next tile's rows of A, where they are contiguous or nearly so: no more than one line a step.
+    const REAL *next = A + mt * am;
+    const int64_t step = ak == 1 ? mt : ak;
+    for (int64_t k = 0; k < K; k++, A += ak, B += ldb, next += step) {
         VEC b[TILE_V];
+        AD_PREFETCH_READ(next);
         AD_UNROLL for (int v = 0; v < nv; v++) b[v] = LOAD(B + v * WIDTH);
         AD_UNROLL for (int m = 0; m < mt; m++) {
             VEC a = SPREAD(A[m * am]);
@@ -133,8 +137,9 @@ static void REAL_NAME(block)(const ad_gemm *g, int64_t k0, int64_t K, int64_t n)
 }
 
 void AD_ISA_NAME(REAL_NAME(ad_gemm))(const ad_gemm *g) {
-    for (int64_t k = 0; k == 0 || k < g->K; k += BLOCK_K) {
-        int64_t K = g->K - k < BLOCK_K ? g->K - k : BLOCK_K;
+    const int64_t most = g->ak == 1 ? BLOCK_K : BLOCK_K / 2;
+    for (int64_t k = 0; k == 0 || k < g->K; k += most) {
+        int64_t K = g->K - k < most ? g->K - k : most;
         for (int64_t n = 0; n < g->N; n += PANEL) REAL_NAME(block)(g, k, K, n);
     }
 }

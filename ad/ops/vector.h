@@ -14,15 +14,17 @@
 #include <immintrin.h>
 #endif
 
-// Functions and loops that must vanish into registers; a line about to be written.
+// Functions and loops that must vanish into registers; a line about to be written, or read (at any address).
 #if defined(__GNUC__)
 #define AD_VECTOR static inline __attribute__((always_inline))
 #define AD_UNROLL _Pragma("GCC unroll 16")
 #define AD_PREFETCH(p) __builtin_prefetch(p, 1)
+#define AD_PREFETCH_READ(p) __builtin_prefetch(p, 0)
 #else
 #define AD_VECTOR static inline
 #define AD_UNROLL
 #define AD_PREFETCH(p) (void)(p)
+#define AD_PREFETCH_READ(p) (void)(p)
 #endif
 
 #if defined(__AVX512F__)
