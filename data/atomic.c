@@ -126,6 +126,10 @@ void data_writer_put(data_writer *writer, const void *bytes, size_t size) {
     }
 }
 
+void data_writer_abandon(data_writer *writer, ad_status status) {
+    if (writer->status == AD_OK) give_up(writer, status);
+}
+
 ad_status data_writer_commit(data_writer *writer) {
     if (writer->status != AD_OK) return writer->status;
     // A failed sync is never tried again: the kernel may have dropped the pages it could not write.

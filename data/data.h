@@ -90,8 +90,9 @@ AD_API ad_status data_check_finite(const data_table *table, ad_error *error);
 
 // ---- reading and writing tables -----------------------------------------------------------------------------------
 
-// Reads a table: .npy, IDX (both also compressed by gzip) and CIFAR by their content, else .csv and .tsv by the ending.
-// NULL on error. The caller owns the table.
+// Reads a table: .npy and IDX (both also compressed by gzip), .npz of one array and CIFAR by their content, else .csv
+// and .tsv by the ending. For a file of several arrays there is data_read_npz. NULL on error. The caller owns the
+// table.
 AD_API data_table *data_read(const char *path, ad_error *error);
 
 typedef struct data_csv_options {
@@ -112,6 +113,21 @@ AD_API data_table *data_read_npy(const char *path, ad_error *error);
 
 // Writes the table as an array of shape [rows][shape] in format version 1.0, in its own type, atomically.
 AD_API ad_status data_write_npy(const char *path, const data_table *table, ad_error *error);
+
+// Reads an array out of numpy's .npz (savez, savez_compressed), as data_read_npy does, into memory. name: without its
+// ending .npy; NULL: the only one. Checksums are checked. Refused are files with names that are absolute, hold ".." or
+// stand twice, encrypted members, and arrays above 8 MiB that claim to be 1,000 times their compressed size.
+AD_API data_table *data_read_npz(const char *path, const char *name, ad_error *error);
+// The names of its arrays, sorted, ended by NULL, all in one block for free(). NULL on error.
+AD_API char **data_npz_names(const char *path, ad_error *error);
+
+typedef struct data_named {
+    const char *name;
+    const data_table *table;
+} data_named;
+
+// Writes n tables under distinct names as .npz, atomically; compress: by deflate.
+AD_API ad_status data_write_npz(const char *path, const data_named *arrays, int n, bool compress, ad_error *error);
 
 // Reads an array in the IDX format (MNIST), as it is or compressed by gzip: u1, i1, i2, i4, f4 or f8, up to 7 axes, of
 // which the first counts rows. What is not compressed is mapped, as by data_read_npy.

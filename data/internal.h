@@ -157,6 +157,8 @@ typedef struct data_writer {
 void data_writer_open(data_writer *writer, const char *path, ad_error *error);
 void data_writer_put(data_writer *writer, const void *bytes, size_t size);
 ad_status data_writer_commit(data_writer *writer);
+// Instead of commit, after a failure that the writer does not know of: leaves everything as it was.
+void data_writer_abandon(data_writer *writer, ad_status status);
 
 // ---- numbers in text ----
 

@@ -18,6 +18,14 @@ static bool npy_magic(const unsigned char *bytes, size_t size) {
     return size >= DATA_NPY_MAGIC && memcmp(bytes, "\x93NUMPY", DATA_NPY_MAGIC) == 0;
 }
 
+static bool zip_magic(const unsigned char *bytes, size_t size) {
+    return size >= 4 && memcmp(bytes, "PK\3\4", 4) == 0;
+}
+
+static data_table *read_npz(const char *path, ad_error *error) {
+    return data_read_npz(path, NULL, error);
+}
+
 static data_table *read_csv(const char *path, ad_error *error) {
     return data_read_csv(path, NULL, error);
 }
@@ -35,6 +43,7 @@ typedef struct format {
 
 static const format formats[] = {
     {npy_magic, true, {".npy", ".npy.gz"}, data_read_npy},
+    {zip_magic, false, {".npz", NULL}, read_npz},
     {data_idx_magic, true, {"-ubyte", "-ubyte.gz"}, data_read_idx},
     {NULL, false, {".csv", ".tsv"}, read_csv},
 };
@@ -72,7 +81,7 @@ data_table *data_read(const char *path, ad_error *error) {
     }
     if (found != NULL) return found->read(path, error);
     ad_fail(error, AD_EFORMAT,
-            "%s: not a kind of file that is known: expected .npy, IDX, CIFAR, .csv or .tsv (raw data has a function of "
+            "%s: not a kind of file that is known: expected .npy, .npz, IDX, CIFAR, .csv or .tsv (raw data has a function of "
             "its own)",
             path);
     return NULL;

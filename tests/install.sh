@@ -29,6 +29,7 @@ needed library libxxhash libxxhash-dev
 needed library jansson libjansson-dev
 needed library lapack liblapack-dev
 needed library zlib zlib1g-dev
+needed library libzip libzip-dev
 needed library cairo libcairo2-dev
 END
     [ "$1" = tests ] || return 0
