@@ -90,9 +90,9 @@ AD_API ad_status data_check_finite(const data_table *table, ad_error *error);
 
 // ---- reading and writing tables -----------------------------------------------------------------------------------
 
-// Reads a table: .npy and IDX (both also compressed by gzip), .npz of one array and CIFAR by their content, else .csv
-// and .tsv by the ending. For a file of several arrays there is data_read_npz. NULL on error. The caller owns the
-// table.
+// Reads a table in whichever format the file has: .npy and IDX (both also compressed by gzip), .npz of one array, PNG
+// (an image, or a folder of them) and CIFAR by their content, .csv and .tsv by the ending. The functions below have
+// the options. NULL on error. The caller owns the table.
 AD_API data_table *data_read(const char *path, ad_error *error);
 
 typedef struct data_csv_options {
@@ -150,6 +150,13 @@ AD_API data_table *data_read_raw(const char *path, const data_raw *raw, ad_error
 // is mapped and read in place. Labels, where wanted (else NULL), are a table of bytes of their own: one column
 // "class", or "coarse" and "fine" in CIFAR-100; the caller owns both tables. On error both are NULL.
 AD_API data_table *data_read_cifar(const char *const *paths, int n, data_table **labels, ad_error *error);
+
+// Reads the PNG images of a folder, all of one size and kind, in the order of their names; or a single image. Bytes or
+// 16-bit numbers of shape [height][width][channels]: grey, grey and alpha, RGB, or RGB and alpha; palettes are
+// expanded. Where the folder has folders, these are classes, in the order of their names: labels, where wanted (else
+// NULL), is a table of one column "class" that counts from 0, and classes their names, ended by NULL, in one block for
+// free(); both are NULL when there are no folders, and on error. Sides up to 16,384. The caller owns all.
+AD_API data_table *data_read_png(const char *path, data_table **labels, char ***classes, ad_error *error);
 
 // ---- splitting and batches ----------------------------------------------------------------------------------------
 

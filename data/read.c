@@ -1,7 +1,9 @@
 // read.c -- reads a table in whichever format the file has.
 #include <string.h>
 
-#include "internal.h"
+#include <sys/stat.h>
+
+#include "images.h"
 
 bool data_ends_with(const char *path, const char *ending) {
     size_t n = strlen(path), m = strlen(ending);
@@ -26,6 +28,10 @@ static data_table *read_npz(const char *path, ad_error *error) {
     return data_read_npz(path, NULL, error);
 }
 
+static data_table *read_png(const char *path, ad_error *error) {
+    return data_read_png(path, NULL, NULL, error);
+}
+
 static data_table *read_csv(const char *path, ad_error *error) {
     return data_read_csv(path, NULL, error);
 }
@@ -44,6 +50,7 @@ typedef struct format {
 static const format formats[] = {
     {npy_magic, true, {".npy", ".npy.gz"}, data_read_npy},
     {zip_magic, false, {".npz", NULL}, read_npz},
+    {data_png_magic, false, {".png", NULL}, read_png},
     {data_idx_magic, true, {"-ubyte", "-ubyte.gz"}, data_read_idx},
     {NULL, false, {".csv", ".tsv"}, read_csv},
 };
@@ -65,6 +72,8 @@ static const format *find(const char *path, const unsigned char *bytes, size_t s
 
 data_table *data_read(const char *path, ad_error *error) {
     data_map map;
+    struct stat info;
+    if (path != NULL && stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return read_png(path, error);
     if (data_map_file(path, &map, error) != AD_OK) return NULL;
     // Records of CIFAR may begin like anything: their name, size and labels together tell them.
     bool cifar = data_ends_with(path, ".bin") && data_cifar_fits(&map);
@@ -81,7 +90,8 @@ data_table *data_read(const char *path, ad_error *error) {
     }
     if (found != NULL) return found->read(path, error);
     ad_fail(error, AD_EFORMAT,
-            "%s: not a kind of file that is known: expected .npy, .npz, IDX, CIFAR, .csv or .tsv (raw data has a function of "
+            "%s: not a kind of file that is known: expected .npy, .npz, IDX, PNG, CIFAR, .csv or .tsv (raw data has a "
+            "function of "
             "its own)",
             path);
     return NULL;

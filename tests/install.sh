@@ -30,6 +30,7 @@ needed library jansson libjansson-dev
 needed library lapack liblapack-dev
 needed library zlib zlib1g-dev
 needed library libzip libzip-dev
+needed library libpng libpng-dev
 needed library cairo libcairo2-dev
 END
     [ "$1" = tests ] || return 0

@@ -218,7 +218,7 @@ static void unreadable_paths_are_named(void **state) {
     assert_null(data_read(files_path("none.csv"), &error));
     util_assert_contains(error.message, "none.csv: could not open it: no such file or directory");
     assert_null(data_read(files_dir, &error));
-    util_assert_contains(error.message, "is a directory");
+    util_assert_contains(error.message, "neither .png files nor folders of them");
     assert_null(data_read(files_write("empty.csv", "", 0), &error));
     util_assert_contains(error.message, "empty.csv: the file is empty");
     assert_null(data_read("/dev/null", &error));
