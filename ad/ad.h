@@ -559,6 +559,9 @@ AD_API const void *ad_data(ad_var v);
 // free it before the engine (and before the tape, if that made its own). The outputs stay kept on the tape as well.
 typedef struct ad_program ad_program;
 AD_API ad_program *ad_compile(const ad_var *outputs, int n, ad_error *error);
+// A training step kept: output 0 is the loss, a shared scalar, and a run writes its gradients as ad_backward does. The
+// program borrows the parameters.
+AD_API ad_program *ad_compile_backward(ad_var loss, ad_error *error);
 AD_API void ad_program_free(ad_program *program);
 // As ad_rows_set, for the row set of that name.
 AD_API ad_status ad_program_rows(ad_program *program, const char *name, int64_t count, int64_t first, ad_error *error);

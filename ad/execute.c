@@ -11,12 +11,14 @@
 
 // ---- blocks -------------------------------------------------------------------------------------------------------------
 
-enum { SMALL_WEIGHTS = 1 << 20, MAX_SUMS = 32 << 20, MAX_CHUNKS = 16 };
+enum { SMALL_WEIGHTS = 1 << 20, SMALL_OP = 512, MAX_SUMS = 32 << 20, MAX_CHUNKS = 16 };
 
-// R = 64; 32 for few rows; up to 256 when reading the weights again for each block would cost more than larger activations.
+// R = 64; 32 for few rows; up to 256 when reading the weights again for each block would cost more than larger activations,
+// or when ops have so few elements that calling them costs more than computing.
 plan_blocks plan_blocks_of(const plan_set *set, int64_t rows) {
     plan_blocks b = {.R = rows <= 32 ? 32 : 64};
-    while (set->weight_bytes > SMALL_WEIGHTS && b.R < 256 && rows >= 4 * b.R) b.R *= 2;
+    while (b.R < 256 && rows >= 4 * b.R && (set->weight_bytes > SMALL_WEIGHTS || set->features * b.R < SMALL_OP * set->ops))
+        b.R *= 2;
     b.blocks = (rows + b.R - 1) / b.R;
     b.chunks = set->sum_bytes ? MAX_SUMS / set->sum_bytes : MAX_CHUNKS;
     if (b.chunks < 2) b.chunks = 2;

@@ -117,17 +117,21 @@ static void request_gradients(ad_var loss, ad_output_kind kind) {
     ad_arena_release(&t->scratch, mark);
 }
 
+// Whether loss is a shared scalar of a tape without errors.
+static bool check_loss(ad_var loss, const char *what) {
+    const ad_node *node = ad_node_of(loss);
+    char text[64];
+    if (!ad_check_var(loss, what) || loss.tape->error.status != AD_OK) return false;
+    if (!node->rows && node->count == 1) return true;
+    ad_tape_fail(loss.tape, AD_ESHAPE, "%s: the loss has shape %s%s: expected a shared scalar (ad_mean_rows)", what,
+                 ad_shape_print(node->shape, text, sizeof text), node->rows ? " per row" : "");
+    return false;
+}
+
 static ad_status backward(ad_var loss, ad_output_kind kind) {
     ad_tape *t = loss.tape;
     if (!t) return AD_EARG;
-    const ad_node *node = ad_node_of(loss);
-    char text[64];
-    if (!ad_check_var(loss, "ad_backward") || t->error.status != AD_OK) return t->error.status;
-    if (node->rows || node->count != 1) {
-        ad_tape_fail(t, AD_ESHAPE, "ad_backward: the loss has shape %s%s: expected a shared scalar (ad_mean_rows)",
-                     ad_shape_print(node->shape, text, sizeof text), node->rows ? " per row" : "");
-        return t->error.status;
-    }
+    if (!check_loss(loss, "ad_backward")) return t->error.status;
     ad_keep(loss);
     size_t kept = t->n_outputs;
     request_gradients(loss, kind);
@@ -138,6 +142,20 @@ static ad_status backward(ad_var loss, ad_output_kind kind) {
 
 ad_status ad_backward(ad_var loss) { return backward(loss, AD_GRADIENT); }
 ad_status ad_backward_add(ad_var loss) { return backward(loss, AD_GRADIENT_ADD); }
+
+ad_program *ad_compile_backward(ad_var loss, ad_error *error) {
+    ad_tape *t = loss.tape;
+    if (!t || !check_loss(loss, "ad_compile_backward")) {
+        ad_fail(error, t ? t->error.status : AD_EARG, "%s", t ? t->error.message : "ad_compile_backward: no loss");
+        return NULL;
+    }
+    ad_keep(loss);
+    size_t kept = t->n_outputs;
+    request_gradients(loss, AD_GRADIENT);
+    ad_program *program = ad_compile(&loss, 1, error);
+    t->n_outputs = kept;
+    return program;
+}
 
 // ---- reading ------------------------------------------------------------------------------------------------------------
 

@@ -75,6 +75,7 @@ typedef struct plan_section {
 
 typedef struct plan_set {  // of a row set: what decides blocks and chunks
     int64_t stored_features, weight_bytes, sum_bytes;
+    int64_t ops, features;  // nodes, and elements a row of all of them
 } plan_set;
 
 typedef struct ad_plan {

@@ -187,12 +187,14 @@ static void resolve(const planner *pl, plan_place *x) {
 
 static bool is_moving(const plan_place *x) { return x->base == BASE_STORED || x->base == BASE_SUM; }
 
-// Shared values that row nodes read, counted once: what a block streams through the caches.
+// Row nodes and their elements, and the shared values that they read, counted once: what a block streams through the caches.
 static void count_weights(planner *pl) {
     memset(pl->marked, 0, pl->n * sizeof *pl->marked);
     for (uint32_t id = 0; id < pl->n; id++) {
         const ad_node *node = &pl->nodes[id];
         if (!pl->live[id] || !node->rows) continue;
+        pl->plan->sets[node->rows - 1].ops++;
+        pl->plan->sets[node->rows - 1].features += node->count;
         const uint32_t *in = ad_node_inputs(pl->stream, node);
         for (uint32_t i = 0; i < ad_live_inputs(node); i++) {
             if (pl->nodes[in[i]].rows || pl->marked[in[i]]) continue;

@@ -676,6 +676,39 @@ static void a_program_gives_gradients(void **state) {
     ad_program_free(program);
 }
 
+// As a tape that is recorded in each step: loss, gradients, and parameters changed in between.
+static void a_program_of_a_training_step_fills_gradients(void **state) {
+    fixture *f = *state;
+    const ad_var x = input(f, "data", 10);
+    const ad_var loss = ad_sum_rows(ad_sum(ad_mul(ad_square(ad_use(f->tape, f->b)), x)));
+    ad_program *program = ad_compile_backward(loss, NULL);
+    assert_non_null(program);
+    ad_tape_reset(f->tape);
+    for (int step = 0; step < 3; step++) {
+        double sum[D] = {0}, total = 0;
+        for (int i = 0; i < D; i++) ad_param_set(f->b, i, step + i);
+        run_program(program);
+        for (int j = 0; j < 10 * D; j++) {
+            const double b = step + j % D;
+            sum[j % D] += 2 * b * f->data[j];
+            total += b * b * f->data[j];
+        }
+        util_assert_all_close((const double *)f->b->grad, sum, D, 1e-13);
+        util_assert_close(((const double *)ad_program_data(program, 0))[0], total, 1e-13);
+    }
+    ad_program_free(program);
+}
+
+static void a_compiled_loss_is_a_shared_scalar(void **state) {
+    fixture *f = *state;
+    ad_error error = {AD_OK, ""};
+    assert_null(ad_compile_backward(ad_sum(input(f, "data", 10)), &error));
+    assert_int_equal(error.status, AD_ESHAPE);
+    util_assert_contains(error.message, "ad_compile_backward: the loss has shape [] per row");
+    assert_null(ad_compile_backward(AD_NONE, &error));
+    assert_int_equal(error.status, AD_EARG);
+}
+
 // ---- values -------------------------------------------------------------------------------------------------------
 
 static void a_value_runs_what_has_not_run(void **state) {
@@ -873,6 +906,8 @@ int main(void) {
         TEST(a_program_keeps_the_names_of_row_sets),
         TEST(a_program_survives_its_plan_leaving_the_cache),
         TEST(a_program_gives_gradients),
+        TEST(a_program_of_a_training_step_fills_gradients),
+        TEST(a_compiled_loss_is_a_shared_scalar),
         TEST(a_value_runs_what_has_not_run),
         TEST(an_empty_tape_runs),
         TEST(a_value_may_be_kept_twice),

@@ -70,6 +70,7 @@ static bench make(const workload *w, const options *o) {
 }
 
 static void release(bench *b) {
+    ad_program_free(b->program);
     optim_adam_free(b->adam);
     flow_model_free(b->model);
     ad_tape_free(b->tape);

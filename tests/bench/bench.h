@@ -16,6 +16,7 @@ typedef struct bench {
     float *x;          // [points][D]: moons in 2-D, otherwise standard normal
     ad_source source;  // of x
     ad_random random;
+    ad_program *program;  // of a step that is replayed
     int64_t batch, points;
     int64_t nodes;  // recorded; 0: not counted
     double loss;
@@ -40,6 +41,9 @@ ad_var bench_record_input(bench *b);
 ad_var bench_record_likelihood(bench *b);
 // Gradients of loss, recorded last, and Adam.
 void bench_train(bench *b, ad_var loss, double rate);
+// The same in two parts: the step kept once, then run as often as wanted without recording.
+void bench_compile(bench *b, ad_var loss);
+void bench_replay(bench *b, double rate);
 // A step of maximum likelihood: the three together, at a rate so small that thousands of steps on one batch cannot
 // drive parameters to where they overflow.
 void bench_likelihood_step(bench *b);

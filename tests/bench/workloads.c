@@ -27,6 +27,19 @@ void bench_train(bench *b, ad_var loss, double rate) {
     if (optim_adam_step(b->adam, b->engine, rate, NULL, &error) != AD_OK) bench_fail(error.message);
 }
 
+void bench_compile(bench *b, ad_var loss) {
+    ad_error error;
+    b->program = ad_compile_backward(loss, &error);
+    if (!b->program) bench_fail(error.message);
+}
+
+void bench_replay(bench *b, double rate) {
+    ad_error error;
+    if (ad_program_run(b->program, &error) != AD_OK) bench_fail(error.message);
+    b->loss = *(const float *)ad_program_data(b->program, 0);
+    if (optim_adam_step(b->adam, b->engine, rate, NULL, &error) != AD_OK) bench_fail(error.message);
+}
+
 void bench_likelihood_step(bench *b) {
     bench_train(b, bench_record_likelihood(b), 1e-6);
 }
