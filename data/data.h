@@ -90,9 +90,9 @@ AD_API ad_status data_check_finite(const data_table *table, ad_error *error);
 
 // ---- reading and writing tables -----------------------------------------------------------------------------------
 
-// Reads a table in whichever format the file has: .npy and IDX (both also compressed by gzip), .npz of one array, PNG
-// (an image, or a folder of them) and CIFAR by their content, .csv and .tsv by the ending. The functions below have
-// the options. NULL on error. The caller owns the table.
+// Reads a table in whichever format the file has: .npy and IDX (both also compressed by gzip), .npz and HDF5 of one
+// array, PNG (an image, or a folder of them) and CIFAR by their content, .csv and .tsv by the ending. The functions
+// below have the options. NULL on error. The caller owns the table.
 AD_API data_table *data_read(const char *path, ad_error *error);
 
 typedef struct data_csv_options {
@@ -157,6 +157,11 @@ AD_API data_table *data_read_cifar(const char *const *paths, int n, data_table *
 // NULL), is a table of one column "class" that counts from 0, and classes their names, ended by NULL, in one block for
 // free(); both are NULL when there are no folders, and on error. Sides up to 16,384. The caller owns all.
 AD_API data_table *data_read_png(const char *path, data_table **labels, char ***classes, ad_error *error);
+
+// Reads a data set of an HDF5 file into memory: integers and reals of any shape up to 7 axes. name: its path in the
+// file, such as "/train/x"; NULL: the only one of the root group. Fails where the library was built without libhdf5.
+// libhdf5 is not made for files of strangers: read those that you trust. It is not to be called from two threads.
+AD_API data_table *data_read_hdf5(const char *path, const char *name, ad_error *error);
 
 // ---- splitting and batches ----------------------------------------------------------------------------------------
 

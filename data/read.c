@@ -32,6 +32,14 @@ static data_table *read_png(const char *path, ad_error *error) {
     return data_read_png(path, NULL, NULL, error);
 }
 
+static bool hdf5_magic(const unsigned char *bytes, size_t size) {
+    return size >= 8 && memcmp(bytes, "\x89HDF\r\n\x1a\n", 8) == 0;
+}
+
+static data_table *read_hdf5(const char *path, ad_error *error) {
+    return data_read_hdf5(path, NULL, error);
+}
+
 static data_table *read_csv(const char *path, ad_error *error) {
     return data_read_csv(path, NULL, error);
 }
@@ -51,6 +59,7 @@ static const format formats[] = {
     {npy_magic, true, {".npy", ".npy.gz"}, data_read_npy},
     {zip_magic, false, {".npz", NULL}, read_npz},
     {data_png_magic, false, {".png", NULL}, read_png},
+    {hdf5_magic, false, {".h5", ".hdf5"}, read_hdf5},
     {data_idx_magic, true, {"-ubyte", "-ubyte.gz"}, data_read_idx},
     {NULL, false, {".csv", ".tsv"}, read_csv},
 };
@@ -90,7 +99,8 @@ data_table *data_read(const char *path, ad_error *error) {
     }
     if (found != NULL) return found->read(path, error);
     ad_fail(error, AD_EFORMAT,
-            "%s: not a kind of file that is known: expected .npy, .npz, IDX, PNG, CIFAR, .csv or .tsv (raw data has a "
+            "%s: not a kind of file that is known: expected .npy, .npz, IDX, PNG, HDF5, CIFAR, .csv or .tsv (raw data "
+            "has a "
             "function of "
             "its own)",
             path);

@@ -32,6 +32,7 @@ needed library zlib zlib1g-dev
 needed library libzip libzip-dev
 needed library libpng libpng-dev
 needed library cairo libcairo2-dev
+optional library hdf5 libhdf5-dev
 END
     [ "$1" = tests ] || return 0
     cat <<'END'
