@@ -165,6 +165,11 @@ void data_writer_abandon(data_writer *writer, ad_status status);
 typedef enum data_number { DATA_NUMBER, DATA_NOT_A_NUMBER, DATA_TOO_LARGE } data_number;
 // Reads all of text[0..size) as a decimal number, nan or inf, correctly rounded.
 data_number data_parse_number(const char *text, size_t size, double *value);
+// Reads the decimal number that text, up to end, begins with. Returns where it ends; NULL where there is none, or where
+// data_parse_number has to tell.
+const char *data_scan_number(const char *text, const char *end, double *value);
+// The double nearest to w * 10^q, infinite when it is too large; false, at ties and next to them, when it cannot tell.
+bool data_decimal(uint64_t w, int64_t q, double *value);
 
 bool data_utf8_ok(const char *text);
 // Copies at most room - 1 bytes of text for a message, with '?' for what does not print and "..." where cut. Returns
