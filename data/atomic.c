@@ -112,10 +112,11 @@ void data_writer_open(data_writer *writer, const char *path, ad_error *error) {
     }
 }
 
-void data_writer_put(data_writer *writer, const void *bytes, size_t size) {
-    const unsigned char *at = bytes;
+// At offset, or, when that is negative, at the end.
+static void put(data_writer *writer, const unsigned char *at, size_t size, off_t offset) {
     while (writer->status == AD_OK && size > 0) {
-        ssize_t n = write(writer->fd, at, size < CHUNK ? size : CHUNK);
+        size_t some = size < CHUNK ? size : CHUNK;
+        ssize_t n = offset < 0 ? write(writer->fd, at, some) : pwrite(writer->fd, at, some, offset);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) {
             give_up_system(writer, "write it", n < 0 ? errno : ENOSPC);
@@ -123,7 +124,16 @@ void data_writer_put(data_writer *writer, const void *bytes, size_t size) {
         }
         at += n;
         size -= (size_t)n;
+        if (offset >= 0) offset += n;
     }
+}
+
+void data_writer_put(data_writer *writer, const void *bytes, size_t size) {
+    put(writer, bytes, size, -1);
+}
+
+void data_writer_put_at(data_writer *writer, const void *bytes, size_t size, uint64_t offset) {
+    put(writer, bytes, size, (off_t)offset);
 }
 
 void data_writer_abandon(data_writer *writer, ad_status status) {

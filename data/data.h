@@ -95,15 +95,44 @@ AD_API ad_status data_check_finite(const data_table *table, ad_error *error);
 // below have the options. NULL on error. The caller owns the table.
 AD_API data_table *data_read(const char *path, ad_error *error);
 
+// What becomes of a missing field: an empty one, NA, or missing_text.
+typedef enum data_missing {
+    DATA_MISSING_ERROR = 0,
+    DATA_MISSING_NAN,  // NaN
+    DATA_MISSING_DROP  // its row is left out; so is a row with a field that says nan
+} data_missing;
+
+typedef enum data_cache {
+    DATA_CACHE_LARGE = 0,  // when the numbers take more than 64 MiB
+    DATA_CACHE_NEVER,      // the numbers are read into memory
+    DATA_CACHE_ALWAYS
+} data_cache;
+
 typedef struct data_csv_options {
-    char separator;      // ',', ';' or '\t'; 0: found in the first row (tab before semicolon before comma)
-    int header;          // 1: the first row holds names; -1: it holds numbers; 0: names when no field of it is a number
-    bool allow_missing;  // empty fields and NA become NaN; otherwise they are errors
+    char separator;  // ',', ';', '|', a tab, or ' ' for runs of blanks and tabs. 0: found in the first row: a tab, else a
+                     // semicolon, else a comma, else blanks, whichever there is
+    int header;      // 1: the first row holds names; -1: it holds numbers; 0: names when no field of it is a number
+    data_missing missing;
+    const char *missing_text;  // such as "?"; NULL: none
+    // The columns wanted, in this order: names of the header, or numbers from 0. The other columns may hold anything.
+    const char *const *columns;     // [n_columns], or NULL
+    const int64_t *column_numbers;  // [n_columns], or NULL
+    int64_t n_columns;              // 0: all columns
+    data_cache cache;
+    const char *cache_dir;  // an existing directory for the cache; NULL: the file's own
 } data_csv_options;
 
-// Reads a text table (RFC 4180: quotes, CRLF; a UTF-8 byte-order mark is skipped) as doubles. options may be NULL.
-// Every row has as many fields as the first; empty lines are skipped. Numbers are decimal with a point, or nan and inf,
-// read correctly rounded whatever the locale. Errors name file, line and column. Needs at most 5 times the file's size.
+// Reads a text table, plain or gzip, as doubles: fields parted by a separator (RFC 4180: quotes, CRLF; a UTF-8 byte-order
+// mark is skipped) or by blanks. options may be NULL. Every row has as many fields as the first and at most 1 MiB; empty
+// lines are skipped. Numbers are decimal with a point, or nan and inf, read correctly rounded whatever the locale.
+// Errors name file, line and column; AD_EARG is about the columns wanted, and lists names where one is unknown.
+//
+// The file is read once, in blocks. Numbers of more than 64 MiB go to a cache, FILE.cache beside the file
+// (FILE.xxxxxxxx.cache with options other than these defaults, by their hash), which is mapped: so memory stays small
+// whatever the size, and a second call reads no text. A cache is used only if its own digest is right and it says that it
+// was made from a file of the same content (XXH3) with the same options; else it is written anew, whole or not at all.
+// It may be deleted at any time, and must not be truncated while a table of it lives. Where it cannot be written the
+// numbers are read into memory, with the same result, unless they are more than the machine has.
 AD_API data_table *data_read_csv(const char *path, const data_csv_options *options, ad_error *error);
 
 // Reads an array of numpy, of any data_type in either byte order. Its first axis counts rows, the others are a row's

@@ -23,18 +23,6 @@ static uint64_t add(uint64_t *a, uint64_t b) {
     return *a < b;  // the carry
 }
 
-#ifdef __GNUC__
-static int leading_zeros(uint64_t x) {
-    return __builtin_clzll(x);
-}
-#else
-static int leading_zeros(uint64_t x) {
-    int n = 0;
-    for (; x >> 63 == 0; x <<= 1) n++;
-    return n;
-}
-#endif
-
 enum { STEP = 28, FIRST = -13 };  // 5^27 is the largest power below 2^63
 
 // w * 10^q = (product + error) * 2^exponent, with the error in 0 to ERROR, or none where exact.
@@ -71,7 +59,7 @@ static scaled scale(uint64_t w, int q) {
                                         0x000056bc75e2d631, 0x0001b1ae4d6e2ef5, 0x000878678326eac9, 0x002a5a058fc295ed,
                                         0x00d3c21bcecceda1, 0x0422ca8b0a00a425, 0x14adf4b7320334b9, 0x6765c793fa10079d};
     int k = (q - FIRST * STEP) / STEP, r = (q - FIRST * STEP) % STEP;
-    int shift = leading_zeros(w), fine_shift = leading_zeros(fine[r]);
+    int shift = data_leading_zeros(w), fine_shift = data_leading_zeros(fine[r]);
     wide a = multiply(w << shift, fine[r] << fine_shift);
     scaled s = {a, q - shift - fine_shift, k == -FIRST};
     if (s.exact) return s;
@@ -102,7 +90,7 @@ bool data_decimal(uint64_t w, int64_t q, double *value) {
         bits = UINT64_C(0x7ff) << 52;
     } else if (w != 0 && q >= -342) {
         scaled s = scale(w, (int)q);
-        int size = 128 - leading_zeros(s.product.high), exponent = size - 1 + s.exponent;
+        int size = 128 - data_leading_zeros(s.product.high), exponent = size - 1 + s.exponent;
         int keep = exponent >= -1022 ? 53 : 53 + 1022 + exponent;  // fewer bits in a denormal
         if (keep == -1) return false;                              // half the least denormal, or just below
         if (keep >= 0 && !round_at(&s, size - keep, &bits)) return false;

@@ -32,6 +32,27 @@ static inline bool data_host_is_little_endian(void) {
     return *(const unsigned char *)&one == 1;
 }
 
+// Zero bits above the highest and below the lowest one; x is not 0.
+#ifdef __GNUC__
+static inline int data_leading_zeros(uint64_t x) {
+    return __builtin_clzll(x);
+}
+static inline int data_trailing_zeros(uint64_t x) {
+    return __builtin_ctzll(x);
+}
+#else
+static inline int data_leading_zeros(uint64_t x) {
+    int n = 0;
+    for (; x >> 63 == 0; x <<= 1) n++;
+    return n;
+}
+static inline int data_trailing_zeros(uint64_t x) {
+    int n = 0;
+    for (; (x & 1) == 0; x >>= 1) n++;
+    return n;
+}
+#endif
+
 // ---- elements ----
 
 bool data_type_ok(data_type type);
@@ -156,6 +177,8 @@ typedef struct data_writer {
 
 void data_writer_open(data_writer *writer, const char *path, ad_error *error);
 void data_writer_put(data_writer *writer, const void *bytes, size_t size);
+// Writes over what was put at offset.
+void data_writer_put_at(data_writer *writer, const void *bytes, size_t size, uint64_t offset);
 ad_status data_writer_commit(data_writer *writer);
 // Instead of commit, after a failure that the writer does not know of: leaves everything as it was.
 void data_writer_abandon(data_writer *writer, ad_status status);
