@@ -50,6 +50,7 @@ double *csv_sink_row(csv_sink *sink) {
         if (sink->used > 0 && sink->used + columns > sink->most && !flush(sink)) return NULL;
         size_t need = sink->used + columns, more = sink->room + sink->room / 2;
         if (need < SMALL) need = SMALL;
+        if (more > sink->most) more = sink->most;
         if (sink->room < need && !resize(sink, more > need ? more : need)) return NULL;
     }
     return sink->block + sink->used;

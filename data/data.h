@@ -91,8 +91,8 @@ AD_API ad_status data_check_finite(const data_table *table, ad_error *error);
 // ---- reading and writing tables -----------------------------------------------------------------------------------
 
 // Reads a table in whichever format the file has: .npy and IDX (both also compressed by gzip), .npz and HDF5 of one
-// array, PNG (an image, or a folder of them) and CIFAR by their content, .csv and .tsv by the ending. The functions
-// below have the options. NULL on error. The caller owns the table.
+// array, PNG (an image, or a folder of them) and CIFAR by their content, text tables by the endings .csv, .tsv and .txt
+// (also with .gz behind). The functions below have the options. NULL on error. The caller owns the table.
 AD_API data_table *data_read(const char *path, ad_error *error);
 
 // What becomes of a missing field: an empty one, NA, or missing_text.

@@ -61,7 +61,9 @@ static const format formats[] = {
     {data_png_magic, false, {".png", NULL}, read_png},
     {hdf5_magic, false, {".h5", ".hdf5"}, read_hdf5},
     {data_idx_magic, true, {"-ubyte", "-ubyte.gz"}, data_read_idx},
-    {NULL, false, {".csv", ".tsv"}, read_csv},
+    {NULL, true, {".csv", ".csv.gz"}, read_csv},
+    {NULL, true, {".tsv", ".tsv.gz"}, read_csv},
+    {NULL, true, {".txt", ".txt.gz"}, read_csv},
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
@@ -99,9 +101,8 @@ data_table *data_read(const char *path, ad_error *error) {
     }
     if (found != NULL) return found->read(path, error);
     ad_fail(error, AD_EFORMAT,
-            "%s: not a kind of file that is known: expected .npy, .npz, IDX, PNG, HDF5, CIFAR, .csv or .tsv (raw data "
-            "has a "
-            "function of "
+            "%s: not a kind of file that is known: expected .npy, .npz, IDX, PNG, HDF5, CIFAR, .csv, .tsv or .txt (raw "
+            "data has a function of "
             "its own)",
             path);
     return NULL;

@@ -254,6 +254,226 @@ static void impossible_tables_are_refused(void **state) {
     assert_int_equal(error.status, AD_EARG);
 }
 
+// ---- blanks, missing fields, columns ----
+
+static void runs_of_blanks_part_fields(void **state) {
+    (void)state;
+    static const csv_case cases[] = {
+        {"1 2\n3 4\n", 2, 2, {1, 2, 3, 4}},          {"  1.5  -2e1 \n\n 3    4\n", 2, 2, {1.5, -20, 3, 4}},
+        {" a  b\r\n 1  2\r\n", 1, 2, {1, 2}},        {"\"a b\" c\n1 \"2\"\n", 1, 2, {1, 2}},
+        {"1.0 \t2.0 \n3 \t4\n", 2, 2, {1, 2, 3, 4}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_good(&cases[i], NULL);
+    const data_csv_options blanks = {.separator = ' '};
+    check_good(&(csv_case){"1 \t2\t\t3\n\t4 5 6\t\n", 2, 3, {1, 2, 3, 4, 5, 6}}, &blanks);
+    ad_error error;
+    assert_null(read_text("1 2\n3 4 5\n", &blanks, &error));
+    util_assert_contains(error.message, "a.csv:2:5: row with more than 2 fields");
+    assert_null(read_text("1 2\n3\n", &blanks, &error));
+    util_assert_contains(error.message, "a.csv:2:1: row with 1 field");
+    assert_null(read_text("1 2\n\"3\"4 5\n", &blanks, &error));
+    util_assert_contains(error.message, "a.csv:2:4: expected a separator");
+    assert_null(read_text("1 2\n3,4 5\n", &blanks, &error));
+    util_assert_contains(error.message, "a.csv:2:1: \"3,4\" (field 1) is not a number");
+}
+
+static void missing_fields_follow_the_policy(void **state) {
+    (void)state;
+    const char *text = "1,2\n,4\n5,NA\n7,?\n9,nan\n11,12\n";
+    data_csv_options o = {.missing = DATA_MISSING_DROP, .missing_text = "?"};
+    check_good(&(csv_case){text, 2, 2, {1, 2, 11, 12}}, &o);
+    o.missing = DATA_MISSING_NAN;
+    data_table *table = read_text(text, &o, NULL);
+    assert_non_null(table);
+    assert_int_equal(table->rows, 6);
+    assert_true(isnan(data_get(table, 1, 0)) && isnan(data_get(table, 2, 1)) && isnan(data_get(table, 3, 1)));
+    data_table_free(table);
+    ad_error error;
+    o.missing = DATA_MISSING_ERROR;
+    assert_null(read_text("1,2\n7,?\n", &o, &error));
+    util_assert_contains(error.message, "a.csv:2:3: field 2 is missing");
+    o.missing_text = NULL;
+    assert_null(read_text("1,2\n7,?\n", &o, &error));
+    util_assert_contains(error.message, "\"?\" (field 2) is not a number");
+    o.missing = DATA_MISSING_DROP;
+    assert_null(read_text("1,NA\n,2\n", &o, &error));
+    util_assert_contains(error.message, "no row is left: each of 2 lacks a field");
+}
+
+static void columns_are_chosen_by_name_in_order(void **state) {
+    (void)state;
+    const char *names[] = {"z", "x"};
+    data_csv_options o = {.columns = names, .n_columns = 2};
+    const char *text = "x,label,y,z\n1,one,NA,2\n3,two,\"4,5\",6\n";
+    check_good(&(csv_case){text, 2, 2, {2, 1, 6, 3}}, &o);
+    data_table *table = read_text(text, &o, NULL);
+    assert_string_equal(table->names[0], "z");
+    assert_string_equal(table->names[1], "x");
+    data_table_free(table);
+}
+
+static void columns_are_chosen_by_number_in_order(void **state) {
+    (void)state;
+    const int64_t numbers[] = {3, 0};
+    const data_csv_options o = {.column_numbers = numbers, .n_columns = 2, .header = -1};
+    check_good(&(csv_case){"1,a,b,2\n3,,,4\n", 2, 2, {2, 1, 4, 3}}, &o);
+}
+
+static void bad_choices_of_columns_are_explained(void **state) {
+    (void)state;
+    const char *text = "height,weight,age,age\n1,2,3,4\n";
+    static const struct {
+        const char *names[2];
+        int64_t n;
+        const char *message;
+    } cases[] = {
+        {{"hieght"}, 1, "no column is called \"hieght\": is it \"height\"? (4 columns in all)"},
+        {{"Weight"}, 1, "is it \"weight\"?"},
+        {{"sex"}, 1, "there are \"height\", \"weight\", \"age\", \"age\" (4 columns in all)"},
+        {{"age"}, 1, "columns 2 and 3 are both called \"age\""},
+        {{"weight", "weight"}, 2, "column 1 was asked for twice (number 1 in the file"},
+        {{NULL}, 1, "a column's name is NULL"},
+    };
+    ad_error error;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const data_csv_options o = {.columns = cases[i].names, .n_columns = cases[i].n};
+        assert_null(read_text(text, &o, &error));
+        assert_int_equal(error.status, AD_EARG);
+        util_assert_contains(error.message, cases[i].message);
+    }
+    const int64_t numbers[] = {0, 4, -1, 1, 1};
+    assert_null(read_text(text, &(data_csv_options){.column_numbers = numbers, .n_columns = 2}, &error));
+    util_assert_contains(error.message, "column 4 was asked for, the file has columns 0 to 3");
+    assert_null(read_text(text, &(data_csv_options){.column_numbers = numbers + 2, .n_columns = 1}, &error));
+    util_assert_contains(error.message, "column -1 was asked for");
+    assert_null(read_text(text, &(data_csv_options){.column_numbers = numbers + 3, .n_columns = 2}, &error));
+    util_assert_contains(error.message, "asked for twice");
+    assert_null(read_text(text, &(data_csv_options){.column_numbers = numbers, .n_columns = 5}, &error));
+    util_assert_contains(error.message, "5 columns were asked for, the file has 4");
+    assert_null(read_text(text, &(data_csv_options){.n_columns = 1}, &error));
+    assert_null(read_text(text, &(data_csv_options){.n_columns = -1}, &error));
+    const char *name = "x";
+    assert_null(read_text("1,2\n", &(data_csv_options){.columns = &name, .n_columns = 1}, &error));
+    util_assert_contains(error.message, "by name, but the file has no header");
+}
+
+static void bad_options_are_refused(void **state) {
+    (void)state;
+    ad_error error;
+    assert_null(read_text("1\n", &(data_csv_options){.separator = 'x'}, &error));
+    assert_int_equal(error.status, AD_EARG);
+    assert_null(read_text("1\n", &(data_csv_options){.missing = (data_missing)3}, &error));
+    assert_null(read_text("1\n", &(data_csv_options){.cache = (data_cache)9}, &error));
+    assert_int_equal(error.status, AD_EARG);
+}
+
+// ---- windows ----
+
+// Rows of all lengths, so that windows end anywhere in them; lines inside quotes count.
+static void rows_cross_windows(void **state) {
+    (void)state;
+    enum { ROWS = 90000 };
+    char *text = malloc(ROWS * 160);
+    size_t size = 0;
+    for (int i = 0; i < ROWS; i++) {
+        size += (size_t)sprintf(text + size, "%d,%*s\"%d\"%s", i, i % 97, "", -i, i % 3 == 0 ? "\r\n" : "\n");
+    }
+    assert_true(size > 5 << 20);
+    data_table *table = data_read_csv(files_write("a.csv", text, size), NULL, NULL);
+    assert_non_null(table);
+    assert_int_equal(table->rows, ROWS);
+    for (int i = 0; i < ROWS; i++) assert_true(data_get(table, i, 0) == i && data_get(table, i, 1) == -i);
+    data_table_free(table);
+    memcpy(text + size, "1,x\n", 4);
+    ad_error error;
+    assert_null(data_read_csv(files_write("a.csv", text, size + 4), NULL, &error));
+    util_assert_contains(error.message, "a.csv:90001:3: \"x\"");
+    free(text);
+}
+
+static void a_row_of_exactly_a_mebibyte_is_read(void **state) {
+    (void)state;
+    enum { LONGEST = 1 << 20 };
+    char *text = malloc(LONGEST + 8);
+    for (int extra = 0; extra < 2; extra++) {
+        memcpy(text, "1,2\n", 4);
+        memset(text + 4, ' ', LONGEST + 4);
+        memcpy(text + 4 + LONGEST + extra - 3, "3,4\n", 4);
+        ad_error error = {AD_OK, ""};
+        data_table *table = data_read_csv(files_write("a.csv", text, LONGEST + 5 + (size_t)extra), NULL, &error);
+        if (extra == 0) {
+            if (table == NULL) fail_msg("%s", error.message);
+            assert_true(data_get(table, 1, 1) == 4);
+        } else {
+            assert_null(table);
+            util_assert_contains(error.message, "the row is longer than 1 MiB");
+        }
+        data_table_free(table);
+    }
+    free(text);
+}
+
+// ---- hostile files ----
+
+// A sparse file of a gibibyte that begins with text.
+static const char *sparse(const char *text) {
+    const char *path = files_write("a.csv", text, strlen(text));
+    assert_int_equal(truncate(path, 1 << 30), 0);
+    return path;
+}
+
+static void a_line_of_a_gibibyte_is_refused(void **state) {
+    (void)state;
+    static const char *const starts[] = {"", "1", "1,2\n3", "\"", "1,2\n\"3", "a,b\n1,2\n3,4\n\"x\""};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        ad_error error = {AD_OK, ""};
+        assert_null(data_read_csv(sparse(starts[i]), NULL, &error));
+        assert_int_equal(error.status, AD_EFORMAT);
+    }
+}
+
+static void ten_million_columns_are_refused(void **state) {
+    (void)state;
+    enum { N = 10000000 };
+    char *text = malloc(2 * N);
+    for (int kind = 0; kind < 3; kind++) {
+        for (int i = 0; i < N; i++) memcpy(text + 2 * i, kind == 0 ? "1," : kind == 1 ? "a," : ",,", 2);
+        text[2 * N - 1] = '\n';
+        ad_error error = {AD_OK, ""};
+        assert_null(data_read_csv(files_write("a.csv", text, 2 * N), NULL, &error));
+        util_assert_contains(error.message, "the row is longer than 1 MiB");
+    }
+    free(text);
+}
+
+static void as_many_columns_as_fit_are_read(void **state) {
+    (void)state;
+    enum { N = 500000 };
+    char *text = malloc(4 * N);
+    for (int i = 0; i < 2 * N; i++) memcpy(text + 2 * i, i < N ? "a," : "1,", 2);
+    text[2 * N - 1] = text[4 * N - 1] = '\n';
+    data_table *table = data_read_csv(files_write("a.csv", text, 4 * N), NULL, NULL);
+    assert_non_null(table);
+    assert_int_equal(table->columns, N);
+    assert_true(data_get(table, 0, N - 1) == 1);
+    data_table_free(table);
+    free(text);
+}
+
+static void bits_flipped_are_safe(void **state) {
+    (void)state;
+    char text[] = "\"a\"\"\",b\r\n1.5,\"-2e3\"\r\n nan , 4 \n";
+    const size_t size = sizeof text - 1;
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
+        ad_error error = {AD_OK, ""};
+        data_table *table = data_read_csv(files_write("a.csv", text, size), NULL, &error);
+        if (table == NULL) util_assert_contains(error.message, "a.csv");
+        data_table_free(table);
+        text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_good_files),
@@ -270,6 +490,18 @@ int main(void) {
         cmocka_unit_test(finite_check_names_row_and_column),
         cmocka_unit_test(sources_read_the_table_in_place),
         cmocka_unit_test(impossible_tables_are_refused),
+        cmocka_unit_test(runs_of_blanks_part_fields),
+        cmocka_unit_test(missing_fields_follow_the_policy),
+        cmocka_unit_test(columns_are_chosen_by_name_in_order),
+        cmocka_unit_test(columns_are_chosen_by_number_in_order),
+        cmocka_unit_test(bad_choices_of_columns_are_explained),
+        cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(rows_cross_windows),
+        cmocka_unit_test(a_row_of_exactly_a_mebibyte_is_read),
+        cmocka_unit_test(a_line_of_a_gibibyte_is_refused),
+        cmocka_unit_test(ten_million_columns_are_refused),
+        cmocka_unit_test(as_many_columns_as_fit_are_read),
+        cmocka_unit_test(bits_flipped_are_safe),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }
