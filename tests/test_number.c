@@ -109,7 +109,7 @@ static void every_power_of_ten_is_right(void **state) {
     }
 }
 
-enum { MANY = UTIL_SANITIZED ? 100000 : 400000 };
+enum { MANY = UTIL_SANITIZED ? 50000 : 300000 };
 
 static void random_numbers_are_right_and_quick(void **state) {
     (void)state;
@@ -140,7 +140,7 @@ static void ties_go_to_even(void **state) {
     (void)state;
     uint64_t seed = 7;
     char text[1400];
-    for (int i = 0; i < (UTIL_SANITIZED ? 2000 : 20000); i++) {
+    for (int i = 0; i < (UTIL_SANITIZED ? 1000 : 8000); i++) {
         uint64_t x = bits(&seed) & 0x7fefffffffffffff;
         if (i % 2 == 0) x &= 0x003fffffffffffff;  // denormals and the least normals
         if (i % 8 == 3) x = (x & 0xfffffffffffff) | (uint64_t)(1023 + bits(&seed) % 70) << 52;
