@@ -66,7 +66,7 @@ static void prepare_kernel(const block *b, const plan_instr *in, ad_kernel *k, a
 
 bool ad_reserve_worker(const ad_execution *run, ad_worker *w, int R) {
     const plan_section *s = run->section;
-    int k = R >= 256 ? 3 : R >= 128 ? 2 : R >= 64 ? 1 : 0;
+    int k = R >= 256 ? 4 : R >= 128 ? 3 : R >= 64 ? 2 : R >= 32 ? 1 : 0;
     w->prepared = false;
     return ad_memory_reserve(&w->block, (size_t)s->block_features * (size_t)R * run->element) &&
            ad_memory_reserve(&w->tile, (size_t)TILE_SLOTS * TILE_BYTES) && ad_memory_reserve(&w->scratch, s->scratch[k]) &&

@@ -44,6 +44,7 @@ ad_engine *ad_engine_new(const ad_engine_options *options, ad_error *error) {
         e->threads = e->pool ? ad_pool_threads(e->pool) : 0;
         e->workers = calloc((size_t)e->threads + 1, sizeof *e->workers);
         e->message = o->message, e->message_arg = o->message_arg;
+        e->latency = o->latency;
         e->profile = is_set("AD_PROFILE"), e->trace = is_set("AD_TRACE_NAN");
         pthread_mutex_init(&e->lock, NULL);
     }

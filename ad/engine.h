@@ -31,7 +31,7 @@ struct ad_engine {
     ad_memory shared, sums, stored;
     void (*message)(void *arg, const char *text);
     void *message_arg;
-    bool profile, trace;
+    bool latency, profile, trace;
 };
 
 void ad_engine_message(const ad_engine *engine, const char *text);

@@ -14,8 +14,9 @@
 enum { SMALL_WEIGHTS = 1 << 20, SMALL_OP = 512, MAX_SUMS = 32 << 20, MAX_CHUNKS = 16 };
 
 // R = 64; 32 for few rows; up to 256 when reading the weights again for each block would cost more than larger activations,
-// or when ops have so few elements that calling them costs more than computing.
-plan_blocks plan_blocks_of(const plan_set *set, int64_t rows) {
+// or when ops have so few elements that calling them costs more than computing. Latency mode: a single row has no lanes.
+plan_blocks plan_blocks_of(const plan_set *set, int64_t rows, bool latency) {
+    if (latency && rows == 1) return (plan_blocks){.R = 1, .blocks = 1, .chunks = 1};
     plan_blocks b = {.R = rows <= 32 ? 32 : 64};
     while (b.R < 256 && rows >= 4 * b.R && (set->weight_bytes > SMALL_WEIGHTS || set->features * b.R < SMALL_OP * set->ops))
         b.R *= 2;
@@ -55,8 +56,8 @@ static ad_status check_param(const ad_tensor *p, ad_error *error) {
     return AD_OK;
 }
 
-// Every leaf that the plan reads: sources long enough, parameters finite, row counts set.
-static ad_status check_leaves(const ad_plan *plan, const ad_binding *bind, ad_error *error) {
+// Every leaf that the plan reads: sources long enough, row counts set, and if wanted, parameters finite.
+static ad_status check_leaves(const ad_plan *plan, const ad_binding *bind, bool params, ad_error *error) {
     for (size_t i = 0; i < plan->n_sections; i++) {
         const plan_section *s = &plan->sections[i];
         if (s->rows && bind->rows[s->rows - 1].count < 1)
@@ -77,7 +78,7 @@ static ad_status check_leaves(const ad_plan *plan, const ad_binding *bind, ad_er
             status = check_source(slot->bound, bind->rows[node->rows - 1].count, what, error);
         } else if (node->op == ad_shared_input_op) {
             status = check_source(slot->bound, 1, "shared input", error);
-        } else if (node->op == ad_param_op) {
+        } else if (node->op == ad_param_op && params) {
             status = check_param(slot->bound, error);
         }
         if (status != AD_OK) return status;
@@ -144,13 +145,13 @@ static bool reserve(ad_execution *run) {
         const plan_section *s = &run->plan->sections[i];
         if (!s->rows) continue;
         const plan_set *set = &run->plan->sets[s->rows - 1];
-        plan_blocks b = plan_blocks_of(set, run->bind->rows[s->rows - 1].count);
+        plan_blocks b = plan_blocks_of(set, run->bind->rows[s->rows - 1].count, e->latency);
         size_t need = (size_t)s->sum_bytes * (size_t)b.chunks;
         if (need > sums) sums = need;
     }
     for (uint32_t r = 0; r < run->plan->n_sets; r++) {
         if (!run->plan->sets[r].stored_features) continue;
-        plan_blocks b = plan_blocks_of(&run->plan->sets[r], run->bind->rows[r].count);
+        plan_blocks b = plan_blocks_of(&run->plan->sets[r], run->bind->rows[r].count, e->latency);
         size_t rows = ad_product((size_t)b.blocks, (size_t)b.R);
         size_t bytes = ad_product(ad_product(rows, (size_t)run->plan->sets[r].stored_features), run->element);
         stored = stored > SIZE_MAX - bytes ? SIZE_MAX : stored + bytes;
@@ -165,7 +166,7 @@ static char *stored_of(const ad_execution *run, uint32_t set) {
     char *p = run->engine->stored.data;
     for (uint32_t r = 0; r < set; r++) {
         if (!run->plan->sets[r].stored_features) continue;
-        plan_blocks b = plan_blocks_of(&run->plan->sets[r], run->bind->rows[r].count);
+        plan_blocks b = plan_blocks_of(&run->plan->sets[r], run->bind->rows[r].count, run->engine->latency);
         p += (size_t)b.blocks * (size_t)b.R * (size_t)run->plan->sets[r].stored_features * run->element;
     }
     return p;
@@ -176,7 +177,7 @@ static void run_section(ad_execution *run, const plan_section *s) {
     if (s->rows) {
         const ad_row_set *set = &run->bind->rows[s->rows - 1];
         run->rows = set->count, run->first_row = set->first;
-        run->blocks = plan_blocks_of(&run->plan->sets[s->rows - 1], set->count);
+        run->blocks = plan_blocks_of(&run->plan->sets[s->rows - 1], set->count, run->engine->latency);
         run->stored = stored_of(run, s->rows - 1);
     }
     for (int i = 0; i < run->engine->threads; i++) {
@@ -276,8 +277,27 @@ static uint64_t now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+// Whether all that a run has to give is kept values, and all of these are finite.
+static bool finite_outputs(const ad_plan *plan, const ad_binding *bind) {
+    for (uint32_t i = 0; i < plan->n_outputs; i++) {
+        const ad_output_memory *m = &bind->memory[i];
+        int64_t n = plan->outputs[i].count * (m->rows ? m->rows : 1);
+        if (!ad_passes_of_cpu()->finite[plan->type](m->data, n)) return false;
+    }
+    return true;
+}
+
+// In latency mode reading all parameters once more would double the time of a run that only evaluates: they are looked at
+// when a result is not finite.
+static bool checks_later(const ad_engine *e, const ad_plan *plan) {
+    bool keeps = e->latency;
+    for (uint32_t i = 0; i < plan->n_outputs && keeps; i++) keeps = plan->outputs[i].kind == AD_KEEP;
+    return keeps;
+}
+
 ad_status ad_execute(ad_engine *e, ad_plan *plan, ad_binding *bind, const ad_tape *tape, ad_error *error) {
-    ad_status status = check_leaves(plan, bind, error);
+    bool later = checks_later(e, plan);
+    ad_status status = check_leaves(plan, bind, !later, error);
     if (status != AD_OK) return status;
     if (e->profile && !plan->profile) plan->profile = calloc(plan->n_instrs + 1, sizeof *plan->profile);
     ad_execution run = {.engine = e, .plan = plan, .bind = bind, .tape = tape, .element = ad_type_size(plan->type),
@@ -291,5 +311,6 @@ ad_status ad_execute(ad_engine *e, ad_plan *plan, ad_binding *bind, const ad_tap
     if (ok) write_outputs(&run);
     ad_fp_restore(mode);
     plan->profile_runs++;
+    if (ok && later && !finite_outputs(plan, bind)) return check_leaves(plan, bind, true, error);
     return ok ? AD_OK : error->status;
 }

@@ -116,7 +116,7 @@ static void put_stored(text *t, const ad_tape *tape, const ad_plan *p, const pla
 static void put_section(text *t, const ad_tape *tape, const ad_plan *p, const plan_section *s) {
     if (s->rows) {
         const ad_row_set *set = &tape->bind.rows[s->rows - 1];
-        plan_blocks b = plan_blocks_of(&p->sets[s->rows - 1], set->count > 0 ? set->count : 1);
+        plan_blocks b = plan_blocks_of(&p->sets[s->rows - 1], set->count > 0 ? set->count : 1, tape->bind.engine->latency);
         put(t, "row stage %u over '%s': %lld rows, blocks of %d, %lld chunks, %lld features of working memory\n", s->level,
             set->name, (long long)set->count, b.R, (long long)b.chunks, (long long)s->block_features);
     } else {

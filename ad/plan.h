@@ -69,7 +69,7 @@ typedef struct plan_section {
     uint32_t sums, n_sums;
     int64_t block_features;  // working memory of a thread
     int64_t sum_bytes;       // accumulators of a chunk
-    size_t scratch[4];       // bytes that kernels need, for R = 32, 64, 128, 256 (the first for shared sections)
+    size_t scratch[5];       // bytes that kernels need, for R = 1, 32, 64, 128, 256 (the first for shared sections)
     uint32_t places;
 } plan_section;
 
@@ -180,11 +180,11 @@ static inline const void *plan_attr(const ad_plan *plan, uint32_t id) {
 
 // ---- running --------------------------------------------------------------------------------------------------------------
 
-// Blocks of a row section: functions of the plan and the number of rows alone.
+// Blocks of a row section: functions of the plan and the number of rows alone (and of the engine's latency mode).
 typedef struct plan_blocks {
     int R;
     int64_t blocks, chunks;
 } plan_blocks;
-plan_blocks plan_blocks_of(const plan_set *set, int64_t rows);
+plan_blocks plan_blocks_of(const plan_set *set, int64_t rows, bool latency);
 
 #endif

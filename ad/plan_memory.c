@@ -245,7 +245,7 @@ static bool note_section(ad_plan *p, plan_section *s) {
     s->places = places;
     ad_kernel_operand *x = malloc((places + 1) * sizeof *x);
     if (!x) return false;
-    for (int k = 0; k < 4; k++) s->scratch[k] = scratch_of(p, s, s->rows ? 32 << k : 1, x);
+    for (int k = 0; k < (s->rows ? 5 : 1); k++) s->scratch[k] = scratch_of(p, s, k ? 16 << k : 1, x);
     free(x);
     if (s->rows && s->sum_bytes > p->sets[s->rows - 1].sum_bytes) p->sets[s->rows - 1].sum_bytes = s->sum_bytes;
     return true;

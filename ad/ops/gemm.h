@@ -45,5 +45,10 @@ static inline void ad_gemm_run(ad_type type, const ad_gemm *g) {
 static inline void ad_gemm_nt_run(ad_type type, const ad_gemm *g, void *scratch) {
     (type == AD_F64 ? AD_ISA_NAME(ad_gemm_nt_f64) : AD_ISA_NAME(ad_gemm_nt_f32))(g, scratch);
 }
+// An epilogue alone, on the M x N elements of C.
+static inline void ad_gemm_finish(ad_type type, int64_t M, int64_t N, void *C, int64_t ldc, int epilogue, const void *with) {
+    if (epilogue == AD_EPILOGUE_NONE) return;
+    ad_gemm_run(type, &(ad_gemm){.M = M, .N = N, .C = C, .ldc = ldc, .add = true, .epilogue = epilogue, .with = with});
+}
 
 #endif

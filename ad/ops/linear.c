@@ -76,6 +76,10 @@ static bool outer_rows_shape(ad_shape_call *call) {
 
 // ---- kernels ----
 
+static const void *epilogue_operand(const ad_kernel *k, size_t offset) {
+    return k->epilogue == AD_EPILOGUE_RELU_SLOPE ? (const char *)k->x[k->n].data + offset : NULL;
+}
+
 // Rows of x are contiguous only when there are no lanes: then y[s] = b + W x[s] is X W^T, contracted along both rows.
 static void linear_dense(const ad_kernel *k, ad_type type) {
     const ad_kernel_operand *W = &k->x[0], *x = &k->x[1];
@@ -85,10 +89,7 @@ static void linear_dense(const ad_kernel *k, ad_type type) {
                  .add = k->n == 3};
     for (int64_t s = 0; g.add && s < S; s++) memcpy((char *)k->y + (size_t)s * row, k->x[2].data, row);
     ad_gemm_nt_run(type, &g, k->scratch);
-}
-
-static const void *epilogue_operand(const ad_kernel *k, size_t offset) {
-    return k->epilogue == AD_EPILOGUE_RELU_SLOPE ? (const char *)k->x[k->n].data + offset : NULL;
+    ad_gemm_finish(type, S, O, k->y, O, k->epilogue, epilogue_operand(k, 0));
 }
 
 static void linear_lanes(const ad_kernel *k, ad_type type) {
@@ -119,7 +120,7 @@ static void linear_transposed_run(const ad_kernel *k, ad_type type) {
     size_t size = element_size(type);
     if (k->R == 1) {  // X W
         ad_gemm_run(type, &(ad_gemm){.M = S, .N = I, .K = O, .A = x->data, .am = O, .ak = 1, .B = W->data, .ldb = I,
-                              .C = k->y, .ldc = I});
+                              .C = k->y, .ldc = I, .epilogue = k->epilogue, .with = epilogue_operand(k, 0)});
         return;
     }
     ad_gemm g = {.M = I, .N = k->R, .K = O, .A = W->data, .am = 1, .ak = I, .ldb = x->stride, .ldc = k->R,

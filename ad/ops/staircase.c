@@ -127,11 +127,8 @@ static void forward_bundle(const ad_kernel *k, const ad_gemm *whole, int i, int 
         ad_gemm_run(type, &g);
     }
     if (!split) return;
-    ad_gemm g = *whole;
-    g.M = end - row, g.K = 0, g.add = true;
-    g.C = at(g.C, row * k->R, type);
-    if (g.with) g.with = at(g.with, row * k->R, type);
-    ad_gemm_run(type, &g);
+    const void *with = whole->with ? at(whole->with, row * k->R, type) : NULL;
+    ad_gemm_finish(type, end - row, k->R, at(whole->C, row * k->R, type), k->R, whole->epilogue, with);
 }
 
 static void forward_lanes(const ad_kernel *k, ad_type type) {
@@ -208,6 +205,7 @@ static void forward_dense(const ad_kernel *k, ad_type type) {
                                   .ldc = O, .add = k->n == 3},
                        k->scratch);
     }
+    ad_gemm_finish(type, S, O, k->y, O, k->epilogue, epilogue_operand(k, 0, type));
 }
 
 static void transposed_dense(const ad_kernel *k, ad_type type) {
@@ -220,6 +218,7 @@ static void transposed_dense(const ad_kernel *k, ad_type type) {
                                      .ak = 1, .B = at(W->data, s.row * attr->I + s.above, type), .ldb = attr->I,
                                      .C = at(k->y, s.above, type), .ldc = attr->X});
     }
+    ad_gemm_finish(type, S, read, k->y, attr->X, k->epilogue, epilogue_operand(k, 0, type));
     for (int64_t s = 0; s < S; s++) zero(k->y, s * attr->X + read, attr->X - read, type);
 }
 

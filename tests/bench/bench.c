@@ -57,7 +57,7 @@ static bench make(const workload *w, const options *o) {
     ad_error error;
     bench b = {.batch = o->batch ? o->batch : w->batch, .random = {.seed = 3}};
     b.points = w->points ? w->points : b.batch;
-    b.engine = ad_engine_new(&(ad_engine_options){.threads = o->threads}, &error);
+    b.engine = ad_engine_new(&(ad_engine_options){.threads = o->threads, .latency = w->latency}, &error);
     b.tape = b.engine ? ad_tape_new(b.engine, AD_F32) : NULL;
     b.model = w->model(&error);
     int n = 0;

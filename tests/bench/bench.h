@@ -29,6 +29,7 @@ typedef struct workload {
     flow_model *(*model)(ad_error *error);
     void (*start)(bench *b);  // once, before the first step; NULL: nothing
     void (*step)(bench *b);   // what is timed
+    bool latency;             // of the engine
 } workload;
 
 // One list per file, ended by a workload without a name.

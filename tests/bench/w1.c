@@ -27,7 +27,7 @@ static void replay(bench *b) {
     bench_replay(b, 1e-6);
 }
 
-const workload bench_w1[] = {{"W1", 256, 0, model, NULL, bench_likelihood_step},
-                             {"W1-record", 256, 0, model, NULL, record},
-                             {"W1-replay", 256, 0, model, record_once, replay},
+const workload bench_w1[] = {{"W1", 256, 0, model, NULL, bench_likelihood_step, false},
+                             {"W1-record", 256, 0, model, NULL, record, false},
+                             {"W1-replay", 256, 0, model, record_once, replay, false},
                              {0}};

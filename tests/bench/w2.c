@@ -22,6 +22,6 @@ static void sample(bench *b) {
     b->random.step++;  // fresh draws in each step
 }
 
-const workload bench_w2[] = {{"W2", 512, 0, model, NULL, bench_likelihood_step},
-                             {"W8", SAMPLES, 1, model, NULL, sample},
+const workload bench_w2[] = {{"W2", 512, 0, model, NULL, bench_likelihood_step, false},
+                             {"W8", SAMPLES, 1, model, NULL, sample, false},
                              {0}};

@@ -63,6 +63,6 @@ static void step(bench *b) {
     b->random.step++;
 }
 
-const workload bench_w6[] = {{"W6", 512, 0, model, record_once, replay},
-                             {"W6-recorded", 512, 0, model, NULL, step},
+const workload bench_w6[] = {{"W6", 512, 0, model, record_once, replay, false},
+                             {"W6-recorded", 512, 0, model, NULL, step, false},
                              {0}};
