@@ -1,5 +1,5 @@
-// bench.c -- times workloads and prints one JSON line: bench --workload W1 --threads 2 [--batch N] [--reps N]
-// [--seconds S]
+// bench.c -- times workloads and prints one JSON line: bench --workload W1 --threads 2 [--batch N] [--depth N] [--width N]
+// [--reps N] [--seconds S]
 //
 // A workload is an entry in a list of its own file, w1.c and so on; README.md says what each is. A repetition is about
 // a second of steps; the figures are the median, least and most of the repetitions, ms a step.
@@ -19,6 +19,7 @@ typedef struct options {
     const char *workload;
     int threads, reps;
     int64_t batch;
+    bench_size size;
     double seconds;
 } options;
 
@@ -59,7 +60,7 @@ static bench make(const workload *w, const options *o) {
     b.points = w->points ? w->points : b.batch;
     b.engine = ad_engine_new(&(ad_engine_options){.threads = o->threads, .latency = w->latency}, &error);
     b.tape = b.engine ? ad_tape_new(b.engine, AD_F32) : NULL;
-    b.model = w->model(&error);
+    b.model = w->model(&o->size, &error);
     int n = 0;
     ad_param *const *params = b.model ? flow_params(b.model, &n) : NULL;
     b.adam = params ? optim_adam_new(params, n, NULL, &error) : NULL;
@@ -113,7 +114,7 @@ static void use_cpus(int threads) {  // the last ones: interrupts go to the firs
 }
 
 static _Noreturn void usage(void) {
-    fprintf(stderr, "bench --workload NAME [--threads N] [--batch N] [--reps N] [--seconds S], with NAME one of\n");
+    fprintf(stderr, "bench --workload NAME [--threads N] [--batch N] [--depth N] [--width N] [--reps N] [--seconds S], with NAME one of\n");
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         for (const workload *w = lists[i]; w->name; w++) fprintf(stderr, " %s", w->name);
     fprintf(stderr, "\n");
@@ -129,8 +130,9 @@ static double number(const char *text, double low, double high) {
 
 static options parse(int argc, char **argv) {
     static const struct option list[] = {{"workload", 1, 0, 'w'}, {"threads", 1, 0, 't'}, {"batch", 1, 0, 'b'},
+                                         {"depth", 1, 0, 'd'},    {"width", 1, 0, 'i'},
                                          {"reps", 1, 0, 'r'},     {"seconds", 1, 0, 's'}, {0, 0, 0, 0}};
-    options o = {NULL, 1, 5, 0, 1};
+    options o = {NULL, 1, 5, 0, {0, 0}, 1};
     for (int c; (c = getopt_long(argc, argv, "", list, NULL)) != -1;) {
         if (c == 'w')
             o.workload = optarg;
@@ -138,6 +140,10 @@ static options parse(int argc, char **argv) {
             o.threads = (int)number(optarg, 1, 1024);
         else if (c == 'b')
             o.batch = (int64_t)number(optarg, 1, 1e8);
+        else if (c == 'd')
+            o.size.depth = (int)number(optarg, 1, 256);
+        else if (c == 'i')
+            o.size.width = (int64_t)number(optarg, 1, 8192);
         else if (c == 'r')
             o.reps = (int)number(optarg, 1, 99);
         else if (c == 's')

@@ -7,6 +7,11 @@
 #include "flows.h"
 #include "optim.h"
 
+typedef struct bench_size {  // of a model; 0: the workload's own
+    int depth;
+    int64_t width;
+} bench_size;
+
 // What a workload works on.
 typedef struct bench {
     ad_engine *engine;
@@ -26,7 +31,7 @@ typedef struct workload {
     const char *name;
     int64_t batch;   // unless another is asked for
     int64_t points;  // rows of data; 0: a batch
-    flow_model *(*model)(ad_error *error);
+    flow_model *(*model)(const bench_size *size, ad_error *error);
     void (*start)(bench *b);  // once, before the first step; NULL: nothing
     void (*step)(bench *b);   // what is timed
     bool latency;             // of the engine

@@ -3,16 +3,21 @@
 
 #include "bench.h"
 
-static flow_model *model(ad_error *error) {
-    return flow_realnvp(2, 0, &(flow_realnvp_options){.layers = 8, .bound = INFINITY, .raw = true}, error);
+enum { MOST_PARAMS = 1024 };
+
+static flow_model *model(const bench_size *size, ad_error *error) {
+    flow_realnvp_options o = {.layers = size->depth ? size->depth : 8, .bound = INFINITY, .raw = true};
+    o.mlp.width = size->width;
+    return flow_realnvp(2, 0, &o, error);
 }
 
 // Records loss and gradients as a step does, but runs nothing.
 static void record(bench *b) {
     int n;
     ad_param *const *params = flow_params(b->model, &n);
-    ad_var x[256], gx[256], loss = bench_record_likelihood(b);
-    for (int i = 0; i < n && i < 256; i++) x[i] = ad_use(b->tape, params[i]);
+    ad_var x[MOST_PARAMS], gx[MOST_PARAMS], loss = bench_record_likelihood(b);
+    if (n > MOST_PARAMS) bench_fail("too deep");
+    for (int i = 0; i < n; i++) x[i] = ad_use(b->tape, params[i]);
     ad_grad(loss, x, n, gx);
     if (ad_tape_status(b->tape) != AD_OK) bench_fail(ad_tape_message(b->tape));
     b->nodes = gx[0].id + 1;  // ids count up: the first layer's gradient is among the last nodes

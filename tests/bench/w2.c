@@ -4,8 +4,10 @@
 
 enum { D = 21, SAMPLES = 10000 };
 
-static flow_model *model(ad_error *error) {
-    flow_maf_options o = {.layers = 5, .raw = true, .layer = {.made = {.mlp = {.layers = 2, .width = 512}}}};
+static flow_model *model(const bench_size *size, ad_error *error) {
+    flow_maf_options o = {.layers = size->depth ? size->depth : 5, .raw = true};
+    o.layer.made.mlp.layers = 2;
+    o.layer.made.mlp.width = size->width ? size->width : 512;
     return flow_maf(D, 0, &o, error);
 }
 

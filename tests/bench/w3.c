@@ -15,7 +15,8 @@ static flow_layer *coupling(int i, ad_error *error) {
                                 error);
 }
 
-static flow_model *model(ad_error *error) {
+static flow_model *model(const bench_size *size, ad_error *error) {
+    if (size->depth || size->width) bench_fail("W3 and W9 have one size");
     flow_layer *layers[2 * STEPS];
     for (int i = 0; i < STEPS; i++) {
         layers[2 * i] = flow_lu_linear(D, NULL, error);
