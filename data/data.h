@@ -109,9 +109,9 @@ typedef enum data_cache {
 } data_cache;
 
 typedef struct data_csv_options {
-    char separator;  // ',', ';', '|', a tab, or ' ' for runs of blanks and tabs. 0: found in the first row: a tab, else a
-                     // semicolon, else a comma, else blanks, whichever there is
-    int header;      // 1: the first row holds names; -1: it holds numbers; 0: names when no field of it is a number
+    char separator;  // ',', ';', '|', a tab, or ' ' for runs of blanks and tabs. 0: found in the first row: a tab, else
+                     // a semicolon, else a comma, else blanks, whichever there is
+    int header;  // 1: the first row holds names; -1: it holds numbers; 0: names when no field of it is a number
     data_missing missing;
     const char *missing_text;  // such as "?"; NULL: none
     // The columns wanted, in this order: names of the header, or numbers from 0. The other columns may hold anything.
@@ -122,17 +122,17 @@ typedef struct data_csv_options {
     const char *cache_dir;  // an existing directory for the cache; NULL: the file's own
 } data_csv_options;
 
-// Reads a text table, plain or gzip, as doubles: fields parted by a separator (RFC 4180: quotes, CRLF; a UTF-8 byte-order
-// mark is skipped) or by blanks. options may be NULL. Every row has as many fields as the first and at most 1 MiB; empty
-// lines are skipped. Numbers are decimal with a point, or nan and inf, read correctly rounded whatever the locale.
-// Errors name file, line and column; AD_EARG is about the columns wanted, and lists names where one is unknown.
+// Reads a text table, plain or gzip, as doubles: fields parted by a separator (RFC 4180: quotes, CRLF; a UTF-8
+// byte-order mark is skipped) or by blanks. options may be NULL. Every row has as many fields as the first and at most
+// 1 MiB; empty lines are skipped. Numbers are decimal with a point, or nan and inf, read correctly rounded whatever the
+// locale. Errors name file, line and column; AD_EARG is about the columns wanted, and lists names where one is unknown.
 //
 // The file is read once, in blocks. Numbers of more than 64 MiB go to a cache, FILE.cache beside the file
 // (FILE.xxxxxxxx.cache with options other than these defaults, by their hash), which is mapped: so memory stays small
-// whatever the size, and a second call reads no text. A cache is used only if its own digest is right and it says that it
-// was made from a file of the same content (XXH3) with the same options; else it is written anew, whole or not at all.
-// It may be deleted at any time, and must not be truncated while a table of it lives. Where it cannot be written the
-// numbers are read into memory, with the same result, unless they are more than the machine has.
+// whatever the size, and a second call reads no text. A cache is used only if its own digest is right and it says that
+// it was made from a file of the same content (XXH3) with the same options; else it is written anew, whole or not at
+// all. It may be deleted at any time, and must not be truncated while a table of it lives. Where it cannot be written
+// the numbers are read into memory, with the same result, unless they are more than the machine has.
 AD_API data_table *data_read_csv(const char *path, const data_csv_options *options, ad_error *error);
 
 // Reads an array of numpy, of any data_type in either byte order. Its first axis counts rows, the others are a row's
@@ -194,15 +194,18 @@ AD_API data_table *data_read_hdf5(const char *path, const char *name, ad_error *
 
 // ---- splitting and batches ----------------------------------------------------------------------------------------
 
-// Row numbers of two parts, each in ascending order.
+// Row numbers of three parts.
 typedef struct data_split {
-    int64_t *train, *valid;
-    int64_t n_train, n_valid;
+    int64_t *train, *valid, *test;
+    int64_t n_train, n_valid, n_test;
 } data_split;
 
-// Puts each of 0..rows-1 into valid with probability fraction, by a hash of its number and seed: a row stays in its
-// part when rows are appended. For few rows a part may be empty. NULL on error. The caller owns the split.
-AD_API data_split *data_split_new(int64_t rows, double fraction, uint64_t seed, ad_error *error);
+// Puts each of 0..rows-1 into valid or test with these probabilities, else into train, by a hash of its number and
+// seed: a row stays in its part when rows are appended. Each part is in ascending order; for few rows it may be empty.
+// NULL on error. The caller owns the split.
+AD_API data_split *data_split_new(int64_t rows, double valid, double test, uint64_t seed, ad_error *error);
+// A copy of parts that are given, in the order given: row numbers in 0..rows-1, none twice, and not all need be there.
+AD_API data_split *data_split_given(int64_t rows, const data_split *given, ad_error *error);
 AD_API void data_split_free(data_split *split);
 
 // How rows are drawn. A plain value, nothing to free: batch k of epoch e is a function of these fields, e and k alone,
@@ -221,6 +224,96 @@ AD_API int64_t data_batch_count(const data_batches *batches);
 // Fills rows[0..n) and returns n <= size: size, or what is left in the last batch; 0 when there is no such batch. The
 // batches of an epoch hold every row once, in an order that a Feistel network over the row numbers gives.
 AD_API int64_t data_batch(const data_batches *batches, int64_t epoch, int64_t batch, int64_t *rows);
+
+// ---- sets: what a model learns from --------------------------------------------------------------------------------
+//
+//     data_set set;
+//     data_set_make(&set, &(data_set_parts){.x = {{table, 0, 6}}, .labels = {table, 6, 1}, .weight = {weights}},
+//     &error); data_batches batches = {.count = split->n_train, .size = 256, .seed = 1, .index = split->train};
+//     data_loader *loader = data_loader_new(&set, &batches, NULL, &error);
+//     for (int64_t step = 0; step < steps; step++) {
+//         const data_loaded *b = data_loader_next(loader, &error);
+//         if (b == NULL) ...                                       // error says why
+//         ad_tape_reset(tape);
+//         ad_rows rows = ad_rows_new(tape, "data");
+//         ad_rows_set(rows, b->n, 0);
+//         ad_var x = ad_input(rows, ad_shape1(set.features), &b->x);
+//         ad_var context = ad_input(rows, ad_shape1(set.context), &b->context);
+//         ad_var weight = ad_input(rows, ad_shape0(), &b->weight);
+//         ad_var total = ad_sum_rows(ad_mul(weight, flow_log_prob(model, x, context)));
+//         ad_backward(ad_neg(ad_div(total, ad_sum_rows(weight))));
+//         ...
+//     }
+
+// Columns of a table, borrowed.
+typedef struct data_columns {
+    const data_table *table;  // NULL: none
+    int64_t first, count;     // columns first .. first + count - 1; count 0: all from first on
+} data_columns;
+
+enum { DATA_MOST_COLUMNS = 8 };
+// What its rows are made of. All tables have as many rows.
+typedef struct data_set_parts {
+    data_columns x[DATA_MOST_COLUMNS];  // features, side by side in this order; the first without a table ends them
+    data_columns context[DATA_MOST_COLUMNS];  // likewise; may be none
+    data_columns labels;                      // a column of classes 0, 1, ..., which become context behind the others:
+    bool label_number;                        // as one number; else one-hot, [classes] of 0 with a 1
+    int64_t classes;                          // 0: the largest label + 1
+    data_columns weight;                      // a column of finite numbers, none negative
+} data_set_parts;
+
+// A plain value, nothing to free. Borrows the tables.
+typedef struct data_set {
+    data_set_parts parts;  // with counts and classes filled in
+    int64_t rows;
+    int64_t features, context;  // numbers of a row
+    bool weighted;
+} data_set;
+
+// Checks the parts, all labels and weights too, and fills in *set.
+AD_API ad_status data_set_make(data_set *set, const data_set_parts *parts, ad_error *error);
+
+typedef enum data_part { DATA_X = 0, DATA_CONTEXT, DATA_WEIGHT } data_part;
+// Numbers that a part of a row has: features, context, or 1 or 0 for the weight.
+AD_API int64_t data_set_width(const data_set *set, data_part part);
+// Writes a part of n rows to out, [n][width] of type. rows: their numbers, or NULL for the first n.
+AD_API ad_status data_set_gather(const data_set *set, data_part part, const int64_t *rows, int64_t n, ad_type type,
+                                 void *out, ad_error *error);
+// A part of all rows as a new table in memory, for those who take tables or sources, as optim_fit does. NULL on error.
+AD_API data_table *data_set_table(const data_set *set, data_part part, ad_type type, ad_error *error);
+
+// What a set holds, in hexadecimal and ended by a 0: XXH3 (128 bits) of the values, types and shapes of its columns and
+// of what they are for. The same for the same content in any format, byte order or place; another, nearly surely, when
+// a bit of it differs. To be stored with a checkpoint and compared when training goes on. Reads all rows once, in
+// order.
+enum { DATA_FINGERPRINT_SIZE = 33 };
+AD_API ad_status data_fingerprint(const data_set *set, char fingerprint[DATA_FINGERPRINT_SIZE], ad_error *error);
+
+// ---- batches, assembled ----
+
+typedef struct data_loaded {
+    int64_t epoch, batch;          // which one it is
+    int64_t n;                     // rows
+    const int64_t *rows;           // [n] their numbers
+    ad_source x, context, weight;  // of n rows, packed, for ad_input; data NULL where the set has none
+} data_loaded;
+
+typedef struct data_loader_options {
+    ad_type type;          // of the batches
+    int ahead;             // batches that a thread assembles ahead: 0: 2; negative: none, and there is no thread
+    int64_t epoch, batch;  // the first batch: what comes after the last one that was trained on
+} data_loader_options;
+
+// Assembles the batches one after the other, through the epochs, without end; the same ones with a thread and without.
+// Copies set and batches, borrows tables and index; options may be NULL. NULL on error, and when there are no batches.
+typedef struct data_loader data_loader;
+AD_API data_loader *data_loader_new(const data_set *set, const data_batches *batches,
+                                    const data_loader_options *options, ad_error *error);
+// The next batch, owned by the loader and overwritten by the next call; always at the same address. NULL when it could
+// not be assembled, and then at each further call. For one thread at a time.
+AD_API const data_loaded *data_loader_next(data_loader *loader, ad_error *error);
+// Stops the thread and frees all. Safe at any moment between calls.
+AD_API void data_loader_free(data_loader *loader);
 
 // ---- tensors in a file (safetensors) ------------------------------------------------------------------------------
 

@@ -146,37 +146,42 @@ static void empty_and_huge_ranges_are_safe(void **state) {
 
 static void a_split_holds_every_row_once(void **state) {
     (void)state;
-    data_split *s = data_split_new(1000, 0.25, 3, NULL);
-    int64_t t = 0, v = 0;
+    data_split *s = data_split_new(1000, 0.25, 0.25, 3, NULL);
+    int64_t t = 0, v = 0, e = 0;
     for (int64_t row = 0; row < 1000; row++) {
         bool train = t < s->n_train && s->train[t] == row, valid = v < s->n_valid && s->valid[v] == row;
-        assert_true(train != valid);
+        bool test = e < s->n_test && s->test[e] == row;
+        assert_int_equal(train + valid + test, 1);
         t += train;
         v += valid;
+        e += test;
     }
-    assert_true(t == s->n_train && v == s->n_valid);
+    assert_true(t == s->n_train && v == s->n_valid && e == s->n_test);
     data_split_free(s);
 }
 
 static void the_fraction_is_met(void **state) {
     (void)state;
-    data_split *s = data_split_new(100000, 0.1, 7, NULL);
+    data_split *s = data_split_new(100000, 0.1, 0.2, 7, NULL);
     assert_in_range(s->n_valid, 10000 - 475, 10000 + 475);  // 5 standard deviations
+    assert_in_range(s->n_test, 20000 - 633, 20000 + 633);
+    assert_int_equal(s->n_train + s->n_valid + s->n_test, 100000);
     data_split_free(s);
 }
 
 static void rows_stay_in_their_part_when_rows_are_appended(void **state) {
     (void)state;
-    data_split *a = data_split_new(500, 0.3, 7, NULL), *b = data_split_new(5000, 0.3, 7, NULL);
+    data_split *a = data_split_new(500, 0.3, 0.2, 7, NULL), *b = data_split_new(5000, 0.3, 0.2, 7, NULL);
     assert_memory_equal(a->train, b->train, (size_t)a->n_train * sizeof *a->train);
     assert_memory_equal(a->valid, b->valid, (size_t)a->n_valid * sizeof *a->valid);
+    assert_memory_equal(a->test, b->test, (size_t)a->n_test * sizeof *a->test);
     data_split_free(a);
     data_split_free(b);
 }
 
 static void fractions_0_and_1_take_nothing_and_all(void **state) {
     (void)state;
-    data_split *none = data_split_new(50, 0, 1, NULL), *all = data_split_new(50, 1, 1, NULL);
+    data_split *none = data_split_new(50, 0, 0, 1, NULL), *all = data_split_new(50, 1, 0, 1, NULL);
     assert_int_equal(none->n_valid, 0);
     assert_int_equal(all->n_train, 0);
     data_split_free(none);
@@ -186,12 +191,37 @@ static void fractions_0_and_1_take_nothing_and_all(void **state) {
 static void bad_splits_are_refused(void **state) {
     (void)state;
     ad_error error;
-    assert_null(data_split_new(0, 0.1, 1, &error));
-    assert_null(data_split_new(10, NAN, 1, &error));
-    assert_null(data_split_new(10, 1.5, 1, &error));
+    assert_null(data_split_new(0, 0.1, 0, 1, &error));
+    assert_null(data_split_new(10, NAN, 0, 1, &error));
+    assert_null(data_split_new(10, 0.75, 0.5, 1, &error));
     assert_int_equal(error.status, AD_EARG);
-    assert_null(data_split_new(INT64_MAX, 0.5, 1, &error));
+    assert_null(data_split_new(INT64_MAX, 0.5, 0, 1, &error));
     assert_int_equal(error.status, AD_ENOMEM);
+}
+
+static void given_parts_are_kept_and_checked(void **state) {
+    (void)state;
+    int64_t train[] = {7, 3, 5}, valid[] = {0, 9}, test[] = {1};
+    data_split given = {train, valid, test, 3, 2, 1};
+    data_split *s = data_split_given(10, &given, NULL);
+    assert_non_null(s);
+    assert_true(s->n_train == 3 && s->n_valid == 2 && s->n_test == 1);
+    assert_true(s->train[0] == 7 && s->train[2] == 5 && s->valid[1] == 9 && s->test[0] == 1);
+    data_split_free(s);
+    ad_error error;
+    assert_null(data_split_given(9, &given, &error));
+    util_assert_contains(error.message, "row 9, expected 0 to 8");
+    valid[0] = 5;
+    assert_null(data_split_given(10, &given, &error));
+    util_assert_contains(error.message, "row 5 stands in it twice");
+    valid[0] = -1;
+    assert_null(data_split_given(10, &given, &error));
+    util_assert_contains(error.message, "row -1");
+    given.n_test = -1;
+    assert_null(data_split_given(10, &given, &error));
+    given = (data_split){.n_train = 3};
+    assert_null(data_split_given(10, &given, &error));
+    assert_int_equal(error.status, AD_EARG);
 }
 
 int main(void) {
@@ -211,6 +241,7 @@ int main(void) {
         cmocka_unit_test(rows_stay_in_their_part_when_rows_are_appended),
         cmocka_unit_test(fractions_0_and_1_take_nothing_and_all),
         cmocka_unit_test(bad_splits_are_refused),
+        cmocka_unit_test(given_parts_are_kept_and_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
