@@ -11,7 +11,7 @@
 
 // ---- blocks -------------------------------------------------------------------------------------------------------------
 
-enum { SMALL_WEIGHTS = 1 << 20, SMALL_OP = 512, MAX_SUMS = 32 << 20, MAX_CHUNKS = 16 };
+enum { SMALL_WEIGHTS = 1 << 20, SMALL_OP = 512, MAX_SUMS = 32 << 20, MAX_CHUNKS = 16, WIDE_CHECK = 1 << 18 };
 
 // R = 64; 32 for few rows; up to 256 when reading the weights again for each block would cost more than larger activations,
 // or when ops have so few elements that calling them costs more than computing. Latency mode: a single row has no lanes.
@@ -46,8 +46,7 @@ static ad_status check_source(const ad_source *s, int64_t rows, const char *what
     return AD_OK;
 }
 
-static ad_status check_param(const ad_tensor *p, ad_error *error) {
-    if (ad_passes_of_cpu()->finite[p->type](p->data, p->count)) return AD_OK;
+static ad_status fail_param(const ad_tensor *p, ad_error *error) {
     for (int64_t i = 0; i < p->count; i++) {
         double v = p->type == AD_F32 ? (double)((const float *)p->data)[i] : ((const double *)p->data)[i];
         if (v - v != 0)
@@ -56,8 +55,38 @@ static ad_status check_param(const ad_tensor *p, ad_error *error) {
     return AD_OK;
 }
 
-// Every leaf that the plan reads: sources long enough, row counts set, and if wanted, parameters finite.
-static ad_status check_leaves(const ad_plan *plan, const ad_binding *bind, bool params, ad_error *error) {
+typedef struct param_check {
+    const ad_plan *plan;
+    const ad_binding *bind;
+    _Atomic uint32_t bad;  // the first leaf that is not finite
+} param_check;
+
+static const ad_tensor *param_of_leaf(const param_check *c, uint32_t leaf) {
+    const ad_node *node = &c->plan->nodes[c->plan->leaves[leaf]];
+    return node->op == ad_param_op ? c->bind->slots[node->slot - 1].bound : NULL;
+}
+
+static void check_param(void *arg, int64_t leaf, int thread) {
+    param_check *c = arg;
+    const ad_tensor *p = param_of_leaf(c, (uint32_t)leaf);
+    (void)thread;
+    if (!p || ad_passes_of_cpu()->finite[p->type](p->data, p->count)) return;
+    uint32_t bad = atomic_load(&c->bad);
+    while ((uint32_t)leaf < bad && !atomic_compare_exchange_weak(&c->bad, &bad, (uint32_t)leaf)) continue;
+}
+
+// Whether all parameters are finite; many of them are read by all threads.
+static ad_status check_params(ad_engine *e, const ad_plan *plan, const ad_binding *bind, ad_error *error) {
+    param_check c = {plan, bind, UINT32_MAX};
+    int64_t count = 0;
+    for (uint32_t i = 0; i < plan->n_leaves; i++) count += param_of_leaf(&c, i) ? param_of_leaf(&c, i)->count : 0;
+    if (count > WIDE_CHECK) ad_pool_run(e->pool, plan->n_leaves, check_param, &c);
+    else for (uint32_t i = 0; i < plan->n_leaves; i++) check_param(&c, i, 0);
+    return c.bad == UINT32_MAX ? AD_OK : fail_param(param_of_leaf(&c, c.bad), error);
+}
+
+// Every leaf that the plan reads, but for parameters: sources long enough, row counts set.
+static ad_status check_leaves(const ad_plan *plan, const ad_binding *bind, ad_error *error) {
     for (size_t i = 0; i < plan->n_sections; i++) {
         const plan_section *s = &plan->sections[i];
         if (s->rows && bind->rows[s->rows - 1].count < 1)
@@ -78,8 +107,6 @@ static ad_status check_leaves(const ad_plan *plan, const ad_binding *bind, bool 
             status = check_source(slot->bound, bind->rows[node->rows - 1].count, what, error);
         } else if (node->op == ad_shared_input_op) {
             status = check_source(slot->bound, 1, "shared input", error);
-        } else if (node->op == ad_param_op && params) {
-            status = check_param(slot->bound, error);
         }
         if (status != AD_OK) return status;
     }
@@ -297,7 +324,8 @@ static bool checks_later(const ad_engine *e, const ad_plan *plan) {
 
 ad_status ad_execute(ad_engine *e, ad_plan *plan, ad_binding *bind, const ad_tape *tape, ad_error *error) {
     bool later = checks_later(e, plan);
-    ad_status status = check_leaves(plan, bind, !later, error);
+    ad_status status = check_leaves(plan, bind, error);
+    if (status == AD_OK && !later) status = check_params(e, plan, bind, error);
     if (status != AD_OK) return status;
     if (e->profile && !plan->profile) plan->profile = calloc(plan->n_instrs + 1, sizeof *plan->profile);
     ad_execution run = {.engine = e, .plan = plan, .bind = bind, .tape = tape, .element = ad_type_size(plan->type),
@@ -311,6 +339,6 @@ ad_status ad_execute(ad_engine *e, ad_plan *plan, ad_binding *bind, const ad_tap
     if (ok) write_outputs(&run);
     ad_fp_restore(mode);
     plan->profile_runs++;
-    if (ok && later && !finite_outputs(plan, bind)) return check_leaves(plan, bind, true, error);
+    if (ok && later && !finite_outputs(plan, bind)) return check_params(e, plan, bind, error);
     return ok ? AD_OK : error->status;
 }
