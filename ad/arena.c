@@ -4,8 +4,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
-enum { ALIGN = AD_ALIGN, CHUNK = 64 * 1024 };
+enum { ALIGN = AD_ALIGN, CHUNK = 64 * 1024, HUGE_PAGE = 2 << 20 };
 
 static ad_arena_chunk *chunk_new(size_t size) {
     size_t bytes = size > CHUNK ? size : CHUNK;
@@ -58,5 +61,14 @@ int ad_grow_array(void *array, size_t *room, size_t n, size_t size) {
 void *ad_aligned(size_t n, size_t size) {
     if (size && n > (SIZE_MAX - ALIGN) / size) return NULL;
     size_t bytes = (n * size + ALIGN - 1) / ALIGN * ALIGN;
+#ifdef MADV_HUGEPAGE
+    // Working memory of many pages is read in strides of a page and more: large pages where the system has them.
+    if (bytes >= 2 * (size_t)HUGE_PAGE && bytes <= SIZE_MAX - HUGE_PAGE) {
+        bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+        void *p = aligned_alloc(HUGE_PAGE, bytes);
+        if (p) madvise(p, bytes, MADV_HUGEPAGE);  // advice: it does not matter whether it is taken
+        return p;
+    }
+#endif
     return aligned_alloc(ALIGN, bytes ? bytes : ALIGN);
 }
