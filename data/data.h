@@ -90,8 +90,8 @@ AD_API ad_status data_check_finite(const data_table *table, ad_error *error);
 
 // ---- reading and writing tables -----------------------------------------------------------------------------------
 
-// Reads a table in whichever format the file has: .npy and IDX (both also compressed by gzip), .npz and HDF5 of one
-// array, PNG (an image, or a folder of them) and CIFAR by their content, text tables by the endings .csv, .tsv and .txt
+// Reads a table in whichever format the file has: .npy and IDX (both also compressed by gzip), .npz of one array, PNG
+// (an image, or a folder of them) and CIFAR by their content, text tables by the endings .csv, .tsv and .txt
 // (also with .gz behind). The functions below have the options. NULL on error. The caller owns the table.
 AD_API data_table *data_read(const char *path, ad_error *error);
 
@@ -189,7 +189,8 @@ AD_API data_table *data_read_png(const char *path, data_table **labels, char ***
 
 // Reads a data set of an HDF5 file into memory: integers and reals of any shape up to 7 axes. name: its path in the
 // file, such as "/train/x"; NULL: the only one of the root group. Fails where the library was built without libhdf5.
-// libhdf5 is not made for files of strangers: read those that you trust. It is not to be called from two threads.
+// Only for files whose origin you trust, and so not called by data_read: libhdf5 hangs, leaks memory or worse over files
+// that are made to harm. Not to be called from two threads.
 AD_API data_table *data_read_hdf5(const char *path, const char *name, ad_error *error);
 
 // ---- splitting and batches ----------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ static void reads_every_type_and_order(void **state) {
                  {H5T_IEEE_F32BE, DATA_F32}, {H5T_IEEE_F64LE, DATA_F64}, {H5T_IEEE_F64BE, DATA_F64}};
     for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
         ad_error error;
-        data_table *table = data_read(write_file("a.h5", cases[i / 2].as, i & 1), &error);
+        data_table *table = data_read_hdf5(write_file("a.h5", cases[i / 2].as, i & 1), NULL, &error);
         if (table == NULL) fail_msg("%s", error.message);
         assert_true(table->type == cases[i / 2].type && table->rows == 2 && table->columns == 12);
         assert_true(table->shape.rank == 2 && table->shape.dim[0] == 3 && table->shape.dim[1] == 4);
@@ -72,7 +72,7 @@ static void sets_are_chosen_by_path(void **state) {
         data_table_free(table);
     }
     ad_error error;
-    assert_null(data_read(files_path("a.h5"), &error));
+    assert_null(data_read_hdf5(files_path("a.h5"), NULL, &error));
     util_assert_contains(error.message, "a.h5: HDF5: 2 data sets in the root group, expected one, or to be told which");
     assert_null(data_read_hdf5(files_path("a.h5"), "train", &error));
     util_assert_contains(error.message, "a.h5: HDF5: no data set \"train\" that can be opened");
@@ -116,6 +116,13 @@ static void a_set_in_another_file_is_refused(void **state) {
     util_assert_contains(error.message, "a.h5: HDF5: a data set that is not in this file itself");
 }
 
+static void is_read_on_request_only(void **state) {
+    (void)state;
+    ad_error error;
+    assert_null(data_read(write_file("a.bin", H5T_IEEE_F64LE, false), &error));
+    util_assert_contains(error.message, "a.bin: an HDF5 file; where you trust its origin, read it with data_read_hdf5");
+}
+
 static data_table *read_x(const char *path, ad_error *error) {
     return data_read_hdf5(path, "x", error);
 }
@@ -133,7 +140,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_type_and_order), cmocka_unit_test(sets_are_chosen_by_path),
         cmocka_unit_test(refuses_what_is_no_table),   cmocka_unit_test(a_set_in_another_file_is_refused),
-        cmocka_unit_test(every_truncation_is_safe),
+        cmocka_unit_test(is_read_on_request_only),    cmocka_unit_test(every_truncation_is_safe),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }
@@ -143,7 +150,7 @@ int main(void) {
 static void says_that_it_was_built_without(void **state) {
     (void)state;
     ad_error error;
-    assert_null(data_read(files_write("a.h5", "\x89HDF\r\n\x1a\n", 8), &error));
+    assert_null(data_read_hdf5(files_write("a.h5", "\x89HDF\r\n\x1a\n", 8), NULL, &error));
     assert_int_equal(error.status, AD_EFORMAT);
     util_assert_contains(error.message, "a.h5: this library was built without HDF5");
 }

@@ -1,14 +1,17 @@
 #!/bin/sh
 # run.sh -- fuzzes readers of files: run.sh FUZZ [RUNS [NAME...]]
 # FUZZ: the program (ninja -C build tests/fuzz/fuzz). RUNS: executions of each, a million when not given. NAME: targets,
-# all when not given. What is found is kept in the current folder as NAME-crash-..., beside NAME.log; finds of new
-# code paths go to the folder NAME.found, and never to the corpus.
+# all when not given, save hdf5: libhdf5 1.10.8 hangs and leaks within some thousand executions, in its own code. What
+# is found is kept in the current folder as NAME-crash-..., beside NAME.log; finds of new code paths go to the folder
+# NAME.found, and never to the corpus.
 set -u
 fuzz=$1 runs=${2:-1000000}
 if [ $# -gt 2 ]; then shift 2; else shift $#; fi
 corpus=$(dirname "$0")/corpus
 if [ $# -eq 0 ]; then
-    for folder in "$corpus"/*; do set -- "$@" "$(basename "$folder")"; done
+    for folder in "$corpus"/*; do
+        [ "$(basename "$folder")" = hdf5 ] || set -- "$@" "$(basename "$folder")"
+    done
 fi
 export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
 wrong=0
