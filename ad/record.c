@@ -320,8 +320,25 @@ static bool check_operands(ad_tape *t, const ad_op *op, const ad_var *x, int n, 
     return true;
 }
 
-static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const void *attr, size_t attr_size,
+// Whether this is the next record of the recording before, which passed all checks then.
+static bool repeats(const ad_tape *t, const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size,
                     uint32_t force_rows) {
+    if (t->n_nodes >= t->old_nodes || t->error.status != AD_OK) return false;
+    const char *p = t->stream + t->stream_size;
+    const ad_record *r = (const ad_record *)(const void *)p;
+    if (r->op != op || r->n != (uint32_t)n || r->attr_size != attr_size || r->slot) return false;
+    const uint32_t *in = (const uint32_t *)(const void *)(r + 1);
+    uint32_t rows = force_rows;
+    for (int i = 0; i < n; i++) {
+        if (x[i].id != in[i] || x[i].tape != t || x[i].epoch != t->epoch) return false;
+        if (!rows) rows = t->nodes[in[i]].rows;
+    }
+    if (r->rows != (op->flags & AD_OP_REDUCES_ROWS ? 0 : rows)) return false;
+    return attr_size == 0 || memcmp(p + sizeof *r + (size_t)(n + 1) / 2 * 8, attr, attr_size) == 0;
+}
+
+static ad_var apply_anew(const ad_op *op, ad_tape *t, const ad_var *x, int n, const void *attr, size_t attr_size,
+                         uint32_t force_rows) {
     uint32_t rows;
     if (!check_operands(t, op, x, n, &rows)) return ad_inert(t);
     if (force_rows) rows = force_rows;
@@ -330,7 +347,6 @@ static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const v
         return ad_inert(t);
     }
     header head = {op, pair(op->flags & AD_OP_REDUCES_ROWS ? 0 : rows, 0), pair((uint32_t)n, (uint32_t)attr_size)};
-    if (repeats_next(t, &head, x, attr)) return repeat_next(t, record_bytes((uint32_t)n, (uint32_t)attr_size));
     ad_var spread[8];
     if ((op->flags & AD_OP_ELEMENTWISE) && n > 1) {
         ad_shape y;
@@ -348,6 +364,13 @@ static ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const v
         }
     }
     return record(t, &head, x, attr);
+}
+
+static inline ad_var apply(const ad_op *op, ad_tape *t, const ad_var *x, int n, const void *attr, size_t attr_size,
+                           uint32_t force_rows) {
+    if (repeats(t, op, x, n, attr, attr_size, force_rows))
+        return repeat_next(t, record_bytes((uint32_t)n, (uint32_t)attr_size));
+    return apply_anew(op, t, x, n, attr, attr_size, force_rows);
 }
 
 ad_var ad_apply(const ad_op *op, const ad_var *x, int n, const void *attr, size_t attr_size) {
