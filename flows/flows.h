@@ -231,6 +231,12 @@ typedef struct flow_standardise_options {
 // z = (x - mean) / sd, feature by feature; mean and sd are states: saved, not trained.
 AD_API flow_layer *flow_standardise(int64_t D, const flow_standardise_options *options, ad_error *error);
 
+// z = diag(1 / root) V^T ((x - mean) / sd): features without correlation and of variance 1, where V diag(root^2) V^T are the
+// correlations of the rows that flow_init_from_data sees (PCA-cor whitening, Kessy, Lewin and Strimmer 2018); the identity
+// until then. States in double, saved, not trained. D at most 8,192. Fitting fails on a constant feature and on one that is
+// a linear combination of others (as it is in fewer than D + 1 rows).
+AD_API flow_layer *flow_whiten(int64_t D, ad_error *error);
+
 typedef struct flow_lu_linear_options {
     const int64_t *order;  // z = L U x[order] + b; copied; NULL: as shuffle says
     bool shuffle;          // a random order, of seed; false: none
