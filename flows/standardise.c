@@ -36,6 +36,7 @@ static void put(ad_state *state, int64_t i, double value) {
 static ad_status moments(const flow_rows *rows, int64_t n, int64_t D, int64_t d, double *mean, double *sd,
                          ad_error *error) {
     double sum = 0, squares = 0;
+    bool varies = false;  // rounding makes the deviation of a constant more than 0
     for (int64_t r = 0; r < n; r++) {
         double x = flow_rows_get(rows, D, r, d);
         if (!isfinite(x)) {
@@ -43,13 +44,14 @@ static ad_status moments(const flow_rows *rows, int64_t n, int64_t D, int64_t d,
                            (long long)d, flow_said(x));
         }
         sum += x;
+        varies = varies || x != flow_rows_get(rows, D, 0, d);
     }
     *mean = sum / (double)n;
     for (int64_t r = 0; r < n; r++) {
         double off = flow_rows_get(rows, D, r, d) - *mean;
         squares += off * off;
     }
-    *sd = sqrt(squares / (double)n);
+    *sd = varies ? sqrt(squares / (double)n) : 0;
     if (isfinite(*sd) && *sd > 1e-30) return AD_OK;
     return ad_fail(error, AD_EARG,
                    "standardise: feature %lld has standard deviation %g in %lld rows: no density can be fitted to a "

@@ -78,6 +78,7 @@ static ad_status means(fit *f, const flow_rows *rows, ad_error *error) {
                                flow_said(x));
             }
             f->mean[d] += x / (double)f->n;
+            if (x != flow_rows_get(rows, f->D, 0, d)) f->work[d] = 1;  // varies: rounding makes a constant's sd more than 0
         }
     }
     return AD_OK;
@@ -95,11 +96,11 @@ static ad_status correlations(fit *f, const flow_rows *rows, ad_error *error) {
     }
     for (int64_t i = 0; i < D; i++) {
         f->sd[i] = sqrt(f->P[i * D + i] / (double)f->n);
-        if (isfinite(f->sd[i]) && f->sd[i] > 1e-30) continue;
+        if (isfinite(f->sd[i]) && f->sd[i] > 1e-30 && f->work[i] == 1) continue;
         return ad_fail(error, AD_EARG,
                        "whiten: feature %lld has standard deviation %g in %lld rows: no density can be fitted to a "
                        "constant (leave the feature out, or add noise)",
-                       (long long)i, f->sd[i], (long long)f->n);
+                       (long long)i, f->work[i] == 1 ? f->sd[i] : 0, (long long)f->n);
     }
     for (int64_t i = 0; i < D; i++) {
         for (int64_t j = 0; j < i; j++) {

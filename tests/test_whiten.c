@@ -89,7 +89,7 @@ static void bad_rows_are_named(void **state) {
     (void)state;
     double x[ROWS * D];
     fill(x);
-    for (int r = 0; r < ROWS; r++) x[r * D + 2] = 3;
+    for (int r = 0; r < ROWS; r++) x[r * D + 2] = 0.1;
     assert_unfit(x, ROWS, AD_EARG, "feature 2 has standard deviation 0");
     for (int r = 0; r < ROWS; r++) x[r * D + 2] = 1e-9 * x[r * D + 3] + 5;
     assert_unfit(x, ROWS, AD_EARG, "is a linear combination of others");
