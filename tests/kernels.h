@@ -42,7 +42,7 @@ static int find_isas(void **state) {
     return 0;
 }
 
-static void to_type(ad_type type, const double *from, void *to, int n) {
+static inline void to_type(ad_type type, const double *from, void *to, int n) {
     for (int j = 0; j < n; j++) {
         if (type == AD_F32)
             ((float *)to)[j] = (float)from[j];
@@ -51,18 +51,18 @@ static void to_type(ad_type type, const double *from, void *to, int n) {
     }
 }
 
-static void from_type(ad_type type, const void *from, double *to, int n) {
+static inline void from_type(ad_type type, const void *from, double *to, int n) {
     for (int j = 0; j < n; j++) to[j] = type == AD_F32 ? (double)((const float *)from)[j] : ((const double *)from)[j];
 }
 
-static uint64_t random_bits(uint64_t *state) {  // splitmix64
+static inline uint64_t random_bits(uint64_t *state) {  // splitmix64
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
 }
 
-static double uniform(uint64_t *state, double low, double high) {
+static inline double uniform(uint64_t *state, double low, double high) {
     return low + (high - low) * (double)(random_bits(state) >> 11) * 0x1p-53;
 }
 

@@ -6,7 +6,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef long double real;
+#ifndef REFERENCE_REAL
+#define REFERENCE_REAL long double
+#endif
+typedef REFERENCE_REAL real;
 
 typedef struct reference {
     const char *name;  // of the op

@@ -5,9 +5,8 @@
 #ifndef PULLBACK_TESTS_SPECIAL_EXACT_H
 #define PULLBACK_TESTS_SPECIAL_EXACT_H
 
-#include <math.h>
+#include "reference.h"
 
-typedef long double real;
 static const real density_0 = 0.398942280401432677939946059934L, real_pi = 3.14159265358979323846264338328L;
 
 // ---- the normal distribution ---------------------------------------------------------------------------------------
