@@ -426,6 +426,55 @@ static void exponentials_in_closed_form(void **state) {
     check_exp(4, zero, one, 0);
 }
 
+// Each element to its own size: too many squarings would drown the small ones in the errors of the large.
+static void check_exp_elements(int64_t D, const double *a, const double *expected, double tolerance) {
+    operand A = {ad_shape2(D, D), 0, (double *)(uintptr_t)a};
+    double out[16];
+    matrices_run(AD_F64, matrix_exp, NULL, &A, 1, out);
+    for (int64_t i = 0; i < D * D; i++)
+        if (!(fabs(out[i] - expected[i]) <= tolerance * fabs(expected[i])))
+            fail_msg("element %d is %.17g, not %.17g", (int)i, out[i], expected[i]);
+}
+
+static void exponentials_far_from_normal(void **state) {
+    (void)state;
+    for (double b = 1; b < 1e27; b *= 1e3) {
+        const double reflection[4] = {1, b, 0, -1}, of_reflection[4] = {exp(1), b * sinh(1), 0, exp(-1)};
+        check_exp_elements(2, reflection, of_reflection, 1e-14);
+        const double lower[4] = {-1, 0, -b, 1}, of_lower[4] = {exp(-1), 0, -b * sinh(1), exp(1)};
+        check_exp_elements(2, lower, of_lower, 1e-14);
+        const double step[4] = {0, b, 0, 0}, of_step[4] = {1, b, 0, 1};
+        check_exp_elements(2, step, of_step, 1e-15);
+        const double tilted[4] = {20, b, 0, -20}, of_tilted[4] = {exp(20), b * sinh(20) / 20, 0, exp(-20)};
+        check_exp(2, tilted, of_tilted, 1e-13);
+    }
+    for (double b = 1; b < 1e27; b *= 1e3) {
+        const double chain[16] = {0, b, 0, 0, 0, 0, 2, 0, 0, 0, 0, b, 0, 0, 0, 0};
+        const double of_chain[16] = {1, b, b, b * b / 3, 0, 1, 2, b, 0, 0, 1, b, 0, 0, 0, 1};
+        check_exp_elements(4, chain, of_chain, 1e-14);
+    }
+}
+
+static ad_var corner_of_exponential(void *arg, const ad_var *x) {
+    (void)arg;
+    ad_var gx, corner = ad_slice(ad_slice(ad_matrix_exp(x[0]), 0, 0, 1), 1, 1, 1);
+    ad_grad(ad_sum(corner), x, 1, &gx);
+    return gx;
+}
+
+// d/dA of b (e^a - e^c) / (a - c) at a = 1, c = -1. What is 0 above the diagonal of the gradient has errors of b.
+static void gradient_of_an_exponential_far_from_normal(void **state) {
+    (void)state;
+    const double b = 1e4, s = sinh(1), a[4] = {1, b, 0, -1};
+    const double expected[4] = {b * (exp(1) - s) / 2, s, b * b * (cosh(1) - s) / 2, b * (s - exp(-1)) / 2};
+    operand A = {ad_shape2(2, 2), 0, (double *)(uintptr_t)a};
+    double out[4];
+    matrices_run(AD_F64, corner_of_exponential, NULL, &A, 1, out);
+    for (int i = 0; i < 4; i++)
+        if (!(fabs(out[i] - expected[i]) <= 1e-11 * fabs(expected[i])))
+            fail_msg("element %d is %.17g, not %.17g", i, out[i], expected[i]);
+}
+
 // Taylor's series in long double, of norms that call for each order and for squaring.
 static void exponentials_of_random_matrices(void **state) {
     (void)state;
@@ -460,7 +509,7 @@ static void singular_matrices_name_their_row(void **state) {
             ad_error error;
             double out[200];
             matrices_fails((ad_type)type, solve, x, 2, "solve of row 1: A is singular: pivot");
-            matrices_fails((ad_type)type, inverse, x, 1, "row 1: A is singular");
+            matrices_fails((ad_type)type, inverse, x, 1, "inverse of row 1: A is singular");
             matrices_fails((ad_type)type, log_det_gradient, x, 1, "row 1: A is singular");
             x[0].data[D * D] = 0;
             assert_int_equal(matrices_try((ad_type)type, solve_triangular, &lower, x, 2, out, &error), AD_ENONFINITE);
@@ -470,7 +519,7 @@ static void singular_matrices_name_their_row(void **state) {
             free(x[0].data);
             x[0] = singular(D, D - 1, false);
             matrices_fails((ad_type)type, solve, x, 2, "solve: A is singular: pivot");
-            matrices_fails((ad_type)type, inverse, x, 1, "A is singular");
+            matrices_fails((ad_type)type, inverse, x, 1, "inverse: A is singular");
             x[1].rows = 1;  // a shared matrix, a side per row
             matrices_fails((ad_type)type, solve, x, 2, "A is singular");
             x[0].data[D * D - 1] = -1;
@@ -480,17 +529,57 @@ static void singular_matrices_name_their_row(void **state) {
         }
 }
 
+static ad_var r_of(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_qr(x[0]).R;
+}
+
+// A column that the others make up, or of zeros; but not one that is only small.
+static void qr_needs_full_rank(void **state) {
+    (void)state;
+    double repeated[12] = {1, 2, 1, 3, 1, 3, -1, 4, -1, 0.5, 7, 0.5}, zeros[6] = {1, 0, 2, 0, 3, 0}, out[9];
+    const double graded[4] = {1e10, 1e-20, 0, 1e-20};
+    operand A = {ad_shape2(4, 3), 0, repeated};
+    matrices_fails(AD_F32, r_of, &A, 1, "qr: A has not full rank: column 2 depends on those before it");
+    matrices_fails(AD_F64, r_of, &A, 1, "qr: A has not full rank: column 2 depends on those before it");
+    A = (operand){ad_shape2(3, 2), 0, zeros};
+    matrices_fails(AD_F64, r_of, &A, 1, "qr: A has not full rank: column 1 depends");
+    A = (operand){ad_shape2(2, 2), 0, (double *)(uintptr_t)graded};
+    matrices_run(AD_F64, r_of, NULL, &A, 1, out);
+    assert_true(out[0] == 1e10 && out[1] == 1e-20 && out[2] == 0 && out[3] == 1e-20);
+    A = (operand){ad_shape2(2, 2), 0, (double[]){1, 1, 1, 1 + 0x1p-40}};
+    matrices_run(AD_F64, r_of, NULL, &A, 1, out);
+    assert_true(out[3] > 0);
+}
+
+static void det_of_what_is_not_finite_is_nan(void **state) {
+    (void)state;
+    for (int rows = 0; rows < 2; rows++)
+        for (int64_t D = 2; D <= 5; D++) {
+            operand A = singular(D, D, rows);
+            double out[3];
+            A.data[(rows ? D * D : 0) + D] = NAN;
+            matrices_run(AD_F64, det, NULL, &A, 1, out);
+            assert_true(isnan(out[rows]));
+            if (rows) assert_true(isfinite(out[0]) && isfinite(out[2]));
+            free(A.data);
+        }
+}
+
 static void matrices_that_are_not_finite(void **state) {
     (void)state;
     static const ad_function f[] = {inverse, log_abs_det, det_sign, cholesky, lu, qr, matrix_exp};
+    static const char *const name[] = {"inverse", "log_abs_det", "det_sign", "cholesky", "lu", "qr", "matrix_exp"};
     const double bad[] = {NAN, INFINITY, -INFINITY};
     for (int b = 0; b < 3; b++)
         for (size_t i = 0; i < sizeof f / sizeof *f; i++)
             for (int rows = 0; rows < (i < 4 ? 2 : 1); rows++) {
                 operand A = singular(5, 5, rows);
                 A.data[(rows ? 25 : 0) + 15] = bad[b];  // below the diagonal
-                matrices_fails(AD_F32, f[i], &A, 1, rows ? "row 1: A is not finite" : "A is not finite");
-                matrices_fails(AD_F64, f[i], &A, 1, rows ? "row 1: A is not finite" : "A is not finite");
+                char text[80];
+                snprintf(text, sizeof text, "%s%s: A is not finite", name[i], rows ? " of row 1" : "");
+                matrices_fails(AD_F32, f[i], &A, 1, text);
+                matrices_fails(AD_F64, f[i], &A, 1, text);
                 free(A.data);
             }
 }
@@ -672,6 +761,10 @@ int main(void) {
         cmocka_unit_test(exponentials_in_closed_form),
         cmocka_unit_test(exponentials_of_random_matrices),
         cmocka_unit_test(singular_matrices_name_their_row),
+        cmocka_unit_test(qr_needs_full_rank),
+        cmocka_unit_test(det_of_what_is_not_finite_is_nan),
+        cmocka_unit_test(exponentials_far_from_normal),
+        cmocka_unit_test(gradient_of_an_exponential_far_from_normal),
         cmocka_unit_test(matrices_that_are_not_finite),
         cmocka_unit_test(shape_errors_say_what_is_expected),
         cmocka_unit_test(matrices_without_elements),

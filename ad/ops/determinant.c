@@ -16,6 +16,16 @@ static int64_t order(const ad_kernel *k) {
     return k->x[1].shape->dim[1];
 }
 
+// NaN in lanes where one of U's diagonal is, else 0.
+AD_INLINE vd nan_of(const ad_kernel *k, int64_t r, ad_type type) {
+    vd bad = vd_set(0), zero = vd_set(0);
+    for (int64_t i = 0; i < order(k); i++) {
+        vd u = vd_abs(lanes_load(&k->x[1], i * (order(k) + 1), r, k->R - r, type));
+        bad = bad + vd_if_less(u, vd_set(INFINITY), zero, vd_if_less(zero, u, zero, u));
+    }
+    return bad;
+}
+
 // -1, 0 or 1.
 AD_INLINE vd sign_of(const ad_kernel *k, int64_t r, ad_type type) {
     const ad_kernel_operand *F = &k->x[1];
@@ -58,12 +68,16 @@ AD_INLINE void log_abs_det_kernel(const ad_kernel *k, ad_type type) {
         vd sum = vd_set(0);
         for (int64_t i = 0; i < D; i++)
             sum = sum + AD_SLEEF_F64(log)(vd_abs(lanes_load(&k->x[1], i * (D + 1), r, k->R - r, type)));
+        lanes_fail_not_finite(k, r, nan_of(k, r, type));
         lanes_store(k->y, r, sum, k->R - r, type);
     }
 }
 
 AD_INLINE void det_sign_kernel(const ad_kernel *k, ad_type type) {
-    for (int64_t r = 0; r < k->R; r += VD) lanes_store(k->y, r, sign_of(k, r, type), k->R - r, type);
+    for (int64_t r = 0; r < k->R; r += VD) {
+        lanes_fail_not_finite(k, r, nan_of(k, r, type));
+        lanes_store(k->y, r, sign_of(k, r, type), k->R - r, type);
+    }
 }
 
 static void det_f32(const ad_kernel *k) {

@@ -3,6 +3,7 @@
 // LAPACK counts columns first: what is a row here is a column there, so a matrix given as it is means its transpose. It
 // is never given a size of 0 (its error handler ends the process), nor a matrix to factor that is not finite.
 #include <dlfcn.h>
+#include <float.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -11,14 +12,13 @@
 
 // ---- lu ------------------------------------------------------------------------------------------------------------
 
-// False, and the failure reported, when an element is not finite.
+// Whether all elements are finite.
 static bool load(const ad_kernel *k, int64_t n, double *a, ad_type type) {
     double bad = 0;
     for (int64_t i = 0; i < n; i++) {
         a[i] = lanes_get(&k->x[0], i, 0, type);
         bad += a[i] - a[i];
     }
-    if (bad != 0) ad_kernel_fail(k, 0, AD_ENONFINITE, "A is not finite");
     return bad == 0;
 }
 
@@ -32,6 +32,7 @@ static void store_permutation(const ad_kernel *k, int64_t D, const int *pivot, i
     for (int64_t i = 0; i < D; i++) lanes_put(k->y, D * D + i, (double)row[i], type);
 }
 
+// Of an A that is not finite all factors are NaN: what uses them reports it.
 static void lu_factor_run(const ad_kernel *k, ad_type type) {
     int64_t D = k->shape->dim[1];
     double *a = k->scratch, *factors = a + D * D;
@@ -69,14 +70,17 @@ static bool lu_factor_shape(ad_shape_call *call) {
 }
 
 // L and U in one matrix, from A (for its derivative) and the factors.
-static void lu_bytes(const ad_kernel *k, size_t size) {
+static void lu_run(const ad_kernel *k, ad_type type) {
+    const size_t size = ad_type_size(type);
+    if (ad_count_of(k->shape) && isnan(lanes_get(&k->x[1], 0, 0, type)))
+        ad_kernel_fail(k, 0, AD_ENONFINITE, "A is not finite");
     if (ad_count_of(k->shape)) memcpy(k->y, k->x[1].data, (size_t)ad_count_of(k->shape) * size);
 }
 static void lu_f32(const ad_kernel *k) {
-    lu_bytes(k, sizeof(float));
+    lu_run(k, AD_F32);
 }
 static void lu_f64(const ad_kernel *k) {
-    lu_bytes(k, sizeof(double));
+    lu_run(k, AD_F64);
 }
 
 static bool lu_shape(ad_shape_call *call) {
@@ -131,16 +135,31 @@ static void store_qr(const ad_kernel *k, int64_t M, int64_t N, const double *q, 
     }
 }
 
+// Whether each column is independent of those before it: what is left of it beside them, R's diagonal, is more than the
+// rounding of the column.
+static bool has_full_rank(const ad_kernel *k, int64_t M, int64_t N, const double *r) {
+    for (int64_t j = 0; j < N; j++) {
+        double size = 0;
+        for (int64_t i = 0; i <= j; i++) size = hypot(size, r[j * N + i]);
+        if (fabs(r[j * N + j]) > (double)M * DBL_EPSILON * size) continue;
+        ad_kernel_fail(k, 0, AD_ENONFINITE, "A has not full rank: column %d depends on those before it", (int)j);
+        return false;
+    }
+    return true;
+}
+
 static void qr_run(const ad_kernel *k, ad_type type) {
     int64_t N = k->x[0].shape->dim[1], M = k->x[0].shape->dim[0];
     double *a = k->scratch, *q = a + M * N, *r = q + M * N, *work = r + N * N;
     if (!load(k, M * N, a, type)) {
+        ad_kernel_fail(k, 0, AD_ENONFINITE, "A is not finite");
         for (int64_t i = 0; i < (M + N) * N; i++) lanes_put(k->y, i, NAN, type);
         return;
     }
     for (int64_t i = 0; i < M; i++)
         for (int64_t j = 0; j < N; j++) q[j * M + i] = a[i * N + j];
     ad_lapack_qr(M, N, q, r, work);
+    has_full_rank(k, M, N, r);
     store_qr(k, M, N, q, r, type);
 }
 

@@ -1,7 +1,10 @@
 // matrix_exp.c -- the exponential of a shared matrix.
 //
 // Scaling and squaring with a Pade approximant (Higham 2005), all in f64: exp(A) = r(A / 2^s)^(2^s), the order of r and
-// s such that the error is below the rounding. The gradient is the exponential of a larger matrix, so of any order.
+// s such that the error is below the rounding. Both follow from norms of powers of A (Al-Mohy & Higham 2009), which of a
+// matrix far from normal are much below the powers of its norm: each squaring too many costs digits. The gradient is the
+// exponential of a larger matrix, so of any order.
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -13,6 +16,7 @@ enum { MATRICES = 9 };  // of D x D: those below
 
 typedef struct work {
     int64_t D;
+    bool upper, lower;  // what A is
     double *A, *power[5], *U, *V, *spare;  // power[i]: A^(2 i), from 1 on
     int *pivot;
 } work;
@@ -31,19 +35,28 @@ static void even_powers(const work *w, int n, const double *c, double *y) {
     }
 }
 
-// r = V^-1 U' with U' = V + U, V' = V - U: A becomes r(A). LAPACK solves the transposes, all of which commute.
+// r = V^-1 U' with U' = V + U, V' = V - U: A becomes r(A). LAPACK solves the transposes, all of which commute. Of a
+// triangular A the zeros stay, and what is small beside them loses no digits.
 static void divide(const work *w) {
     int64_t n = w->D * w->D;
     for (int64_t i = 0; i < n; i++) {
         w->A[i] = w->V[i] + w->U[i];
         w->V[i] -= w->U[i];
     }
-    ad_lapack_solve(w->D, w->V, w->pivot, w->D, w->A);
+    if (w->upper || w->lower)
+        ad_lapack_triangular(w->D, w->V, (w->upper ? AD_UPPER : 0) | AD_TRANSPOSED, w->D, w->A);
+    else
+        ad_lapack_solve(w->D, w->V, w->pivot, w->D, w->A);
+}
+
+// The even powers up to the n-th, of which `known` are there.
+static void raise(const work *w, int known, int n) {
+    for (int p = known + 1; p <= n; p++)
+        multiply(w->D, p > 1 ? w->power[p - 1] : w->A, p > 1 ? w->power[1] : w->A, w->power[p]);
 }
 
 // Orders 3, 5, 7, 9, from `terms` even powers.
 static void pade(const work *w, int terms, const double *c) {
-    for (int p = 2; p <= terms; p++) multiply(w->D, w->power[p - 1], w->power[1], w->power[p]);
     even_powers(w, terms, c + 1, w->spare);
     multiply(w->D, w->A, w->spare, w->U);
     even_powers(w, terms, c, w->V);
@@ -68,7 +81,6 @@ static void pade13(const work *w) {
                                1.0};
     const double high_odd[] = {0, 0, c[9], 0, c[11], 0, c[13]}, high_even[] = {0, 0, c[8], 0, c[10], 0, c[12]};
     int64_t D = w->D, n = D * D;
-    for (int p = 2; p <= 3; p++) multiply(D, w->power[p - 1], w->power[1], w->power[p]);
     even_powers(w, 3, high_odd, w->spare);
     multiply(D, w->power[3], w->spare, w->U);
     even_powers(w, 3, c + 1, w->spare);
@@ -92,32 +104,108 @@ static double norm1(int64_t D, const double *a) {
     return largest;
 }
 
-static void exponential(const work *w) {
-    static const struct {
-        double norm, c[10];
-        int terms;
-    } low[] = {
-        // Higham's table 2.3, and the coefficients of his 2.1
-        {1.495585217958292e-2, {120, 60, 12, 1}, 1},
-        {2.539398330063230e-1, {30240, 15120, 3360, 420, 30, 1}, 2},
-        {9.504178996162932e-1, {17297280, 8648640, 1995840, 277200, 25200, 1512, 56, 1}, 3},
-        {2.097847961257068e0,
-         {17643225600.0, 8821612800.0, 2075673600, 302702400, 30270240, 2162160, 110880, 3960, 90, 1},
-         4},
-    };
-    const double most = 5.371920351148152;
+// log2 of the norm of |A|^n, |A| the magnitudes: 1^T |A|^n, with the vector brought back to 1 at each step.
+static double log2_norm_of_power(const work *w, int n) {
+    int64_t D = w->D;
+    double *x = w->spare, *y = w->U, sum = 0;
+    for (int64_t j = 0; j < D; j++) x[j] = 1;
+    for (int p = 0; p < n; p++) {
+        double largest = 0, *t = x;
+        for (int64_t j = 0; j < D; j++) y[j] = 0;
+        for (int64_t i = 0; i < D; i++)
+            for (int64_t j = 0; j < D; j++) y[j] += x[i] * fabs(w->A[i * D + j]);
+        for (int64_t j = 0; j < D; j++) largest = fmax(largest, y[j]);
+        if (largest == 0) return -INFINITY;
+        for (int64_t j = 0; j < D; j++) y[j] /= largest;
+        sum += log2(largest);
+        x = y, y = t;
+    }
+    return sum;
+}
+
+// By how many halvings of A the first term of the error of order m falls below the rounding: |A|^(2m+1) / |A|, over
+// binom(2m, m) (2m+1)!, whose log2 is given.
+static int halvings(const work *w, int m, double log2_divisor) {
+    double bits = log2_norm_of_power(w, 2 * m + 1) - log2(norm1(w->D, w->A)) - log2_divisor + 53;
+    return bits > 0 ? (int)ceil(bits / (2 * m)) : 0;
+}
+
+// A and its three even powers, of A / 2^s.
+static void scale_down(const work *w, int s) {
     int64_t n = w->D * w->D;
-    double norm = norm1(w->D, w->A);
-    int squarings = norm > most ? (int)fmin(ceil(log2(norm / most)), 1100) : 0;
-    for (int64_t i = 0; i < n; i++) w->A[i] = ldexp(w->A[i], -squarings);
-    multiply(w->D, w->A, w->A, w->power[1]);
-    for (int i = 0; i < 4; i++)
-        if (norm <= low[i].norm) {
-            pade(w, low[i].terms, low[i].c);
-            return;
-        }
+    for (int64_t i = 0; i < n; i++) w->A[i] = ldexp(w->A[i], -s);
+    for (int p = 1; p <= 3; p++)
+        for (int64_t i = 0; i < n; i++) w->power[p][i] = ldexp(w->power[p][i], -2 * p * s);
+}
+
+static const struct low_order {
+    double norm, log2_divisor, c[10];
+    int order, terms;
+} low[] = {
+    // Higham's table 2.3, and the coefficients of his 2.1
+    {1.495585217958292e-2, 16.62113611327464, {120, 60, 12, 1}, 3, 1},
+    {2.539398330063230e-1, 33.227772656854164, {30240, 15120, 3360, 420, 30, 1}, 5, 2},
+    {9.504178996162932e-1, 51.994974307382165, {17297280, 8648640, 1995840, 277200, 25200, 1512, 56, 1}, 7, 3},
+    {2.097847961257068e0,
+     72.32471809893495,
+     {17643225600.0, 8821612800.0, 2075673600, 302702400, 30270240, 2162160, 110880, 3960, 90, 1},
+     9,
+     4},
+};
+
+// Of a small A by its norm alone.
+static bool small_exponential(const work *w, double norm) {
+    for (int i = 0; i < 4; i++) {
+        if (norm > low[i].norm) continue;
+        raise(w, 0, low[i].terms);
+        pade(w, low[i].terms, low[i].c);
+        return true;
+    }
+    return false;
+}
+
+static double root_of_norm(const work *w, const double *power, int n) { return pow(norm1(w->D, power), 1.0 / n); }
+
+// By the norms of powers (their algorithm 5.1; norms are computed, not estimated). norm is at most 2^90: none overflows.
+// A becomes that of A / 2^s; returns s.
+static int scaled_exponential(const work *w) {
+    const double most = 4.25, log2_divisor = 116.447004251763;  // of order 13
+    raise(w, 0, 4);
+    const double d4 = root_of_norm(w, w->power[2], 4), d6 = root_of_norm(w, w->power[3], 6);
+    const double d8 = root_of_norm(w, w->power[4], 8);
+    for (int i = 0; i < 4; i++) {
+        if (fmax(d6, i < 2 ? d4 : d8) > low[i].norm || halvings(w, low[i].order, low[i].log2_divisor) > 0) continue;
+        pade(w, low[i].terms, low[i].c);
+        return 0;
+    }
+    multiply(w->D, w->power[2], w->power[3], w->spare);
+    const double d10 = root_of_norm(w, w->spare, 10), size = fmin(fmax(d6, d8), fmax(d8, d10));
+    const int s = size > most ? (int)ceil(log2(size / most)) : 0;
+    scale_down(w, s);
+    const int more = halvings(w, 13, log2_divisor);
+    scale_down(w, more);
     pade13(w);
-    for (int s = 0; s < squarings; s++) {
+    return s + more;
+}
+
+static bool is_triangular(const work *w, bool upper) {
+    for (int64_t i = 0; i < w->D; i++)
+        for (int64_t j = 0; j < w->D; j++)
+            if ((upper ? i > j : i < j) && w->A[i * w->D + j] != 0) return false;
+    return true;
+}
+
+static void exponential(work *w) {
+    int64_t n = w->D * w->D;
+    const double norm = norm1(w->D, w->A);
+    int exponent = 0, s;
+    w->upper = is_triangular(w, true), w->lower = is_triangular(w, false);
+    if (small_exponential(w, norm)) return;
+    frexp(fmin(norm, DBL_MAX), &exponent);
+    const int huge = exponent > 90 ? exponent - 90 : 0;
+    for (int64_t i = 0; huge && i < n; i++) w->A[i] = ldexp(w->A[i], -huge);
+    s = huge + scaled_exponential(w);
+    for (; s > 0; s--) {
         multiply(w->D, w->A, w->A, w->spare);
         memcpy(w->A, w->spare, (size_t)n * sizeof(double));
     }

@@ -64,13 +64,14 @@ AD_INLINE void load_matrix(const ad_kernel *k, int64_t n, int64_t r, vd *a, vd *
     }
 }
 
+// An A that is not finite gets a pivot that is NaN: what uses the factors reports it.
 AD_INLINE void lu_factor_rows_kernel(const ad_kernel *k, ad_type type) {
     int64_t D = k->shape->dim[1];
     vd *a = k->scratch, *permutation = a + D * D, bad;
     for (int64_t r = 0; r < k->R; r += VD) {
         load_matrix(k, D * D, r, a, &bad, type);
-        lanes_fail_not_finite(k, r, bad);
         factor_lanes(D, a, permutation);
+        if (D > 0) a[0] = a[0] + bad;
         for (int64_t f = 0; f < (D + 1) * D; f++) lanes_store(k->y, f * k->R + r, a[f], k->R - r, type);
     }
 }
@@ -470,6 +471,8 @@ static const ad_op_test solve_tests[] = {
     {.n = 2, .x = {MATRIX(2), {.shape = {2, {2, 3}}}}, .f = solve_test},
     {.n = 2, .x = {MATRIX(2), {.shape = {2, {2, 2}}, .rows = true}}, .f = solve_test},
     {.n = 2, .x = {MATRIX_ROWS(2), {.shape = {2, {2, 1}}}}, .f = solve_test},
+};
+static const ad_op_test inverse_tests[] = {
     {.n = 1, .x = {MATRIX(3)}, .f = inverse_test},
     {.n = 1, .x = {MATRIX_ROWS(2)}, .f = inverse_test},
 };
@@ -500,6 +503,14 @@ static const ad_op solve_op = {.name = "solve",
                                .scratch = solve_bytes,
                                .flops = solve_flops,
                                AD_TESTS(solve_tests)};
+static const ad_op inverse_op = {.name = "inverse",
+                                 .flags = AD_OP_STRIDED,
+                                 .shape = solve_shape,
+                                 .vjp = solve_vjp,
+                                 .kernel = {solve_f32, solve_f64},
+                                 .scratch = solve_bytes,
+                                 .flops = solve_flops,
+                                 AD_TESTS(inverse_tests)};
 static const ad_op solve_triangular_op = {.name = "solve_triangular",
                                           .flags = AD_OP_STRIDED,
                                           .shape = solve_triangular_shape,
@@ -508,7 +519,7 @@ static const ad_op solve_triangular_op = {.name = "solve_triangular",
                                           .scratch = solve_bytes,
                                           .flops = solve_triangular_flops,
                                           AD_TESTS(triangular_tests)};
-AD_FAMILY(small_matrix) = {&lu_factor_rows_op, &solve_op, &solve_triangular_op, NULL};
+AD_FAMILY(small_matrix) = {&lu_factor_rows_op, &solve_op, &inverse_op, &solve_triangular_op, NULL};
 
 #if AD_ISA_BASE
 
@@ -539,7 +550,8 @@ ad_var ad_lu_factor_rows(ad_var A) {
 ad_var ad_factored_solve(ad_var A, ad_var F, ad_var b, bool transposed) {
     ad_var x[] = {A, F, b};
     solve_attr attr = {transposed};
-    return ad_apply(&solve_op, x, ad_is_none(b) ? 2 : 3, &attr, sizeof attr);
+    return ad_is_none(b) ? ad_apply(&inverse_op, x, 2, &attr, sizeof attr)
+                         : ad_apply(&solve_op, x, 3, &attr, sizeof attr);
 }
 
 ad_var ad_outer_gradient(ad_var A, ad_var u, ad_var v) {
@@ -549,7 +561,9 @@ ad_var ad_outer_gradient(ad_var A, ad_var u, ad_var v) {
 }
 
 ad_var ad_solve(ad_var A, ad_var b) {
-    if (!ad_check_square(A, "solve", true) || !ad_check_var(b, "solve")) return ad_inert(A.tape);
+    const ad_var both[] = {A, b};
+    if (!ad_check_vars(both, 2, "solve")) return ad_inert(A.tape ? A.tape : b.tape);
+    if (!ad_check_square(A, "solve", true)) return ad_inert(A.tape);
     return ad_factored_solve(A, ad_lu_factor(A), b, false);
 }
 
@@ -559,10 +573,11 @@ ad_var ad_inverse(ad_var A) {
 }
 
 ad_var ad_solve_triangular(ad_var A, ad_var b, int flags) {
+    ad_var x[] = {A, b};
+    if (!ad_check_vars(x, 2, "solve_triangular")) return ad_inert(A.tape ? A.tape : b.tape);
     if (!ad_check_square(A, "solve_triangular", true)) return ad_inert(A.tape);
     if (flags & ~(AD_UPPER | AD_UNIT_DIAGONAL | AD_TRANSPOSED))
         ad_tape_fail(A.tape, AD_EARG, "solve_triangular: unknown flags %d", flags);
-    ad_var x[] = {A, b};
     triangular_attr attr = {flags};
     return ad_apply(&solve_triangular_op, x, 2, &attr, sizeof attr);
 }
