@@ -309,6 +309,14 @@ static void test_slopes_far_out(void **state) {
         assert_true(slope_at((ad_type)type, ad_silu, 1, far) == 1 && slope_at((ad_type)type, ad_silu, 1, -far) == 0);
         assert_true(slope_at((ad_type)type, elu_2, 1, far) == 1 && slope_at((ad_type)type, elu_2, 1, -far) == 0);
         util_assert_close(slope_at((ad_type)type, ad_softsign, 1, 0x1p40) * 0x1p80, 1, 1e-6);
+        for (int order = 2; order <= 4; order++) {
+            const double out[] = {50, 1e30, INFINITY};
+            for (int i = 0; i < 3; i++)
+                for (int side = -1; side <= 1; side += 2)
+                    if (slope_at((ad_type)type, ad_gelu, order, side * out[i]) != 0 ||
+                        (i > 0 && slope_at((ad_type)type, ad_silu, order, side * out[i]) != 0))
+                        fail_msg("derivative %d at %g, f%d", order, side * out[i], type ? 64 : 32);
+        }
     }
 }
 
@@ -364,10 +372,20 @@ static void test_errors(void **state) {
     x = ad_scalar(tape, &one);
     ad_grad(ad_polygamma(x, 20), &x, 1, &g);
     check_error(tape, AD_ENOGRAD, "order 20");
-    assert_false(ad_ok(ad_celu(ad_scalar(tape, &one), 0)));
-    check_error(tape, AD_EARG, "ad_celu: alpha is 0, expected more than 0");
-    assert_false(ad_ok(ad_celu(ad_scalar(tape, &one), NAN)));
-    check_error(tape, AD_EARG, "ad_celu: alpha is nan");
+    const double bad_alpha[] = {0, NAN, INFINITY, -1, 1e-320};
+    for (int i = 0; i < 5; i++) {
+        assert_false(ad_ok(ad_celu(ad_scalar(tape, &one), bad_alpha[i])));
+        check_error(tape, AD_EARG, "celu: alpha is ");
+        if (isfinite(bad_alpha[i])) continue;
+        assert_false(ad_ok(ad_elu(ad_scalar(tape, &one), bad_alpha[i])));
+        check_error(tape, AD_EARG, "elu: alpha is ");
+    }
+    ad_tape *narrow = ad_tape_new(NULL, AD_F32);
+    assert_false(ad_ok(ad_elu(ad_scalar(narrow, &one), -1e39)));
+    check_error(narrow, AD_EARG, "elu: alpha is -1e+39, expected a finite number");
+    assert_false(ad_ok(ad_celu(ad_scalar(narrow, &one), 1e-40)));
+    check_error(narrow, AD_EARG, "its reciprocal finite too");
+    ad_tape_free(narrow);
     ad_tape_free(tape);
 }
 

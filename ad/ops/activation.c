@@ -3,6 +3,8 @@
 // NaN gives NaN; no finite argument overflows, or meets an overflow in the branch not taken. At -inf gelu and silu have
 // their limit, 0, and softsign's limits are -1 and 1. A derivative that jumps at 0 has there the value of the left
 // (leaky_relu, elu and selu; the second one of celu and softsign). Results below e^-87 in f32, e^-708 in f64, may be 0.
+#include <float.h>
+
 #include "cotangent.h"
 #include "special.h"
 #include "vmath.h"
@@ -148,9 +150,9 @@ static void gelu_vjp(const ad_vjp_call *call) {
     call->gx[0] = ad_cotangent_mul(call->gy, ad_apply(&gelu_slope_op, call->x, 1, NULL, 0));
 }
 
-// (2 - x^2) density(x), the density as the derivative of the cdf.
+// (2 - x^2) density(x), the density as the derivative of the cdf. Bounded to where that is not 0: no square overflows.
 static void gelu_slope_vjp(const ad_vjp_call *call) {
-    ad_var x = call->x[0];
+    ad_var x = ad_clamp(call->x[0], -NORMAL_FAR, NORMAL_FAR);
     ad_var bend = ad_mul(ad_normal_density(x), ad_offset(ad_neg(ad_square(x)), 2));
     call->gx[0] = ad_cotangent_mul(call->gy, bend);
 }
@@ -159,9 +161,9 @@ static void silu_vjp(const ad_vjp_call *call) {
     call->gx[0] = ad_cotangent_mul(call->gy, ad_apply(&silu_slope_op, call->x, 1, NULL, 0));
 }
 
-// s s' (2 + x (s' - s)), s = s(x), s' = s(-x).
+// s s' (2 + x (s' - s)), s = s(x), s' = s(-x). Bounded to where that is not 0: x may be infinite.
 static void silu_slope_vjp(const ad_vjp_call *call) {
-    ad_var x = call->x[0], s = ad_sigmoid(x), other = ad_sigmoid(ad_neg(x));
+    ad_var x = ad_clamp(call->x[0], -800, 800), s = ad_sigmoid(x), other = ad_sigmoid(ad_neg(x));
     ad_var bend = ad_mul(ad_mul(s, other), ad_offset(ad_mul(x, ad_sub(other, s)), 2));
     call->gx[0] = ad_cotangent_mul(call->gy, bend);
 }
@@ -250,16 +252,27 @@ static ad_var exponential_linear(ad_var x, double right, double left, double rat
     return ad_apply(&elu_op, &x, 1, &attr, sizeof attr);
 }
 
-ad_var ad_elu(ad_var x, double alpha) { return exponential_linear(x, 1, alpha, 1); }
+// The largest number of x's type.
+static double largest(ad_var x) { return ad_tape_type(x.tape) == AD_F32 ? FLT_MAX : DBL_MAX; }
+
+ad_var ad_elu(ad_var x, double alpha) {
+    if (!ad_check_var(x, "elu")) return ad_inert(x.tape);
+    if (fabs(alpha) <= largest(x)) return exponential_linear(x, 1, alpha, 1);
+    ad_tape_fail(x.tape, AD_EARG, "elu: alpha is %g, expected a finite number", alpha);
+    return ad_inert(x.tape);
+}
 
 ad_var ad_celu(ad_var x, double alpha) {
-    if (alpha > 0) return exponential_linear(x, 1, alpha, 1 / alpha);
-    if (x.tape) ad_tape_fail(x.tape, AD_EARG, "ad_celu: alpha is %g, expected more than 0", alpha);
+    if (!ad_check_var(x, "celu")) return ad_inert(x.tape);
+    if (alpha > 0 && alpha <= largest(x) && 1 / alpha <= largest(x))
+        return exponential_linear(x, 1, alpha, 1 / alpha);
+    ad_tape_fail(x.tape, AD_EARG, "celu: alpha is %g, expected a finite number above 0, its reciprocal finite too", alpha);
     return ad_inert(x.tape);
 }
 
 // The constants of Klambauer et al. (2017), with which mean 0 and variance 1 are a fixed point.
 ad_var ad_selu(ad_var x) {
+    if (!ad_check_var(x, "selu")) return ad_inert(x.tape);
     const double scale = 1.0507009873554804934193349852946, alpha = 1.6732632423543772848170429916717;
     return exponential_linear(x, scale, scale * alpha, 1);
 }
