@@ -322,8 +322,8 @@ AD_API ad_var ad_polygamma(ad_var x, int n);  // n-th derivative of digamma, 0 <
 
 AD_API ad_var ad_relu(ad_var x);                       // max(x, 0), NaN stays NaN; slope 0 at 0
 AD_API ad_var ad_leaky_relu(ad_var x, double slope);   // x or slope x; slope at 0: slope
-AD_API ad_var ad_elu(ad_var x, double alpha);          // x or alpha (e^x - 1); slope at 0: alpha
-AD_API ad_var ad_celu(ad_var x, double alpha);         // x or alpha (e^(x/alpha) - 1), alpha > 0
+AD_API ad_var ad_elu(ad_var x, double alpha);          // x or alpha (e^x - 1), alpha finite; slope at 0: alpha
+AD_API ad_var ad_celu(ad_var x, double alpha);         // x or alpha (e^(x/alpha) - 1), alpha and 1/alpha finite, > 0
 AD_API ad_var ad_selu(ad_var x);                       // Klambauer et al. 2017; slope at 0: that on the left
 AD_API ad_var ad_gelu(ad_var x);                       // x normal_cdf(x)
 AD_API ad_var ad_silu(ad_var x);                       // x sigmoid(x)
@@ -339,14 +339,16 @@ AD_API ad_var ad_not_equal(ad_var a, ad_var b);
 AD_API ad_var ad_where(ad_var c, ad_var a, ad_var b);
 AD_API ad_var ad_stop_gradient(ad_var x);
 
-// Sums accumulate in f64. ad_sum: over all feature axes, shape []. ad_sum_axis: that axis removed.
+// Sums accumulate in f64. ad_sum: over all feature axes, shape []. ad_sum_axis: that axis removed. No elements are an error of
+// a mean; their sum is 0, their product 1.
 AD_API ad_var ad_sum(ad_var x);
 AD_API ad_var ad_sum_axis(ad_var x, int axis);
 AD_API ad_var ad_mean(ad_var x);
 AD_API ad_var ad_mean_axis(ad_var x, int axis);
 // The same two forms, over all axes and over one: product, largest and smallest (NaN where there is one; the first of equal
-// ones has the gradient; no elements are an error), variance (divisor: number of elements - ddof), Euclidean norm (gradient
-// 0 at 0), log of the sum of exponentials (-inf, with gradient 0, for elements that are all -inf; no overflow).
+// ones has the gradient; no elements are an error), variance (divisor: number of elements - ddof, an error below 1), Euclidean
+// norm (gradient 0 at 0), log of the sum of exponentials (-inf, with gradient 0, for elements that are all -inf and for none;
+// no overflow).
 AD_API ad_var ad_prod(ad_var x);
 AD_API ad_var ad_prod_axis(ad_var x, int axis);
 AD_API ad_var ad_max(ad_var x);
@@ -385,8 +387,8 @@ typedef struct ad_spline_options {
 // gradient, where it is in the type's range; inf and NaN in x give themselves. The gradient at a knot is one of its sides.
 // options may be NULL. In the first order a kernel; higher orders go through ops of the tape's type.
 AD_API ad_var ad_rational_quadratic(ad_var x, ad_var parameters, const ad_spline_options *options, bool inverse);
-// Over rows: a shared var of x's feature shape, bit-identical for any number of threads. Variance: divisor rows - ddof;
-// of equal largest elements each gets its share of the gradient.
+// Over rows: a shared var of x's feature shape, bit-identical for any number of threads. Variance: divisor rows - ddof, which
+// fails the run with AD_EARG when it is below 1; of equal largest elements each gets its share of the gradient.
 AD_API ad_var ad_sum_rows(ad_var x);
 AD_API ad_var ad_mean_rows(ad_var x);
 AD_API ad_var ad_max_rows(ad_var x);
@@ -433,9 +435,9 @@ typedef struct ad_lu_factors {
 } ad_lu_factors;
 AD_API ad_lu_factors ad_lu(ad_var A);
 typedef struct ad_qr_factors {
-    ad_var Q, R;  // A [M,N], M >= N: A = Q R, Q [M,N] with orthonormal columns, R [N,N] upper triangular, diagonal >= 0
+    ad_var Q, R;  // A [M,N], M >= N: A = Q R, Q [M,N] with orthonormal columns, R [N,N] upper triangular, diagonal > 0
 } ad_qr_factors;
-AD_API ad_qr_factors ad_qr(ad_var A);
+AD_API ad_qr_factors ad_qr(ad_var A);  // of an A without full rank (to the rounding of a column) fails the run as above
 AD_API ad_var ad_matrix_exp(ad_var A);  // scaling and squaring (Higham 2005)
 // Of an A shared or per row: lower L, A = L L^T; reads the lower half, the gradient is symmetric.
 AD_API ad_var ad_cholesky(ad_var A);
@@ -445,7 +447,8 @@ AD_API ad_var ad_reshape(ad_var x, ad_shape shape);
 AD_API ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t length);
 // Elements start, start + step, ... (length of them; step negative too) along axis.
 AD_API ad_var ad_slice_step(ad_var x, int axis, int64_t start, int64_t length, int64_t step);
-// Joined along axis; other dimensions equal.
+// Joined along axis; other dimensions equal. Of no parts, or none that is a var: AD_NONE, for want of a tape to tell; so of
+// ad_stack.
 AD_API ad_var ad_concat(const ad_var *x, int n, int axis);
 AD_API ad_var ad_stack(const ad_var *x, int n, int axis);  // joined along a new axis; shapes equal
 AD_API ad_var ad_pad(ad_var x, int axis, int64_t before, int64_t after, double value);

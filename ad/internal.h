@@ -131,6 +131,8 @@ static inline const ad_node *ad_node_of(ad_var v) {
 }
 // Checks a handle given to a public call named what; false, with the error on the tape, when it cannot be used.
 bool ad_check_var(ad_var v, const char *what);
+// The same for operands that must fit together: one tape, one row set. Of a misfit every tape gets the error.
+bool ad_check_vars(const ad_var *x, int n, const char *what);
 static inline ad_var ad_var_at(ad_tape *tape, uint32_t id) {
     ad_var v = {tape, id, tape->epoch};
     return v;
@@ -177,6 +179,8 @@ static inline bool ad_same_shape(const ad_shape *a, const ad_shape *b) {  // ad_
 int64_t ad_count_of(const ad_shape *shape);  // ad_shape_count without the copy
 bool ad_shape_broadcast(ad_shape a, ad_shape b, ad_shape *out);
 int64_t ad_shape_axis(ad_shape s, int64_t axis);  // counted from the start; -1: none
+// Writes that axis is none of s's, and returns text.
+const char *ad_axis_error(ad_shape s, int64_t axis, char *text, size_t size);
 void ad_shape_strides(ad_shape s, int32_t *stride);
 
 // ---- ops that the engine itself records -------------------------------------------------------------------------------
@@ -192,6 +196,8 @@ bool ad_view_contiguous(const ad_view_attr *attr);
 ad_view_attr ad_view_whole(ad_shape shape);  // the view that is the tensor itself
 // Checks x and axis of a public call; the axis from the start, or -1 with the error on the tape.
 int64_t ad_check_axis(ad_var x, int axis, const char *what);
+// Checks an x that needs rows.
+bool ad_check_has_rows(ad_var x, const char *what);
 // Sum of parts, each added through its view of the result (attr.shape is the part's shape); zero elsewhere.
 ad_var ad_place(ad_tape *tape, ad_rows rows, ad_shape shape, const ad_var *parts, const ad_view_attr *where, int n);
 // How the parts lie: they may overlap; as ranges apart from each other, in order; the same, and leave nothing out; strided,

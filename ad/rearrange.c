@@ -28,7 +28,70 @@ static extent around(ad_shape s, int64_t axis) {
     return e;
 }
 
+// ---- whole shapes -----------------------------------------------------------------------------------------------------
+
+ad_var ad_reshape(ad_var x, ad_shape shape) {
+    if (!ad_check_var(x, "reshape")) return ad_inert(x.tape);
+    if (ad_shape_count(shape) != ad_shape_count(ad_shape_of(x))) {
+        char a[64], b[64];
+        ad_tape_fail(x.tape, AD_ESHAPE, "reshape: %s to %s changes the number of elements",
+                     ad_shape_print(ad_shape_of(x), a, sizeof a), ad_shape_print(shape, b, sizeof b));
+        return ad_inert(x.tape);
+    }
+    ad_view_attr attr = ad_view_whole(shape);
+    return ad_view(x, &attr);
+}
+
+ad_var ad_transpose(ad_var x, const int *order) {
+    if (!ad_check_var(x, "transpose")) return ad_inert(x.tape);
+    ad_shape s = ad_shape_of(x);
+    ad_view_attr from = ad_view_whole(s), attr = from;
+    unsigned seen = 0;
+    for (int i = 0; i < s.rank; i++) {
+        if (order[i] < 0 || order[i] >= s.rank || (seen & 1u << order[i])) {
+            ad_tape_fail(x.tape, AD_EARG, "transpose: order is not a permutation of the %d axes", (int)s.rank);
+            return ad_inert(x.tape);
+        }
+        seen |= 1u << order[i];
+        attr.shape.dim[i] = s.dim[order[i]];
+        attr.stride[i] = from.stride[order[i]];
+    }
+    return ad_view(x, &attr);
+}
+
+ad_var ad_expand(ad_var x, ad_shape shape) {
+    if (!ad_check_var(x, "expand")) return ad_inert(x.tape);
+    ad_shape s = ad_shape_of(x), joint;
+    char a[64], b[64];
+    if (ad_shape_count(shape) < 0 || !ad_shape_broadcast(s, shape, &joint) || !ad_shape_equal(joint, shape)) {
+        ad_tape_fail(x.tape, AD_ESHAPE, "expand: %s does not broadcast to %s", ad_shape_print(s, a, sizeof a),
+                     ad_shape_print(shape, b, sizeof b));
+        return ad_inert(x.tape);
+    }
+    int32_t stride[AD_MAX_RANK];
+    ad_shape_strides(s, stride);
+    ad_view_attr attr = {.shape = shape};
+    for (int32_t i = 0; i < s.rank; i++)
+        if (s.dim[i] != 1) attr.stride[shape.rank - s.rank + i] = stride[i];
+    return ad_view(x, &attr);
+}
+
 // ---- along an axis ----------------------------------------------------------------------------------------------------
+
+ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t length) {
+    int64_t a = ad_check_axis(x, axis, "slice");
+    if (a < 0) return ad_inert(x.tape);
+    ad_view_attr attr = ad_view_whole(ad_shape_of(x));
+    if (start < 0 || length < 0 || start > attr.shape.dim[a] - length) {
+        char text[64];
+        ad_tape_fail(x.tape, AD_EARG, "slice: %lld elements from %lld of axis %d of shape %s", (long long)length,
+                     (long long)start, axis, ad_shape_print(attr.shape, text, sizeof text));
+        return ad_inert(x.tape);
+    }
+    attr.shape.dim[a] = (int32_t)length;
+    attr.offset = (int32_t)start * attr.stride[a];
+    return ad_view(x, &attr);
+}
 
 ad_var ad_slice_step(ad_var x, int axis, int64_t start, int64_t length, int64_t step) {
     int64_t a = ad_check_axis(x, axis, "slice_step");
@@ -99,18 +162,20 @@ ad_var ad_tile(ad_var x, int axis, int64_t times) {
 
 // ---- axes -------------------------------------------------------------------------------------------------------------
 
-ad_var ad_insert_axis(ad_var x, int axis) {
-    if (!ad_check_var(x, "insert_axis")) return ad_inert(x.tape);
+static ad_var insert_axis(ad_var x, int axis, const char *what) {
+    if (!ad_check_var(x, what)) return ad_inert(x.tape);
     ad_shape s = ad_shape_of(x), y = {s.rank + 1, {0}};
-    if (s.rank == AD_MAX_RANK) return misfit(x, "insert_axis", "room for one more axis");
+    if (s.rank == AD_MAX_RANK) return misfit(x, what, "room for one more axis");
     int64_t a = axis < 0 ? axis + (int64_t)y.rank : axis;
     if (a < 0 || a > s.rank) {
-        ad_tape_fail(x.tape, AD_EARG, "insert_axis: axis %d of a result of %d axes", axis, (int)y.rank);
+        ad_tape_fail(x.tape, AD_ESHAPE, "%s: axis %d of a result of %d axes", what, axis, (int)y.rank);
         return ad_inert(x.tape);
     }
     for (int64_t i = 0; i < y.rank; i++) y.dim[i] = i == a ? 1 : s.dim[i < a ? i : i - 1];
     return ad_reshape(x, y);
 }
+
+ad_var ad_insert_axis(ad_var x, int axis) { return insert_axis(x, axis, "insert_axis"); }
 
 ad_var ad_squeeze(ad_var x, int axis) {
     int64_t a = ad_check_axis(x, axis, "squeeze");
@@ -121,26 +186,79 @@ ad_var ad_squeeze(ad_var x, int axis) {
     return ad_reshape(x, y);
 }
 
-ad_var ad_stack(const ad_var *x, int n, int axis) {
+// ---- joined -----------------------------------------------------------------------------------------------------------
+
+static bool concat_shape(const ad_var *x, int n, int64_t a, ad_shape *out) {
+    *out = ad_shape_of(x[0]);
+    for (int i = 1; i < n; i++) {
+        ad_shape s = ad_shape_of(x[i]), like = *out;
+        if (s.rank != out->rank) return false;
+        like.dim[a] = s.dim[a];
+        if (!ad_shape_equal(like, s)) return false;
+        if (out->dim[a] > INT32_MAX - s.dim[a]) return false;
+        out->dim[a] += s.dim[a];
+    }
+    return true;
+}
+
+// The tape of the first of x that has one.
+static ad_tape *tape_of(const ad_var *x, int n) {
     ad_tape *t = NULL;
     for (int i = 0; i < n && !t; i++) t = x[i].tape;
+    return t;
+}
+
+static ad_var out_of_memory(ad_tape *t, const char *what) {
+    ad_tape_fail(t, AD_ENOMEM, "%s: out of memory", what);
+    return ad_inert(t);
+}
+
+ad_var ad_concat(const ad_var *x, int n, int axis) {
+    ad_tape *t = tape_of(x, n);
     if (!t) return ad_none();
-    ad_arena mark = ad_arena_mark(&t->scratch);
-    ad_var *part = ad_arena_take(&t->scratch, (size_t)n * sizeof *part);
-    if (!part) {
-        ad_tape_fail(t, AD_ENOMEM, "stack: out of memory");
+    int64_t a = ad_check_vars(x, n, "concat") ? ad_check_axis(x[0], axis, "concat") : -1;
+    ad_shape shape;
+    if (a < 0) return ad_inert(t);
+    if (!concat_shape(x, n, a, &shape) || ad_shape_count(shape) < 0) {
+        ad_tape_fail(t, AD_ESHAPE, "concat: parts differ in rank, or in a dimension other than axis %d, or are too large", axis);
         return ad_inert(t);
     }
-    for (int i = 0; i < n; i++) {
-        char text[2][64];
-        bool live = x[i].tape == t && ad_node_of(x[0]) && ad_node_of(x[i]);
-        if (live && !ad_shape_equal(ad_shape_of(x[0]), ad_shape_of(x[i])))
-            ad_tape_fail(t, AD_ESHAPE, "stack: parts 0 and %d have shapes %s and %s", i,
-                         ad_shape_print(ad_shape_of(x[0]), text[0], sizeof text[0]),
-                         ad_shape_print(ad_shape_of(x[i]), text[1], sizeof text[1]));
-        part[i] = x[i].tape == t ? ad_insert_axis(x[i], axis) : x[i];  // concat reports what is not on the tape
+    ad_arena mark = ad_arena_mark(&t->scratch);
+    ad_view_attr *where = ad_arena_take(&t->scratch, (size_t)n * sizeof *where);
+    if (!where) return out_of_memory(t, "concat");
+    for (int64_t i = 0, start = 0; i < n; start += ad_shape_of(x[i]).dim[a], i++) {
+        where[i] = ad_view_whole(shape);
+        where[i].shape = ad_shape_of(x[i]);
+        where[i].offset = (int32_t)start * where[i].stride[a];
     }
-    ad_var y = ad_concat(part, n, axis);
+    ad_rows none = {NULL, 0, 0};
+    ad_var y = n == 1 ? x[0] : ad_place(t, none, shape, x, where, n);
+    ad_arena_release(&t->scratch, mark);
+    return y;
+}
+
+static bool stack_check(const ad_var *x, int n) {
+    if (!ad_check_vars(x, n, "stack")) return false;
+    for (int i = 1; i < n; i++) {
+        char text[2][64];
+        if (ad_shape_equal(ad_shape_of(x[0]), ad_shape_of(x[i]))) continue;
+        ad_tape_fail(x[0].tape, AD_ESHAPE, "stack: parts 0 and %d have shapes %s and %s", i,
+                     ad_shape_print(ad_shape_of(x[0]), text[0], sizeof text[0]),
+                     ad_shape_print(ad_shape_of(x[i]), text[1], sizeof text[1]));
+        return false;
+    }
+    return true;
+}
+
+ad_var ad_stack(const ad_var *x, int n, int axis) {
+    ad_tape *t = tape_of(x, n);
+    if (!t) return ad_none();
+    if (!stack_check(x, n)) return ad_inert(t);
+    ad_arena mark = ad_arena_mark(&t->scratch);
+    ad_var *part = ad_arena_take(&t->scratch, (size_t)n * sizeof *part);
+    if (!part) return out_of_memory(t, "stack");
+    for (int i = 0; i < n; i++) part[i] = insert_axis(x[i], axis, "stack");
+    ad_var y = ad_ok(part[0]) ? ad_concat(part, n, axis) : part[0];
     ad_arena_release(&t->scratch, mark);
     return y;
 }
@@ -202,9 +320,17 @@ ad_var ad_tril(ad_var x, int k) { return triangle(x, k, false, "tril"); }
 ad_var ad_triu(ad_var x, int k) { return triangle(x, k, true, "triu"); }
 
 ad_var ad_outer(ad_var a, ad_var b) {
-    if (ad_is_none(a) || ad_is_none(b)) return ad_mul(a, b);  // which says so
-    if (!ad_check_var(a, "outer") || !ad_check_var(b, "outer")) return ad_inert(a.tape);
+    const ad_var both[] = {a, b};
+    char text[2][64];
+    if (!ad_check_vars(both, 2, "outer")) return ad_inert(a.tape ? a.tape : b.tape);
     if (ad_shape_of(a).rank < 1) return misfit(a, "outer", "[...,M]");
     if (ad_shape_of(b).rank < 1) return misfit(b, "outer", "[...,N]");
-    return ad_mul(ad_insert_axis(a, -1), ad_insert_axis(b, -2));
+    ad_var column = insert_axis(a, -1, "outer"), row = insert_axis(b, -2, "outer");
+    ad_shape joint;
+    if (!ad_ok(column) || !ad_ok(row)) return ad_inert(a.tape);
+    if (ad_shape_broadcast(ad_shape_of(column), ad_shape_of(row), &joint)) return ad_mul(column, row);
+    ad_tape_fail(a.tape, AD_ESHAPE, "outer: leading dimensions of %s and %s do not broadcast",
+                 ad_shape_print(ad_shape_of(a), text[0], sizeof text[0]),
+                 ad_shape_print(ad_shape_of(b), text[1], sizeof text[1]));
+    return ad_inert(a.tape);
 }

@@ -295,29 +295,36 @@ static ad_var spread_operand(ad_var v, ad_shape y) {
 }
 
 // Row set of the operands in *rows; false with the error reported.
-static bool check_operands(ad_tape *t, const ad_op *op, const ad_var *x, int n, uint32_t *rows) {
+static bool check_operands(ad_tape *t, const char *what, const ad_var *x, int n, uint32_t *rows) {
     *rows = 0;
     for (int i = 0; i < n; i++) {
         if (x[i].tape != t) {
             if (ad_is_none(x[i])) {
-                ad_tape_fail(t, AD_EARG, "%s: operand %d is AD_NONE", op->name, i);
+                ad_tape_fail(t, AD_EARG, "%s: operand %d is AD_NONE", what, i);
             } else {
-                ad_tape_fail(t, AD_EMIX, "%s: operands 0 and %d are on different tapes", op->name, i);
-                ad_tape_fail(x[i].tape, AD_EMIX, "%s: operands 0 and %d are on different tapes", op->name, i);
+                ad_tape_fail(t, AD_EMIX, "%s: operands 0 and %d are on different tapes", what, i);
+                ad_tape_fail(x[i].tape, AD_EMIX, "%s: operands 0 and %d are on different tapes", what, i);
             }
             return false;
         }
-        if (t->error.status != AD_OK || ((x[i].epoch != t->epoch || x[i].id >= t->n_nodes) && !ad_check_var(x[i], op->name)))
+        if (t->error.status != AD_OK || ((x[i].epoch != t->epoch || x[i].id >= t->n_nodes) && !ad_check_var(x[i], what)))
             return false;
         uint32_t r = t->nodes[x[i].id].rows;
         if (r && *rows && r != *rows) {
-            ad_tape_fail(t, AD_EMIX, "%s: operands of two row sets, '%s' and '%s': they meet only through reductions", op->name,
+            ad_tape_fail(t, AD_EMIX, "%s: operands of two row sets, '%s' and '%s': they meet only through reductions", what,
                          t->bind.rows[*rows - 1].name, t->bind.rows[r - 1].name);
             return false;
         }
         if (r) *rows = r;
     }
     return true;
+}
+
+bool ad_check_vars(const ad_var *x, int n, const char *what) {
+    ad_tape *t = NULL;
+    uint32_t rows;
+    for (int i = 0; i < n && !t; i++) t = x[i].tape;
+    return t && check_operands(t, what, x, n, &rows);
 }
 
 // Whether this is the next record of the recording before, which passed all checks then.
@@ -340,7 +347,7 @@ static bool repeats(const ad_tape *t, const ad_op *op, const ad_var *x, int n, c
 static ad_var apply_anew(const ad_op *op, ad_tape *t, const ad_var *x, int n, const void *attr, size_t attr_size,
                          uint32_t force_rows) {
     uint32_t rows;
-    if (!check_operands(t, op, x, n, &rows)) return ad_inert(t);
+    if (!check_operands(t, op->name, x, n, &rows)) return ad_inert(t);
     if (force_rows) rows = force_rows;
     if ((op->flags & AD_OP_REDUCES_ROWS) && !rows) {
         fail_shape(t, op, AD_EARG, "no operand has rows to reduce", x, n);

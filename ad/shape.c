@@ -61,6 +61,15 @@ int64_t ad_shape_axis(ad_shape s, int64_t axis) {
     return axis >= 0 && axis < s.rank ? axis : -1;
 }
 
+const char *ad_axis_error(ad_shape s, int64_t axis, char *text, size_t size) {
+    char shape[80];
+    if (s.rank == 0) snprintf(text, size, "axis %lld of a scalar: it has none", (long long)axis);
+    else
+        snprintf(text, size, "axis %lld is out of range for shape %s: expected %d to %d", (long long)axis,
+                 ad_shape_print(s, shape, sizeof shape), -(int)s.rank, (int)s.rank - 1);
+    return text;
+}
+
 void ad_shape_strides(ad_shape s, int32_t *stride) {
     int32_t n = 1;
     for (int32_t i = s.rank - 1; i >= 0; i--) stride[i] = n, n *= s.dim[i];

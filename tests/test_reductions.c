@@ -643,18 +643,44 @@ static void derivatives_over_rows(void **state) {
     if (ad_gradcheck(variance_rows_of, NULL, x, 2, NULL, &error) != AD_OK) fail_msg("%s", error.message);
 }
 
-// One row against itself: with nothing to divide by the variance is NaN.
+// One row against itself; with nothing to divide by the run fails.
 static void variance_of_one_row(void **state) {
-    set_rows(LIST(3, 4), 1);
-    over o = over_new(*state, AD_F64, 1);
-    ad_var y[] = {ad_keep(ad_variance_rows(o.x, 0)), ad_keep(ad_variance_rows(o.x, 1))};
-    double got[2];
-    util_run(o.tape);
-    util_read(y[0], got, 2);
-    assert_true(got[0] == 0 && got[1] == 0);
-    util_read(y[1], got, 2);
-    assert_true(isnan(got[0]) && isnan(got[1]));
-    ad_tape_free(o.tape);
+    for (int ddof = 0; ddof < 3; ddof++) {
+        double got[2];
+        char text[80];
+        set_rows(LIST(3, 4), 1);
+        over o = over_new(*state, ddof == 1 ? AD_F32 : AD_F64, 1);
+        const ad_var y = ad_keep(ad_variance_rows(o.x, ddof));
+        if (ddof == 0) {
+            util_run(o.tape);
+            util_read(y, got, 2);
+            assert_true(got[0] == 0 && got[1] == 0);
+        } else {
+            assert_int_equal(ad_run(o.tape), AD_EARG);
+            snprintf(text, sizeof text, "variance_rows: 1 rows less ddof %d leave nothing to divide by", ddof);
+            util_assert_contains(ad_tape_message(o.tape), text);
+        }
+        ad_tape_free(o.tape);
+    }
+}
+
+// The number of rows is read at run: one plan, which fails and then does not.
+static void variance_of_few_rows(void **state) {
+    ad_tape *tape = ad_tape_new(*state, AD_F32);
+    const double data[] = {1, 5, 3};
+    for (int B = 1; B <= 3; B++) {
+        const ad_source source = util_source(data, 3);
+        const ad_rows rows = util_rows(tape, "data", B);
+        const ad_var variance = ad_variance_rows(ad_input(rows, ad_shape0(), &source), 2);
+        if (B == 3) {
+            assert_true(ad_value(variance) == 8);
+        } else {
+            assert_true(isnan(ad_value(variance)));
+            assert_int_equal(ad_tape_status(tape), AD_EARG);
+        }
+        ad_tape_reset(tape);
+    }
+    ad_tape_free(tape);
 }
 
 // ---- nothing to reduce ---------------------------------------------------------------------------------------------
@@ -665,8 +691,8 @@ static void empty_axes(void **state) {
         ad_source source;
         ad_var x = ad_slice(input(tape, ad_shape2(2, 3), B, &source), 1, 1, 0), g[3];
         ad_var y[] = {ad_keep(ad_sum_axis(x, 1)), ad_keep(ad_prod_axis(x, 1)), ad_keep(ad_logsumexp_axis(x, 1)),
-                      ad_keep(ad_norm_axis(x, 1)), ad_keep(ad_mean_axis(x, 1))};
-        const double want[] = {0, 1, -inf, 0, NAN};
+                      ad_keep(ad_norm_axis(x, 1)), ad_keep(ad_logsumexp(x))};
+        const double want[] = {0, 1, -inf, 0, -inf};
         const ad_var same[] = {ad_softmax(x, 1), ad_cumsum(x, 1), ad_cumprod(x, -1), ad_log_softmax(x, 0),
                                ad_sort(x, 1)};
         for (int i = 0; i < 3; i++) {
@@ -681,10 +707,14 @@ static void empty_axes(void **state) {
         util_run(tape);
         for (int i = 0; i < 5; i++) {
             double got[6];
-            util_read(y[i], got, B ? 2 * B : 2);
-            for (int64_t j = 0; j < (B ? 2 * B : 2); j++) assert_same(got[j], want[i], 0, "empty axis");
+            const int64_t n = (i < 4 ? 2 : 1) * (B ? B : 1);
+            util_read(y[i], got, n);
+            for (int64_t j = 0; j < n; j++) assert_same(got[j], want[i], 0, "empty axis");
         }
-        assert_int_equal(ad_shape_count(ad_shape_of(ad_max_axis(x, 0))), 0);  // no lines, of two elements each
+        // No lines, of two elements each.
+        assert_int_equal(ad_shape_count(ad_shape_of(ad_max_axis(x, 0))), 0);
+        assert_int_equal(ad_shape_count(ad_shape_of(ad_mean_axis(x, 0))), 0);
+        assert_int_equal(ad_shape_count(ad_shape_of(ad_variance_axis(x, 0, 1))), 0);
         util_assert_ok(tape);
         ad_tape_free(tape);
     }
@@ -705,6 +735,14 @@ static void errors_say_what_is_wrong(void **state) {
     check_error(tape, AD_ESHAPE, "min: no elements along all axes of shape [2,0]");
     ad_argmax(ad_fill(tape, none, 1), -1);
     check_error(tape, AD_ESHAPE, "argmax: no elements");
+    ad_mean(ad_fill(tape, none, 1));
+    check_error(tape, AD_ESHAPE, "mean: no elements along all axes of shape [2,0]");
+    ad_mean_axis(ad_fill(tape, none, 1), 1);
+    check_error(tape, AD_ESHAPE, "mean: no elements along the axis of shape [2,0]");
+    ad_variance(ad_fill(tape, none, 1), 0);
+    check_error(tape, AD_EARG, "variance: 0 elements less ddof 0");
+    ad_variance(ad_fill(tape, none, 1), -1);
+    check_error(tape, AD_EARG, "variance: 0 elements less ddof -1");
     for (int i = 0; i < SUBJECTS; i++) {
         subjects[i].axis(ad_fill(tape, shape, 1), 2);
         check_error(tape, AD_ESHAPE, "axis 2 is out of range for shape [2,3]: expected -2 to 1");
@@ -715,12 +753,12 @@ static void errors_say_what_is_wrong(void **state) {
     }
     ad_variance_axis(ad_fill(tape, shape, 1), 1, 3);
     check_error(tape, AD_EARG, "variance: 3 elements less ddof 3");
-    ad_max_rows(ad_fill(tape, shape, 1));
-    check_error(tape, AD_EARG, "max_rows: no operand has rows to reduce");
-    ad_logsumexp_rows(ad_fill(tape, shape, 1));
-    check_error(tape, AD_EARG, "no operand has rows to reduce");
-    ad_variance_rows(ad_fill(tape, shape, 1), 0);
-    check_error(tape, AD_EARG, "sum_rows");
+    static const char *const named[OVER_ROWS] = {"sum_rows: ", "mean_rows: ", "max_rows: ", "min_rows: ", "variance_rows: ", "logsumexp_rows: "};
+    for (int i = 0; i < OVER_ROWS; i++) {
+        over_rows[i](ad_fill(tape, shape, 1));
+        util_assert_contains(ad_tape_message(tape), named[i]);
+        check_error(tape, AD_EARG, "the operand is shared: expected one that has rows");
+    }
     ad_argmax(ad_fill(tape, ad_shape1((1 << 24) + 1), 1), 0);
     check_error(tape, AD_EARG, "argmax: 16777217 elements: an f32 tape counts to 16777216");
     ad_tape_free(tape);
@@ -812,6 +850,7 @@ int main(void) {
         cmocka_unit_test(logsumexp_over_rows_of_infinities),
         cmocka_unit_test(derivatives_over_rows),
         cmocka_unit_test(variance_of_one_row),
+        cmocka_unit_test(variance_of_few_rows),
         cmocka_unit_test(empty_axes),
         cmocka_unit_test(errors_say_what_is_wrong),
         cmocka_unit_test(inert_handles_do_no_harm),

@@ -81,7 +81,7 @@ static void slices_beyond_an_axis_are_refused(void **state) {
     for (int i = 0; i < 10; i++)
         assert_fails(f, ad_slice_step(shared_value(f, ad_shape2(2, 5)), 1, bad[i][0], bad[i][1], bad[i][2]), AD_EARG,
                      "of axis 1 of shape [2,5]");
-    assert_fails(f, ad_slice_step(shared_value(f, ad_shape1(5)), 1, 0, 1, 1), AD_EARG, "slice_step: axis 1 of shape [5]");
+    assert_fails(f, ad_slice_step(shared_value(f, ad_shape1(5)), 1, 0, 1, 1), AD_ESHAPE, "slice_step: axis 1 is out of range for shape [5]: expected -1 to 0");
 }
 
 static void padding_with_any_number(void **state) {
@@ -165,8 +165,8 @@ static void axes_out_of_range_are_refused(void **state) {
     ad_shape six = {6, {1, 1, 1, 1, 1, 2}};
 #define X shared_value(f, ad_shape2(2, 3))
 #define SIX ad_reshape(shared_value(f, ad_shape1(2)), six)
-    assert_fails(f, ad_insert_axis(X, 3), AD_EARG, "insert_axis: axis 3 of a result of 3 axes");
-    assert_fails(f, ad_insert_axis(X, -4), AD_EARG, "axis -4");
+    assert_fails(f, ad_insert_axis(X, 3), AD_ESHAPE, "insert_axis: axis 3 of a result of 3 axes");
+    assert_fails(f, ad_insert_axis(X, -4), AD_ESHAPE, "axis -4");
     assert_fails(f, ad_insert_axis(SIX, 0), AD_ESHAPE, "room for one more axis");
     assert_fails(f, ad_squeeze(X, 0), AD_ESHAPE, "squeeze: shape [2,3]: expected a dimension of 1");
     assert_fails(f, ad_diag(SIX), AD_ESHAPE, "diag");
@@ -175,7 +175,12 @@ static void axes_out_of_range_are_refused(void **state) {
     assert_fails(f, ad_tril(shared_value(f, ad_shape1(3)), 0), AD_ESHAPE, "tril: shape [3]: expected [...,M,N]");
     assert_fails(f, ad_outer(ad_number(f->tape, 1), X), AD_ESHAPE, "outer: shape []: expected [...,M]");
     assert_fails(f, ad_outer(X, ad_number(f->tape, 1)), AD_ESHAPE, "expected [...,N]");
-    assert_fails(f, ad_flip(X, 2), AD_EARG, "flip: axis 2");
+    assert_fails(f, ad_outer(X, shared_value(f, ad_shape2(4, 5))), AD_ESHAPE,
+                 "outer: leading dimensions of [2,3] and [4,5] do not broadcast");
+    assert_fails(f, ad_outer(X, AD_NONE), AD_EARG, "outer: operand 1 is AD_NONE");
+    assert_fails(f, ad_outer(AD_NONE, X), AD_EARG, "outer: operand 0 is AD_NONE");
+    assert_fails(f, ad_outer(SIX, X), AD_ESHAPE, "outer: shape [1,1,1,1,1,2]: expected room for one more axis");
+    assert_fails(f, ad_flip(X, 2), AD_ESHAPE, "flip: axis 2 is out of range for shape [2,3]");
 }
 
 static void stacks_of_misfits_are_refused(void **state) {
@@ -185,11 +190,20 @@ static void stacks_of_misfits_are_refused(void **state) {
     assert_fails(f, ad_stack((const ad_var[]){x, shared_value(f, ad_shape1(2))}, 2, 0), AD_ESHAPE,
                  "stack: parts 0 and 1 have shapes [3] and [2]");
     x = shared_value(f, ad_shape1(3));
-    assert_fails(f, ad_stack((const ad_var[]){x, AD_NONE}, 2, 0), AD_EARG, "is not on the tape of the others");
+    assert_fails(f, ad_stack((const ad_var[]){x, AD_NONE}, 2, 0), AD_EARG, "stack: operand 1 is AD_NONE");
     x = shared_value(f, ad_shape1(3));
-    assert_fails(f, ad_stack((const ad_var[]){AD_NONE, x}, 2, 0), AD_EARG, "is not on the tape of the others");
+    assert_fails(f, ad_stack((const ad_var[]){AD_NONE, x}, 2, 0), AD_EARG, "stack: operand 0 is AD_NONE");
     x = shared_value(f, ad_shape1(3));
-    assert_fails(f, ad_stack((const ad_var[]){x, ad_number(other, 1)}, 2, 0), AD_EMIX, "not on the tape of the others");
+    assert_fails(f, ad_stack(&x, 1, 3), AD_ESHAPE, "stack: axis 3 of a result of 2 axes");
+    x = row_value(f, ad_shape1(3));
+    ad_var z = ad_uniform(util_rows(f->tape, "other", 5), ad_shape1(3), &(ad_random){1, 0}, 0);
+    assert_fails(f, ad_stack((const ad_var[]){x, z}, 2, 0), AD_EMIX, "stack: operands of two row sets");
+    assert_true(ad_is_none(ad_stack(NULL, 0, 0)) && ad_is_none(ad_concat(NULL, 0, 0)));
+    assert_true(ad_is_none(ad_concat((const ad_var[]){AD_NONE}, 1, 0)) && ad_is_none(ad_concat(NULL, -1, 0)));
+    x = shared_value(f, ad_shape1(3));
+    assert_fails(f, ad_add(x, ad_concat(NULL, 0, 0)), AD_EARG, "add: operand 1 is AD_NONE");
+    x = shared_value(f, ad_shape1(3));
+    assert_fails(f, ad_stack((const ad_var[]){x, ad_number(other, 1)}, 2, 0), AD_EMIX, "stack: operands 0 and 1 are on different tapes");
     assert_int_equal(ad_tape_status(other), AD_EMIX);
     ad_tape_free(other);
 }

@@ -2,6 +2,7 @@
 #ifndef AD_OPS_AXIS_H
 #define AD_OPS_AXIS_H
 
+#include "../internal.h"
 #include "simd.h"
 
 // The attribute: which axis, counted from the front, or all of them.
@@ -26,12 +27,9 @@ AD_INLINE axis_extent axis_extent_of(const ad_shape *x, const axis_attr *attr) {
 
 // False, with the message written, when the axis is none of x's.
 AD_INLINE bool axis_check(ad_shape_call *call, const axis_attr *attr) {
-    const ad_shape *x = &call->x[0];
-    char text[80];
-    if (attr->all || (attr->axis >= 0 && attr->axis < x->rank)) return true;
-    if (x->rank == 0) return ad_shape_fail(call, "axis %d of a scalar: it has none", (int)attr->axis);
-    return ad_shape_fail(call, "axis %d is out of range for shape %s: expected %d to %d", (int)attr->axis,
-                         ad_shape_print(*x, text, sizeof text), -(int)x->rank, (int)x->rank - 1);
+    char text[160];
+    if (attr->all || (attr->axis >= 0 && attr->axis < call->x[0].rank)) return true;
+    return ad_shape_fail(call, "%s", ad_axis_error(call->x[0], attr->axis, text, sizeof text));
 }
 
 // The axis, or all axes, removed.

@@ -259,7 +259,11 @@ ad_var ad_argmax(ad_var x, int axis) {
     return along(&argmax_op, x, axis_of(x, axis), false);
 }
 
-ad_var ad_max_rows(ad_var x) { return ad_apply(&max_rows_op, &x, 1, NULL, 0); }
-ad_var ad_min_rows(ad_var x) { return ad_neg(ad_max_rows(ad_neg(x))); }
+static ad_var max_rows(ad_var x) { return ad_apply(&max_rows_op, &x, 1, NULL, 0); }
+
+ad_var ad_max_rows(ad_var x) { return ad_check_has_rows(x, "max_rows") ? max_rows(x) : ad_inert(x.tape); }
+ad_var ad_min_rows(ad_var x) {
+    return ad_check_has_rows(x, "min_rows") ? ad_neg(max_rows(ad_neg(x))) : ad_inert(x.tape);
+}
 
 #endif

@@ -272,6 +272,7 @@ static const ad_op outer_op = {
 AD_FAMILY(linear) = {&linear_op, &linear_transposed_op, &outer_rows_op, &outer_op, NULL};
 
 #if AD_ISA_BASE
+#include "../internal.h"
 ad_var ad_linear(ad_var W, ad_var x, ad_var b) {
     ad_var operands[3] = {W, x, b};
     return ad_apply(&linear_op, operands, ad_is_none(b) ? 2 : 3, NULL, 0);
@@ -284,6 +285,7 @@ ad_var ad_linear_transposed(ad_var W, ad_var x) {
 
 ad_var ad_outer_rows(ad_var a, ad_var b) {
     ad_var operands[2] = {a, b};
+    if (!ad_check_vars(operands, 2, "outer_rows")) return ad_inert(a.tape ? a.tape : b.tape);
     // Without rows it is the vjp of a shared-only product: an ordinary op, not a reduction over rows.
     return ad_apply(ad_has_rows(a) || ad_has_rows(b) ? &outer_rows_op : &outer_op, operands, 2, NULL, 0);
 }

@@ -190,6 +190,39 @@ static bool sum_rows_shape(ad_shape_call *call) {
 
 static void sum_rows_vjp(const ad_vjp_call *call) { call->gx[0] = ad_to_rows(call->gy, ad_rows_of(call->x[0])); }
 
+// ---- variances over rows: what only a run knows --------------------------------------------------------------------
+
+// x[0] over x[1] - ddof, x[1] the number of rows.
+#define OVER_ROWS(NAME, T)                                                                                          \
+    static void NAME(const ad_kernel *k) {                                                                          \
+        const ad_kernel_operand *x = &k->x[0];                                                                      \
+        const T rows = *(const T *)k->x[1].data, divisor = rows - (T)*(const double *)k->attr;                      \
+        const int64_t features = ad_shape_count(*k->shape);                                                         \
+        if (!(divisor > 0))                                                                                         \
+            ad_kernel_fail(k, 0, AD_EARG, "%.0f rows less ddof %.0f leave nothing to divide by", (double)rows,      \
+                           *(const double *)k->attr);                                                               \
+        for (int64_t f = 0; f < features; f++)                                                                      \
+            for (int r = 0; r < k->R; r++) ((T *)k->y)[f * k->R + r] = ((const T *)x->data)[f * x->stride + r] / divisor; \
+    }
+OVER_ROWS(over_rows_f32, float)
+OVER_ROWS(over_rows_f64, double)
+
+static bool over_rows_shape(ad_shape_call *call) {
+    call->y = call->x[0];
+    return call->x[1].rank == 0 || ad_shape_fail(call, "the number of rows is no scalar");
+}
+
+static const ad_op variance_rows_op;
+
+static ad_var over_rows_less(ad_var sum, ad_var rows, double ddof) {
+    const ad_var x[] = {sum, rows};
+    return ad_apply(&variance_rows_op, x, 2, &ddof, sizeof ddof);
+}
+
+static void over_rows_vjp(const ad_vjp_call *call) {
+    call->gx[0] = over_rows_less(call->gy, call->x[1], *(const double *)call->attr);
+}
+
 // ---- tests ---------------------------------------------------------------------------------------------------------
 // Squares, so that the second derivative is not zero.
 
@@ -255,7 +288,12 @@ static ad_var variance_axis_test(void *arg, const ad_var *x) {
 
 static ad_var variance_rows_test(void *arg, const ad_var *x) {
     (void)arg;
-    return ad_variance_rows(x[0], 1);
+    return ad_variance_rows(x[0], -1);  // of one row, too
+}
+
+static ad_var variance_population_test(void *arg, const ad_var *x) {
+    (void)arg;
+    return ad_square(ad_variance_rows(x[0], 0));
 }
 
 static const ad_op_test norm_tests[] = {
@@ -281,7 +319,10 @@ static const ad_op_test sum_rows_tests[] = {
     {.n = 1, .x = {{.shape = {1, {3}}, .rows = true}}, .f = sum_rows_test},
     {.n = 1, .x = {{.shape = {0, {0}}, .rows = true}}, .f = sum_rows_test},
     {.n = 1, .x = {{.shape = {2, {2, 2}}, .rows = true}}, .f = mean_rows_test},
+};
+static const ad_op_test variance_rows_tests[] = {
     {.n = 1, .x = {{.shape = {2, {2, 2}}, .rows = true}}, .f = variance_rows_test},
+    {.n = 1, .x = {{.shape = {0, {0}}, .rows = true}}, .f = variance_population_test},
 };
 
 // ---- descriptors ---------------------------------------------------------------------------------------------------
@@ -308,9 +349,16 @@ static const ad_op sum_rows_op = {.name = "sum_rows",
                                   .flops = sum_flops,
                                   AD_TESTS(sum_rows_tests)};
 
-AD_FAMILY(reduce) = {&sum_op, &norm_op, &sum_rows_op, NULL};
+static const ad_op variance_rows_op = {.name = "variance_rows",
+                                       .shape = over_rows_shape,
+                                       .vjp = over_rows_vjp,
+                                       .kernel = {over_rows_f32, over_rows_f64},
+                                       AD_TESTS(variance_rows_tests)};
+
+AD_FAMILY(reduce) = {&sum_op, &norm_op, &sum_rows_op, &variance_rows_op, NULL};
 
 #if AD_ISA_BASE
+#include "../internal.h"
 
 static ad_var along(const ad_op *op, ad_var x, axis_attr attr) { return ad_apply(op, &x, 1, &attr, sizeof attr); }
 
@@ -319,41 +367,53 @@ ad_var ad_sum_axis(ad_var x, int axis) { return along(&sum_op, x, axis_of(x, axi
 ad_var ad_norm(ad_var x) { return along(&norm_op, x, (axis_attr){.all = 1}); }
 ad_var ad_norm_axis(ad_var x, int axis) { return along(&norm_op, x, axis_of(x, axis)); }
 
-ad_var ad_mean(ad_var x) { return ad_scale(ad_sum(x), 1.0 / (double)ad_shape_count(ad_shape_of(x))); }
-ad_var ad_mean_axis(ad_var x, int axis) { return ad_scale(ad_sum_axis(x, axis), 1.0 / (double)ad_dim(x, axis)); }
-
-ad_var ad_sum_rows(ad_var x) {
-    if (ad_ok(x) && !ad_has_rows(x))
-        ad_tape_fail(x.tape, AD_EARG, "sum_rows: the operand is shared: expected one that has rows");
-    return ad_apply(&sum_rows_op, &x, 1, NULL, 0);
+// The sum over the number of elements n.
+static ad_var mean(ad_var x, axis_attr attr, int64_t n) {
+    char text[80];
+    if (n < 1)
+        ad_tape_fail(x.tape, AD_ESHAPE, "mean: no elements along %s of shape %s", attr.all ? "all axes" : "the axis",
+                     ad_shape_print(ad_shape_of(x), text, sizeof text));
+    return n < 1 ? ad_inert(x.tape) : ad_scale(along(&sum_op, x, attr), 1.0 / (double)n);
 }
 
-ad_var ad_mean_rows(ad_var x) {
-    ad_var total = ad_sum_rows(x);
-    return ad_ok(total) ? ad_div(total, ad_row_count(ad_rows_of(x))) : total;
+ad_var ad_mean(ad_var x) {
+    if (!ad_check_var(x, "mean")) return ad_inert(x.tape);
+    return mean(x, (axis_attr){.all = 1}, ad_shape_count(ad_shape_of(x)));
 }
+ad_var ad_mean_axis(ad_var x, int axis) {
+    return ad_check_axis(x, axis, "mean") >= 0 ? mean(x, axis_of(x, axis), ad_dim(x, axis)) : ad_inert(x.tape);
+}
+
+static ad_var sum_rows(ad_var x) { return ad_apply(&sum_rows_op, &x, 1, NULL, 0); }
+
+static ad_var mean_rows(ad_var x) { return ad_div(sum_rows(x), ad_row_count(ad_rows_of(x))); }
+
+ad_var ad_sum_rows(ad_var x) { return ad_check_has_rows(x, "sum_rows") ? sum_rows(x) : ad_inert(x.tape); }
+ad_var ad_mean_rows(ad_var x) { return ad_check_has_rows(x, "mean_rows") ? mean_rows(x) : ad_inert(x.tape); }
 
 // The sum of squares around the mean, over the number of elements n less ddof.
 static ad_var variance(ad_var x, axis_attr attr, int64_t n, int ddof) {
-    ad_var sum = along(&sum_op, x, attr);
-    if (!ad_ok(sum)) return sum;
-    if (n - ddof <= 0)
+    if (n < 1 || n - ddof <= 0) {
         ad_tape_fail(x.tape, AD_EARG, "variance: %lld elements less ddof %d leave nothing to divide by", (long long)n,
                      ddof);
-    ad_var mean = axis_restored(ad_scale(sum, 1.0 / (double)n), x, &attr);
-    return ad_scale(along(&sum_op, ad_square(ad_sub(x, mean)), attr), 1.0 / (double)(n - ddof));
+        return ad_inert(x.tape);
+    }
+    ad_var centre = axis_restored(mean(x, attr, n), x, &attr);
+    return ad_scale(along(&sum_op, ad_square(ad_sub(x, centre)), attr), 1.0 / (double)(n - ddof));
 }
 
 ad_var ad_variance(ad_var x, int ddof) {
+    if (!ad_check_var(x, "variance")) return ad_inert(x.tape);
     return variance(x, (axis_attr){.all = 1}, ad_shape_count(ad_shape_of(x)), ddof);
 }
-ad_var ad_variance_axis(ad_var x, int axis, int ddof) { return variance(x, axis_of(x, axis), ad_dim(x, axis), ddof); }
+ad_var ad_variance_axis(ad_var x, int axis, int ddof) {
+    if (ad_check_axis(x, axis, "variance") < 0) return ad_inert(x.tape);
+    return variance(x, axis_of(x, axis), ad_dim(x, axis), ddof);
+}
 
 ad_var ad_variance_rows(ad_var x, int ddof) {
-    ad_var mean = ad_mean_rows(x);
-    if (!ad_ok(mean)) return mean;
-    ad_var divisor = ad_offset(ad_row_count(ad_rows_of(x)), -(double)ddof);
-    return ad_div(ad_sum_rows(ad_square(ad_sub(x, mean))), divisor);
+    if (!ad_check_has_rows(x, "variance_rows")) return ad_inert(x.tape);
+    return over_rows_less(sum_rows(ad_square(ad_sub(x, mean_rows(x)))), ad_row_count(ad_rows_of(x)), ddof);
 }
 
 #endif

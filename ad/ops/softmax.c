@@ -234,8 +234,8 @@ ad_var ad_log_softmax(ad_var x, int axis) { return along(&log_softmax_op, x, axi
 // The largest is a constant here: the result does not depend on what is subtracted and added again. The logarithm of
 // an empty sum is not taken, so that it has no gradient.
 ad_var ad_logsumexp_rows(ad_var x) {
+    if (!ad_check_has_rows(x, "logsumexp_rows")) return ad_inert(x.tape);
     ad_var top = ad_stop_gradient(ad_max_rows(x));
-    if (!ad_ok(top)) return top;
     ad_var zero = ad_number(x.tape, 0), one = ad_number(x.tape, 1), lowest = ad_number(x.tape, -INFINITY);
     top = ad_where(ad_equal(ad_sub(top, top), zero), top, zero);  // where it is finite
     ad_var sum = ad_sum_rows(ad_exp(ad_sub(x, top))), empty = ad_equal(sum, zero);

@@ -214,13 +214,19 @@ AD_FAMILY(sort) = {&argsort_op, &searchsorted_op, NULL};
 
 #if AD_ISA_BASE
 
-ad_var ad_argsort(ad_var x, int axis) {
+static ad_var permutation(ad_var x, int axis, const char *what) {
     const axis_attr attr = axis_of(x, axis);
-    axis_count_exactly(x, axis, "argsort");
+    if (ad_check_axis(x, axis, what) < 0) return ad_inert(x.tape);
+    axis_count_exactly(x, axis, what);
     return ad_apply(&argsort_op, &x, 1, &attr, sizeof attr);
 }
 
-ad_var ad_sort(ad_var x, int axis) { return ad_take_along(x, axis, ad_argsort(x, axis)); }
+ad_var ad_argsort(ad_var x, int axis) { return permutation(x, axis, "argsort"); }
+
+ad_var ad_sort(ad_var x, int axis) {
+    const ad_var numbers = permutation(x, axis, "sort");
+    return ad_ok(numbers) ? ad_take_along(x, axis, numbers) : numbers;
+}
 
 // v, [...,n], with other leading dimensions.
 static ad_var with_leading(ad_var v, ad_shape like) {

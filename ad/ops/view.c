@@ -299,125 +299,17 @@ ad_var ad_place(ad_tape *t, ad_rows rows, ad_shape shape, const ad_var *parts, c
 
 int64_t ad_check_axis(ad_var x, int axis, const char *what) {
     if (!ad_check_var(x, what)) return -1;
-    char text[64];
+    char text[160];
     int64_t a = ad_shape_axis(ad_shape_of(x), axis);
     if (a < 0)
-        ad_tape_fail(x.tape, AD_EARG, "%s: axis %d of shape %s", what, axis, ad_shape_print(ad_shape_of(x), text, sizeof text));
+        ad_tape_fail(x.tape, AD_ESHAPE, "%s: %s", what, ad_axis_error(ad_shape_of(x), axis, text, sizeof text));
     return a;
 }
 
-ad_var ad_reshape(ad_var x, ad_shape shape) {
-    if (!ad_check_var(x, "reshape")) return ad_inert(x.tape);
-    if (ad_shape_count(shape) != ad_shape_count(ad_shape_of(x))) {
-        char a[64], b[64];
-        ad_tape_fail(x.tape, AD_ESHAPE, "reshape: %s to %s changes the number of elements",
-                     ad_shape_print(ad_shape_of(x), a, sizeof a), ad_shape_print(shape, b, sizeof b));
-        return ad_inert(x.tape);
-    }
-    ad_view_attr attr = ad_view_whole(shape);
-    return ad_view(x, &attr);
-}
-
-ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t length) {
-    int64_t a = ad_check_axis(x, axis, "slice");
-    if (a < 0) return ad_inert(x.tape);
-    ad_view_attr attr = ad_view_whole(ad_shape_of(x));
-    if (start < 0 || length < 0 || start > attr.shape.dim[a] - length) {
-        char text[64];
-        ad_tape_fail(x.tape, AD_EARG, "slice: %lld elements from %lld of axis %d of shape %s", (long long)length,
-                     (long long)start, axis, ad_shape_print(attr.shape, text, sizeof text));
-        return ad_inert(x.tape);
-    }
-    attr.shape.dim[a] = (int32_t)length;
-    attr.offset = (int32_t)start * attr.stride[a];
-    return ad_view(x, &attr);
-}
-
-ad_var ad_transpose(ad_var x, const int *order) {
-    if (!ad_check_var(x, "transpose")) return ad_inert(x.tape);
-    ad_shape s = ad_shape_of(x);
-    ad_view_attr from = ad_view_whole(s), attr = from;
-    unsigned seen = 0;
-    for (int i = 0; i < s.rank; i++) {
-        if (order[i] < 0 || order[i] >= s.rank || (seen & 1u << order[i])) {
-            ad_tape_fail(x.tape, AD_EARG, "transpose: order is not a permutation of the %d axes", (int)s.rank);
-            return ad_inert(x.tape);
-        }
-        seen |= 1u << order[i];
-        attr.shape.dim[i] = s.dim[order[i]];
-        attr.stride[i] = from.stride[order[i]];
-    }
-    return ad_view(x, &attr);
-}
-
-ad_var ad_expand(ad_var x, ad_shape shape) {
-    if (!ad_check_var(x, "expand")) return ad_inert(x.tape);
-    ad_shape s = ad_shape_of(x), joint;
-    char a[64], b[64];
-    if (ad_shape_count(shape) < 0 || !ad_shape_broadcast(s, shape, &joint) || !ad_shape_equal(joint, shape)) {
-        ad_tape_fail(x.tape, AD_ESHAPE, "expand: %s does not broadcast to %s", ad_shape_print(s, a, sizeof a),
-                     ad_shape_print(shape, b, sizeof b));
-        return ad_inert(x.tape);
-    }
-    int32_t stride[AD_MAX_RANK];
-    ad_shape_strides(s, stride);
-    ad_view_attr attr = {.shape = shape};
-    for (int32_t i = 0; i < s.rank; i++)
-        if (s.dim[i] != 1) attr.stride[shape.rank - s.rank + i] = stride[i];
-    return ad_view(x, &attr);
-}
-
-static bool concat_shape(const ad_var *x, int n, int64_t a, ad_shape *out) {
-    *out = ad_shape_of(x[0]);
-    for (int i = 1; i < n; i++) {
-        ad_shape s = ad_shape_of(x[i]), like = *out;
-        if (s.rank != out->rank) return false;
-        like.dim[a] = s.dim[a];
-        if (!ad_shape_equal(like, s)) return false;
-        if (out->dim[a] > INT32_MAX - s.dim[a]) return false;
-        out->dim[a] += s.dim[a];
-    }
-    return true;
-}
-
-static bool concat_check(ad_tape *t, const ad_var *x, int n) {
-    for (int i = 0; i < n; i++) {
-        if (x[i].tape != t) {
-            ad_tape_fail(t, ad_is_none(x[i]) ? AD_EARG : AD_EMIX, "concat: part %d is not on the tape of the others", i);
-            if (x[i].tape) ad_tape_fail(x[i].tape, AD_EMIX, "concat: parts on different tapes");
-            return false;
-        }
-        if (!ad_check_var(x[i], "concat")) return false;
-    }
-    return true;
-}
-
-ad_var ad_concat(const ad_var *x, int n, int axis) {
-    ad_tape *t = NULL;
-    for (int i = 0; i < n && !t; i++) t = x[i].tape;
-    if (!t) return ad_none();
-    int64_t a = concat_check(t, x, n) ? ad_check_axis(x[0], axis, "concat") : -1;
-    ad_shape shape;
-    if (a < 0) return ad_inert(t);
-    if (!concat_shape(x, n, a, &shape) || ad_shape_count(shape) < 0) {
-        ad_tape_fail(t, AD_ESHAPE, "concat: parts differ in rank, or in a dimension other than axis %d, or are too large", axis);
-        return ad_inert(t);
-    }
-    ad_arena mark = ad_arena_mark(&t->scratch);
-    ad_view_attr *where = ad_arena_take(&t->scratch, (size_t)n * sizeof *where);
-    if (!where) {
-        ad_tape_fail(t, AD_ENOMEM, "concat: out of memory");
-        return ad_inert(t);
-    }
-    for (int64_t i = 0, start = 0; i < n; start += ad_shape_of(x[i]).dim[a], i++) {
-        where[i] = ad_view_whole(shape);
-        where[i].shape = ad_shape_of(x[i]);
-        where[i].offset = (int32_t)start * where[i].stride[a];
-    }
-    ad_rows none = {NULL, 0, 0};
-    ad_var y = n == 1 ? x[0] : ad_place(t, none, shape, x, where, n);
-    ad_arena_release(&t->scratch, mark);
-    return y;
+bool ad_check_has_rows(ad_var x, const char *what) {
+    if (!ad_check_var(x, what)) return false;
+    if (!ad_has_rows(x)) ad_tape_fail(x.tape, AD_EARG, "%s: the operand is shared: expected one that has rows", what);
+    return ad_has_rows(x);
 }
 
 ad_var ad_to_rows(ad_var x, ad_rows rows) {
