@@ -316,9 +316,10 @@ AD_API ad_var ad_erfinv(ad_var x);
 AD_API ad_var ad_normal_cdf(ad_var x);       // of the standard normal distribution
 AD_API ad_var ad_normal_log_cdf(ad_var x);   // its logarithm, accurate in both tails
 AD_API ad_var ad_normal_quantile(ad_var p);  // its inverse, 0 < p < 1
-AD_API ad_var ad_lgamma(ad_var x);           // log |gamma(x)|; for x < 0 the second derivative is NaN
+AD_API ad_var ad_lgamma(ad_var x);           // log |gamma(x)|
 AD_API ad_var ad_digamma(ad_var x);
-AD_API ad_var ad_polygamma(ad_var x, int n);  // n-th derivative of digamma, 0 <= n <= 20, x > 0 for n > 0
+// The n-th derivative of digamma, 0 <= n <= 20. At the negative whole numbers inf for odd n, NaN for even n.
+AD_API ad_var ad_polygamma(ad_var x, int n);
 
 AD_API ad_var ad_relu(ad_var x);                       // max(x, 0), NaN stays NaN; slope 0 at 0
 AD_API ad_var ad_leaky_relu(ad_var x, double slope);   // x or slope x; slope at 0: slope

@@ -1,4 +1,5 @@
-// reference.h -- what a reference of an elementwise op is: its value in long double, exact to far below an ulp of a double.
+// reference.h -- what a reference of an elementwise op is: its value in long double, exact to far below an ulp of a
+// double.
 #ifndef PULLBACK_TESTS_REFERENCE_H
 #define PULLBACK_TESTS_REFERENCE_H
 

@@ -104,18 +104,32 @@ static inline real reference_digamma(real x) {
     return logl(x) - 1 / (2 * x) - series - sum;
 }
 
-// The recurrence up to 40, then 10 terms of the asymptotic series.
-static inline real reference_polygamma(real x, int n) {
-    real factorial = 1, sum = 0, z = x;
-    if (isnan(x) || x < 0) return NAN;
-    for (int i = 2; i < n; i++) factorial *= i;
-    for (; z < 40; z += 1) sum += factorial * n / powl(z, n + 1);
+// The sum over k >= 0 of n! / (z + k)^(n + 1) for z >= 40: 10 terms of the asymptotic series.
+static inline real reference_polygamma_tail(real z, int n, real factorial) {
     real ratio = 1, series = 0;
     for (int k = 0; k <= 10; k++) {
         series += bernoulli[k] * ratio / powl(z, 2 * k);
         ratio *= (2.0L * k + n) * (2.0L * k + n + 1) / ((2.0L * k + 1) * (2.0L * k + 2));
     }
-    sum += factorial / powl(z, n) * (series + n / (2 * z));
+    return factorial / n / powl(z, n) * (series + n / (2 * z));
+}
+
+// The sum over k >= 0 of n! / (x + k)^(n + 1): one by one between -40 and 40; what lies above, and what lies below,
+// where it is the difference of two such, by their tails.
+static inline real reference_polygamma(real x, int n) {
+    real factorial = 1, sum = 0, z = x;
+    if (isnan(x) || x == -INFINITY) return NAN;
+    if (x < -0x1p60L) return n % 2 ? INFINITY : NAN;
+    for (int i = 2; i <= n; i++) factorial *= i;
+    if (x < -40) {
+        real below = floorl(-x - 40) + 1, first = 1 - x - below;
+        sum = reference_polygamma_tail(first, n, factorial) - reference_polygamma_tail(1 - x, n, factorial);
+        if (n % 2 == 0) sum = -sum;
+        z = x + below;
+    }
+    if (z <= 0 && z == roundl(z) && x != 0) return n % 2 ? INFINITY : NAN;
+    for (; z < 40; z += 1) sum += factorial / powl(z, n + 1);
+    sum += reference_polygamma_tail(z, n, factorial);
     return n % 2 ? sum : -sum;
 }
 

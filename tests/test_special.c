@@ -1,4 +1,5 @@
-// test_special.c -- error functions, gamma functions and activations: published values, derivatives, tails, edges, errors.
+// test_special.c -- error functions, gamma functions and activations: published values, derivatives, tails, edges,
+// errors.
 #include <float.h>
 
 #include "npz.h"
@@ -7,6 +8,7 @@
 typedef ad_var (*unary)(ad_var x);
 
 static ad_var trigamma(ad_var x) { return ad_polygamma(x, 1); }
+static ad_var tetragamma(ad_var x) { return ad_polygamma(x, 2); }
 static ad_var elu_1(ad_var x) { return ad_elu(x, 1); }
 static ad_var elu_2(ad_var x) { return ad_elu(x, 2); }
 static ad_var celu_2(ad_var x) { return ad_celu(x, 2); }
@@ -101,7 +103,7 @@ static void test_derivatives(void **state) {
     npz_close(&file);
 }
 
-// ---- tails -----------------------------------------------------------------------------------------------------------
+// ---- tails --------------------------------------------------------------------------------------------------------
 
 // log Phi and its first two derivatives, -x^2/2 - ..., -x + ..., -1 + ...: where Phi itself is 0 long since.
 static void test_log_cdf_left_tail(void **state) {
@@ -132,7 +134,7 @@ static void test_lgamma_overflows_with_its_value_only(void **state) {
     assert_true(isfinite(value_at(AD_F64, ad_lgamma, 2.55e305)));
 }
 
-// ---- gamma -----------------------------------------------------------------------------------------------------------
+// ---- gamma --------------------------------------------------------------------------------------------------------
 
 static void test_every_polygamma(void **state) {
     (void)state;
@@ -150,6 +152,40 @@ static void test_every_polygamma(void **state) {
         }
         ad_tape_free(tape);
     }
+}
+
+// Between its poles, close to them and far out; beside the roots of those of even order the error is that of the two
+// terms of the nearest poles.
+static void test_every_polygamma_of_negative_numbers(void **state) {
+    enum { N = 400 };
+    static double x[N], got[N];
+    (void)state;
+    for (int i = 0; i < N; i++) x[i] = i < 300 ? -(i + 0.37) / 23 : i < 350 ? -1 - pow(2, 299 - i) : -1e3 * i - 0.3;
+    for (int n = 1; n <= 20; n++) {
+        real factorial = 1;
+        for (int i = 2; i <= n; i++) factorial *= i;
+        ad_tape *tape = ad_tape_new(NULL, AD_F64);
+        ad_var y = ad_keep(ad_polygamma(ad_constant(tape, ad_shape1(N), x), n));
+        util_run(tape);
+        util_read(y, got, N);
+        for (int i = 0; i < N; i++) {
+            real expected = reference_polygamma(x[i], n),
+                 size = fmaxl(fabsl(expected), n % 2 ? 0 : ldexpl(factorial, n + 1));
+            if (!(fabsl(got[i] - expected) <= (4 + 3 * n) * DBL_EPSILON * size) && !isinf((double)expected))
+                fail_msg("polygamma %d at %g: %.17g, expected %.17Lg", n, x[i], got[i], expected);
+        }
+        ad_tape_free(tape);
+    }
+}
+
+static void test_second_derivatives_of_lgamma(void **state) {
+    (void)state;
+    for (double x = -7.95; x < 3; x += 0.1)
+        for (int order = 2; order <= 4; order++) {
+            double expected = (double)reference_polygamma(x, order - 1);
+            util_assert_close(slope_at(AD_F64, ad_lgamma, order, x), expected, 1e-14 * fmax(fabs(expected), 10));
+            util_assert_close(slope_at(AD_F64, ad_digamma, order - 1, x), expected, 1e-14 * fmax(fabs(expected), 10));
+        }
 }
 
 // Between its poles at negative numbers each has a root; SLEEF's lgamma of floats is off by 2e-4 there.
@@ -187,7 +223,7 @@ static void test_near_positive_roots(void **state) {
     }
 }
 
-// ---- edges -----------------------------------------------------------------------------------------------------------
+// ---- edges --------------------------------------------------------------------------------------------------------
 
 static void test_edges(void **state) {
     (void)state;
@@ -226,7 +262,12 @@ static void test_edges(void **state) {
         {ad_digamma, INFINITY, INFINITY},
         {trigamma, 0, INFINITY},
         {trigamma, INFINITY, 0},
-        {trigamma, -1.5, NAN},
+        {trigamma, -1, INFINITY},
+        {trigamma, -0x1p60, INFINITY},
+        {trigamma, -INFINITY, NAN},
+        {tetragamma, -1, NAN},
+        {tetragamma, 0, -INFINITY},
+        {tetragamma, -INFINITY, NAN},
         {leaky_relu_tenth, -INFINITY, -INFINITY},
         {leaky_relu_tenth, INFINITY, INFINITY},
         {elu_2, -INFINITY, -2},
@@ -253,9 +294,22 @@ static void test_edges(void **state) {
         }
 }
 
-static const unary every[] = {ad_erf,    ad_erfc,    ad_erfinv,  ad_normal_cdf,    ad_normal_log_cdf, ad_normal_quantile,
-                              ad_lgamma, ad_digamma, trigamma,   leaky_relu_tenth, elu_2,             celu_2,
-                              ad_selu,   ad_gelu,    ad_silu,    ad_softsign};
+static const unary every[] = {ad_erf,
+                              ad_erfc,
+                              ad_erfinv,
+                              ad_normal_cdf,
+                              ad_normal_log_cdf,
+                              ad_normal_quantile,
+                              ad_lgamma,
+                              ad_digamma,
+                              trigamma,
+                              leaky_relu_tenth,
+                              elu_2,
+                              celu_2,
+                              ad_selu,
+                              ad_gelu,
+                              ad_silu,
+                              ad_softsign};
 enum { EVERY = sizeof every / sizeof *every };
 
 static void test_nan_stays(void **state) {
@@ -352,7 +406,7 @@ static void test_rows_equal_shared(void **state) {
     }
 }
 
-// ---- errors ----------------------------------------------------------------------------------------------------------
+// ---- errors -------------------------------------------------------------------------------------------------------
 
 static void check_error(ad_tape *tape, ad_status status, const char *part) {
     assert_int_equal(ad_tape_status(tape), status);
@@ -405,6 +459,8 @@ int main(void) {
         cmocka_unit_test(test_log_cdf_right_tail),
         cmocka_unit_test(test_lgamma_overflows_with_its_value_only),
         cmocka_unit_test(test_every_polygamma),
+        cmocka_unit_test(test_every_polygamma_of_negative_numbers),
+        cmocka_unit_test(test_second_derivatives_of_lgamma),
         cmocka_unit_test(test_near_negative_roots),
         cmocka_unit_test(test_near_positive_roots),
         cmocka_unit_test(test_edges),
