@@ -7,8 +7,8 @@
 // Reports an operand whose shape does not fit; the inert result.
 static ad_var misfit(ad_var x, const char *what, const char *expected) {
     char text[64];
-    ad_tape_fail(x.tape, AD_ESHAPE, "%s: shape %s: expected %s", what, ad_shape_print(ad_shape_of(x), text, sizeof text),
-                 expected);
+    ad_tape_fail(x.tape, AD_ESHAPE, "%s: shape %s: expected %s", what,
+                 ad_shape_print(ad_shape_of(x), text, sizeof text), expected);
     return ad_inert(x.tape);
 }
 
@@ -28,7 +28,7 @@ static extent around(ad_shape s, int64_t axis) {
     return e;
 }
 
-// ---- whole shapes -----------------------------------------------------------------------------------------------------
+// ---- whole shapes -------------------------------------------------------------------------------------------------
 
 ad_var ad_reshape(ad_var x, ad_shape shape) {
     if (!ad_check_var(x, "reshape")) return ad_inert(x.tape);
@@ -76,7 +76,7 @@ ad_var ad_expand(ad_var x, ad_shape shape) {
     return ad_view(x, &attr);
 }
 
-// ---- along an axis ----------------------------------------------------------------------------------------------------
+// ---- along an axis ------------------------------------------------------------------------------------------------
 
 ad_var ad_slice(ad_var x, int axis, int64_t start, int64_t length) {
     int64_t a = ad_check_axis(x, axis, "slice");
@@ -160,7 +160,7 @@ ad_var ad_tile(ad_var x, int axis, int64_t times) {
     return ad_reshape(ad_expand(once, ad_shape3(e.before, times, e.n * e.after)), s);
 }
 
-// ---- axes -------------------------------------------------------------------------------------------------------------
+// ---- axes ---------------------------------------------------------------------------------------------------------
 
 static ad_var insert_axis(ad_var x, int axis, const char *what) {
     if (!ad_check_var(x, what)) return ad_inert(x.tape);
@@ -186,7 +186,7 @@ ad_var ad_squeeze(ad_var x, int axis) {
     return ad_reshape(x, y);
 }
 
-// ---- joined -----------------------------------------------------------------------------------------------------------
+// ---- joined -------------------------------------------------------------------------------------------------------
 
 static bool concat_shape(const ad_var *x, int n, int64_t a, ad_shape *out) {
     *out = ad_shape_of(x[0]);
@@ -220,7 +220,8 @@ ad_var ad_concat(const ad_var *x, int n, int axis) {
     ad_shape shape;
     if (a < 0) return ad_inert(t);
     if (!concat_shape(x, n, a, &shape) || ad_shape_count(shape) < 0) {
-        ad_tape_fail(t, AD_ESHAPE, "concat: parts differ in rank, or in a dimension other than axis %d, or are too large", axis);
+        ad_tape_fail(t, AD_ESHAPE,
+                     "concat: parts differ in rank, or in a dimension other than axis %d, or are too large", axis);
         return ad_inert(t);
     }
     ad_arena mark = ad_arena_mark(&t->scratch);
@@ -263,7 +264,7 @@ ad_var ad_stack(const ad_var *x, int n, int axis) {
     return y;
 }
 
-// ---- matrices ---------------------------------------------------------------------------------------------------------
+// ---- matrices -----------------------------------------------------------------------------------------------------
 
 ad_var ad_diagonal(ad_var x) {
     if (!ad_check_var(x, "diagonal")) return ad_inert(x.tape);

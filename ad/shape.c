@@ -9,7 +9,9 @@ static int32_t dimension(int64_t n) { return n < 0 || n > INT32_MAX ? -1 : (int3
 ad_shape ad_shape0(void) { return (ad_shape){0, {0}}; }
 ad_shape ad_shape1(int64_t a) { return (ad_shape){1, {dimension(a)}}; }
 ad_shape ad_shape2(int64_t a, int64_t b) { return (ad_shape){2, {dimension(a), dimension(b)}}; }
-ad_shape ad_shape3(int64_t a, int64_t b, int64_t c) { return (ad_shape){3, {dimension(a), dimension(b), dimension(c)}}; }
+ad_shape ad_shape3(int64_t a, int64_t b, int64_t c) {
+    return (ad_shape){3, {dimension(a), dimension(b), dimension(c)}};
+}
 ad_shape ad_shape4(int64_t a, int64_t b, int64_t c, int64_t d) {
     return (ad_shape){4, {dimension(a), dimension(b), dimension(c), dimension(d)}};
 }

@@ -2,10 +2,10 @@
 //
 //     sweep [-s STRIDE] [-i ISA] [OP ...]
 //
-// Every STRIDE-th bit pattern (1), of the named ops or all, with the kernels of ISA (the best the CPU has). Prints a table
-// of the largest errors in ulp as a page of text, a line when an op is done, and returns 1 when one is above its bound.
-// References are those of test_kernels in double; what they find worse than all before is measured again in long double.
-// An op takes one minute to ten.
+// Every STRIDE-th bit pattern (1), of the named ops or all, with the kernels of ISA (the best the CPU has). Prints a
+// table of the largest errors in ulp as a page of text, a line when an op is done, and returns 1 when one is above its
+// bound. References are those of test_kernels in double; what they find worse than all before is measured again in long
+// double. An op takes one minute to ten.
 #include <stdio.h>
 #include <time.h>
 
@@ -67,7 +67,8 @@ static void check_chunk(sweep *s, size_t n, const float *x) {
     for (size_t j = 0; j < n; j++) {
         const double exact = s->fast(x[j], x[j], x[j]);
         if (y[j] == exact || (isnan(y[j]) && isnan(exact))) continue;
-        if ((fabs(exact) < FLT_MIN * 0.999 && y[j] == 0) || (fabs(exact) > FLT_MAX * 1.001 && y[j] == copysign(INFINITY, exact)))
+        if ((fabs(exact) < FLT_MIN * 0.999 && y[j] == 0) ||
+            (fabs(exact) > FLT_MAX * 1.001 && y[j] == copysign(INFINITY, exact)))
             continue;
         if (!(ulps_fast(y[j], exact) <= s->worst)) measure(s, x[j], y[j]);
     }
@@ -87,8 +88,8 @@ static void check_floats(sweep *s, uint64_t stride) {
 }
 
 static void print_row(const sweep *s, uint64_t stride, double seconds) {
-    printf("| %s | %.4f | %a | %g | %llu |", s->op->name, s->worst, s->worst_x, s->op->ulp[AD_F32] ? s->op->ulp[AD_F32] : 0.5,
-           (unsigned long long)stride);
+    printf("| %s | %.4f | %a | %g | %llu |", s->op->name, s->worst, s->worst_x,
+           s->op->ulp[AD_F32] ? s->op->ulp[AD_F32] : 0.5, (unsigned long long)stride);
     if (s->beyond) printf(" **%lld beyond, one at %a**", (long long)s->beyond, s->beyond_x);
     printf(" %.3g s |\n", seconds);
     fflush(stdout);
@@ -126,8 +127,8 @@ int main(int argc, char **argv) {
             if (!strcmp(isas[i].name, argv[a + 1])) kernels = &isas[i];
     }
     if (stride < 1) return 2;
-    printf("%s, compiler %s\n\n| op | largest error, ulp | at | bound | every | |\n|---|---|---|---|---|---|\n", kernels->name,
-           __VERSION__);
+    printf("%s, compiler %s\n\n| op | largest error, ulp | at | bound | every | |\n|---|---|---|---|---|---|\n",
+           kernels->name, __VERSION__);
     bool good = true;
     for (int k = 0; k < kernels->n; k++) {
         const reference *exact = unary_reference(kernels->op[k]);

@@ -1,4 +1,5 @@
-// test_gather.c -- elements by numbers that are values, against loops: every operand shared or per row, both precisions.
+// test_gather.c -- elements by numbers that are values, against loops: every operand shared or per row, both
+// precisions.
 #include "util.h"
 
 enum { ROWS = 70, MOST = 4096 };  // more than a block of rows, and lanes of the last one left over
@@ -61,7 +62,7 @@ static void assert_fails(fixture *f, ad_var v, ad_status status, const char *tex
     begin(f);
 }
 
-// ---- along an axis ----------------------------------------------------------------------------------------------------
+// ---- along an axis ------------------------------------------------------------------------------------------------
 
 // x [p,n,q] and index [p,m,q] around the axis.
 typedef struct along {
@@ -171,7 +172,8 @@ static void other_dimensions_broadcast(void **state) {
     fixture *f = *state;
     for (int i = 0; i < 12; i++) f->x[i] = i, f->index[i] = i % 3;
     ad_var x = operand(f, ad_shape2(3, 4), false, &f->x_source);
-    ad_var one = operand(f, ad_shape2(1, 2), false, &f->index_source), many = operand(f, ad_shape2(2, 1), false, &f->index_source);
+    ad_var one = operand(f, ad_shape2(1, 2), false, &f->index_source),
+           many = operand(f, ad_shape2(2, 1), false, &f->index_source);
     ad_var a = ad_keep(ad_take_along(x, 1, one)), b = ad_keep(ad_take_along(ad_slice(x, 0, 0, 1), 1, many));
     ad_var c = ad_keep(ad_put_along(ad_slice(x, 0, 1, 1), 0, many, 2));
     util_run(f->tape);
@@ -188,9 +190,11 @@ static void misfits_are_refused(void **state) {
     ad_tape *other = ad_tape_new(NULL, AD_F64);
 #define X operand(f, ad_shape2(3, 4), true, &f->x_source)
 #define INDEX(...) operand(f, __VA_ARGS__, true, &f->index_source)
-    assert_fails(f, ad_take_along(X, 1, INDEX(ad_shape1(3))), AD_ESHAPE, "take_along: index of shape [3] for an operand of shape [3,4] along axis 1");
+    assert_fails(f, ad_take_along(X, 1, INDEX(ad_shape1(3))), AD_ESHAPE,
+                 "take_along: index of shape [3] for an operand of shape [3,4] along axis 1");
     assert_fails(f, ad_take_along(X, 1, INDEX(ad_shape2(2, 4))), AD_ESHAPE, "index of shape [2,4]");
-    assert_fails(f, ad_take_along(X, 2, INDEX(ad_shape2(3, 4))), AD_ESHAPE, "take_along: axis 2 is out of range for shape [3,4]");
+    assert_fails(f, ad_take_along(X, 2, INDEX(ad_shape2(3, 4))), AD_ESHAPE,
+                 "take_along: axis 2 is out of range for shape [3,4]");
     assert_fails(f, ad_put_along(X, 0, INDEX(ad_shape2(3, 3)), 5), AD_ESHAPE, "put_along: index of shape [3,3]");
     assert_fails(f, ad_put_along(X, 0, INDEX(ad_shape2(3, 4)), -1), AD_EARG, "put_along: -1 elements along axis 0");
     assert_fails(f, ad_take_along(X, 0, AD_NONE), AD_EARG, "operand and index are not on one tape");
@@ -203,14 +207,15 @@ static void misfits_are_refused(void **state) {
     ad_tape_free(other);
 }
 
-// ---- rows of a matrix -------------------------------------------------------------------------------------------------
+// ---- rows of a matrix ---------------------------------------------------------------------------------------------
 
 static void check_embedding(fixture *f, ad_shape shape, int64_t N, int64_t D, bool rows) {
     begin(f);
     int64_t S = ad_shape_count(shape);
     fill_whole(f, f->x, N * D, -9, 9);
     fill_whole(f, f->index, ROWS * S, 0, (int)N - 2);  // the last row of W is not touched
-    ad_var W = operand(f, ad_shape2(N, D), false, &f->x_source), y = ad_embedding(W, operand(f, shape, rows, &f->index_source));
+    ad_var W = operand(f, ad_shape2(N, D), false, &f->x_source),
+           y = ad_embedding(W, operand(f, shape, rows, &f->index_source));
     ad_var gW;
     ad_vjp(y, ad_square(y), &W, 1, &gW);
     ad_keep(y);
@@ -246,8 +251,8 @@ static void gradients_of_a_row_are_summed_in_double(void **state) {
     for (int r = 0; r < ROWS; r++) f->index[r] = 1;
     ad_var W = ad_fill(f->tape, ad_shape2(3, 1), 1), gW;
     W = ad_add(W, ad_scalar(f->tape, f->x));
-    ad_vjp(ad_embedding(W, operand(f, ad_shape0(), true, &f->index_source)), operand(f, ad_shape1(1), true, &f->g_source), &W,
-           1, &gW);
+    ad_vjp(ad_embedding(W, operand(f, ad_shape0(), true, &f->index_source)),
+           operand(f, ad_shape1(1), true, &f->g_source), &W, 1, &gW);
     ad_keep(gW);
     util_run(f->tape);
     memcpy(f->want, (const double[]){0, (float)(1e8 + ROWS - 1), 0}, 3 * sizeof(double));
@@ -274,14 +279,16 @@ static void gradients_of_rows_do_not_depend_on_threads(void **state) {
     uint64_t seed = 3;
     util_fill(g, COUNT * D, 5, -1, 1);
     for (int i = 0; i < COUNT; i++) index[i] = floor(util_uniform(&seed, 0, N));
-    ad_source g_source = util_source(g, COUNT), index_source = util_source(index, COUNT), W_source = util_source(zero, 1);
+    ad_source g_source = util_source(g, COUNT), index_source = util_source(index, COUNT),
+              W_source = util_source(zero, 1);
     for (int threads = 1; threads <= 3; threads++) {
         const ad_engine_options options = {.threads = threads};
         ad_engine *engine = ad_engine_new(&options, NULL);
         ad_tape *tape = ad_tape_new(engine, AD_F32);
         ad_rows rows = util_rows(tape, "data", COUNT);
         ad_var W = ad_shared_input(tape, ad_shape2(N, D), &W_source), gW;
-        ad_vjp(ad_embedding(W, ad_input(rows, ad_shape0(), &index_source)), ad_input(rows, ad_shape1(D), &g_source), &W, 1, &gW);
+        ad_vjp(ad_embedding(W, ad_input(rows, ad_shape0(), &index_source)), ad_input(rows, ad_shape1(D), &g_source), &W,
+               1, &gW);
         ad_keep(gW);
         util_run(tape);
         if (threads == 1) memcpy(first, ad_data(gW), sizeof first);
@@ -293,7 +300,7 @@ static void gradients_of_rows_do_not_depend_on_threads(void **state) {
     free(index);
 }
 
-// ---- one_hot ----------------------------------------------------------------------------------------------------------
+// ---- one_hot ------------------------------------------------------------------------------------------------------
 
 static void one_hot_vectors(void **state) {
     fixture *f = *state;
@@ -314,7 +321,8 @@ static void indices_get_no_gradient(void **state) {
     fixture *f = *state;
     fill_whole(f, f->x, ROWS * 4, -9, 9);
     memset(f->index, 0, sizeof f->index);
-    ad_var index = operand(f, ad_shape1(4), true, &f->index_source), x = ad_input(f->rows, ad_shape1(4), &f->x_source), gi;
+    ad_var index = operand(f, ad_shape1(4), true, &f->index_source), x = ad_input(f->rows, ad_shape1(4), &f->x_source),
+           gi;
     ad_var W = ad_shared_input(f->tape, ad_shape2(4, 1), &f->x_source);
     ad_var y = ad_mul(ad_take_along(x, 0, index), ad_put_along(x, 0, index, 4));
     y = ad_add(y, ad_add(ad_reshape(ad_embedding(W, index), ad_shape1(4)), ad_sum_axis(ad_one_hot(index, 4), 0)));
@@ -325,14 +333,18 @@ static void indices_get_no_gradient(void **state) {
     assert_read(f, gi, ROWS * 4);
 }
 
-// ---- indices out of range -----------------------------------------------------------------------------------------------
+// ---- indices out of range -----------------------------------------------------------------------------------------
 
 typedef ad_var (*gather)(fixture *f, ad_var index);
-static ad_var take_5(fixture *f, ad_var index) { return ad_take_along(operand(f, ad_shape1(5), true, &f->x_source), 0, index); }
+static ad_var take_5(fixture *f, ad_var index) {
+    return ad_take_along(operand(f, ad_shape1(5), true, &f->x_source), 0, index);
+}
 static ad_var take_shared_5(fixture *f, ad_var index) {
     return ad_take_along(operand(f, ad_shape1(5), false, &f->x_source), 0, index);
 }
-static ad_var put_5(fixture *f, ad_var index) { return ad_put_along(operand(f, ad_shape1(2), true, &f->x_source), 0, index, 5); }
+static ad_var put_5(fixture *f, ad_var index) {
+    return ad_put_along(operand(f, ad_shape1(2), true, &f->x_source), 0, index, 5);
+}
 static ad_var embedding_5(fixture *f, ad_var index) {
     return ad_embedding(operand(f, ad_shape2(5, 3), false, &f->x_source), index);
 }
@@ -357,13 +369,14 @@ static void assert_bad_index(fixture *f, int op, double value, int row, int elem
     ad_keep(gathers[op].f(f, operand(f, ad_shape1(2), true, &f->index_source)));
     util_assert_ok(f->tape);
     assert_int_equal(ad_run(f->tape), AD_EARG);
-    snprintf(text, sizeof text, "%s of row %d: index %.9g, element %d: expected a whole number from 0 to 4", gathers[op].name,
-             row, value, element);
+    snprintf(text, sizeof text, "%s of row %d: index %.9g, element %d: expected a whole number from 0 to 4",
+             gathers[op].name, row, value, element);
     util_assert_contains(ad_tape_message(f->tape), text);
 }
 
 static void indices_out_of_range_fail_the_run(void **state) {
-    static const double bad[] = {-1, 5, 0.5, -0x1p-30, 4.5, 0x1p100, -0x1p100, 2147483648.0, 4294967296.0, NAN, INFINITY, -INFINITY};
+    static const double bad[] = {-1,           5,   0.5,      -0x1p-30, 4.5, 0x1p100, -0x1p100, 2147483648.0,
+                                 4294967296.0, NAN, INFINITY, -INFINITY};
     for (int op = 0; op < 6; op++)
         for (int i = 0; i < 12; i++) assert_bad_index(*state, op, bad[i], i % 2 ? 69 : 5 * i, i / 2 % 2);
 }

@@ -753,7 +753,8 @@ static void errors_say_what_is_wrong(void **state) {
     }
     ad_variance_axis(ad_fill(tape, shape, 1), 1, 3);
     check_error(tape, AD_EARG, "variance: 3 elements less ddof 3");
-    static const char *const named[OVER_ROWS] = {"sum_rows: ", "mean_rows: ", "max_rows: ", "min_rows: ", "variance_rows: ", "logsumexp_rows: "};
+    static const char *const named[OVER_ROWS] = {
+        "sum_rows: ", "mean_rows: ", "max_rows: ", "min_rows: ", "variance_rows: ", "logsumexp_rows: "};
     for (int i = 0; i < OVER_ROWS; i++) {
         over_rows[i](ad_fill(tape, shape, 1));
         util_assert_contains(ad_tape_message(tape), named[i]);

@@ -49,7 +49,8 @@ static void assert_shape(ad_var v, ad_shape want) {
     char a[64], b[64];
     util_assert_ok(v.tape);
     if (!ad_shape_equal(ad_shape_of(v), want))
-        fail_msg("shape %s, expected %s", ad_shape_print(ad_shape_of(v), a, sizeof a), ad_shape_print(want, b, sizeof b));
+        fail_msg("shape %s, expected %s", ad_shape_print(ad_shape_of(v), a, sizeof a),
+                 ad_shape_print(want, b, sizeof b));
 }
 
 // The call left that error on the tape, which starts anew.
@@ -61,7 +62,7 @@ static void assert_fails(fixture *f, ad_var v, ad_status status, const char *tex
     f->rows = util_rows(f->tape, "data", 5);
 }
 
-// ---- along an axis ----------------------------------------------------------------------------------------------------
+// ---- along an axis ------------------------------------------------------------------------------------------------
 
 static void slices_with_a_step(void **state) {
     fixture *f = *state;
@@ -81,7 +82,8 @@ static void slices_beyond_an_axis_are_refused(void **state) {
     for (int i = 0; i < 10; i++)
         assert_fails(f, ad_slice_step(shared_value(f, ad_shape2(2, 5)), 1, bad[i][0], bad[i][1], bad[i][2]), AD_EARG,
                      "of axis 1 of shape [2,5]");
-    assert_fails(f, ad_slice_step(shared_value(f, ad_shape1(5)), 1, 0, 1, 1), AD_ESHAPE, "slice_step: axis 1 is out of range for shape [5]: expected -1 to 0");
+    assert_fails(f, ad_slice_step(shared_value(f, ad_shape1(5)), 1, 0, 1, 1), AD_ESHAPE,
+                 "slice_step: axis 1 is out of range for shape [5]: expected -1 to 0");
 }
 
 static void padding_with_any_number(void **state) {
@@ -145,7 +147,7 @@ static void gradients_of_repeated_elements_are_summed_in_double(void **state) {
     ASSERT_VALUE(g, {100001000});
 }
 
-// ---- axes -------------------------------------------------------------------------------------------------------------
+// ---- axes ---------------------------------------------------------------------------------------------------------
 
 static void axes_come_and_go(void **state) {
     fixture *f = *state;
@@ -203,12 +205,13 @@ static void stacks_of_misfits_are_refused(void **state) {
     x = shared_value(f, ad_shape1(3));
     assert_fails(f, ad_add(x, ad_concat(NULL, 0, 0)), AD_EARG, "add: operand 1 is AD_NONE");
     x = shared_value(f, ad_shape1(3));
-    assert_fails(f, ad_stack((const ad_var[]){x, ad_number(other, 1)}, 2, 0), AD_EMIX, "stack: operands 0 and 1 are on different tapes");
+    assert_fails(f, ad_stack((const ad_var[]){x, ad_number(other, 1)}, 2, 0), AD_EMIX,
+                 "stack: operands 0 and 1 are on different tapes");
     assert_int_equal(ad_tape_status(other), AD_EMIX);
     ad_tape_free(other);
 }
 
-// ---- matrices ---------------------------------------------------------------------------------------------------------
+// ---- matrices -----------------------------------------------------------------------------------------------------
 
 static void diagonals(void **state) {
     fixture *f = *state;
@@ -254,13 +257,14 @@ static void outer_products(void **state) {
     assert_shape(ad_outer(ad_slice(a, 0, 0, 0), a), ad_shape2(0, 2));
 }
 
-// ---- plans ------------------------------------------------------------------------------------------------------------
+// ---- plans --------------------------------------------------------------------------------------------------------
 
 // Parts that lie apart are copied, not added to zeros: -0 stays -0.
 static void parts_that_lie_apart_are_copied(void **state) {
     fixture *f = *state;
     double out[12];
-    ad_var x = ad_neg(ad_shared_input(f->tape, ad_shape2(2, 2), &(ad_source){(const double[4]){0}, AD_F64, 1, 0, NULL}));
+    ad_var x =
+        ad_neg(ad_shared_input(f->tape, ad_shape2(2, 2), &(ad_source){(const double[4]){0}, AD_F64, 1, 0, NULL}));
     ad_var y[] = {ad_concat((const ad_var[]){x, x}, 2, 1), ad_scatter_add(x, 1, (const int64_t[]){2, 0}, 2, 3)};
     for (int i = 0; i < 2; i++) ad_keep(y[i]);
     util_run(f->tape);
@@ -313,7 +317,8 @@ static void the_gradient_of_a_permutation_is_its_inverse(void **state) {
     ASSERT_VALUE(g, {2, 4, 1, 3});
 }
 
-// A part that a later stage reads again is not computed inside of a whole that only this stage knows: in each of two blocks.
+// A part that a later stage reads again is not computed inside of a whole that only this stage knows: in each of two
+// blocks.
 static void a_part_stored_for_a_later_stage(void **state) {
     fixture *f = *state;
     enum { ROWS = 70 };

@@ -266,7 +266,8 @@ ad_var ad_celu(ad_var x, double alpha) {
     if (!ad_check_var(x, "celu")) return ad_inert(x.tape);
     if (alpha > 0 && alpha <= largest(x) && 1 / alpha <= largest(x))
         return exponential_linear(x, 1, alpha, 1 / alpha);
-    ad_tape_fail(x.tape, AD_EARG, "celu: alpha is %g, expected a finite number above 0, its reciprocal finite too", alpha);
+    ad_tape_fail(x.tape, AD_EARG, "celu: alpha is %g, expected a finite number above 0, its reciprocal finite too",
+                 alpha);
     return ad_inert(x.tape);
 }
 

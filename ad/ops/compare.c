@@ -1,7 +1,8 @@
 // compare.c -- greater, less, greater_equal, less_equal, equal, not_equal, where, stop_gradient.
 //
-// Comparisons give 1 or 0; when an operand is NaN, 0, and not_equal 1. where takes a for every condition but +-0, so for
-// NaN too; the branch not taken has no say, neither in the value nor, with a gradient of exactly 0, in the derivative.
+// Comparisons give 1 or 0; when an operand is NaN, 0, and not_equal 1. where takes a for every condition but +-0, so
+// for NaN too; the branch not taken has no say, neither in the value nor, with a gradient of exactly 0, in the
+// derivative.
 #include <string.h>
 
 #include "simd.h"

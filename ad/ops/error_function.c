@@ -2,8 +2,8 @@
 //
 // f32 kernels compute in f64, but for erf. NaN gives NaN, and so does an argument outside [-1,1] (erfinv) or
 // [0,1] (normal_quantile), whose ends give +-inf. Tails are relative: normal_cdf and erfc are accurate until they
-// underflow (x below -37.5 and above 26.5), normal_log_cdf until x^2/2 overflows, the normal_log_cdf of a large positive
-// x is -Phi(-x).
+// underflow (x below -37.5 and above 26.5), normal_log_cdf until x^2/2 overflows, the normal_log_cdf of a large
+// positive x is -Phi(-x).
 #include "cotangent.h"
 #include "special.h"
 
@@ -105,7 +105,8 @@ static const double tail_top[2][TAIL_TOP] = {
     {0x1.4059f9ed66519p+0, 0x1.2845062d51bf5p+2, 0x1.a8e12cab38e28p+2, 0x1.406feaa4ce648p+2, 0x1.1d051ee2af4b9p+1,
      0x1.37db80f84c486p-1, 0x1.9ee0ac50f78bfp-4, 0x1.38097cdba4875p-7, 0x1.c4052be65a4d4p-12, 0x1.b5dd07d21cfeep-18},
     {0x1.d905c1e931284p+2, 0x1.76b3fe48a281bp+2, 0x1.e31048ceafe34p+0, 0x1.46ef3edceb5e5p-2, 0x1.f46fede0ebb88p-6,
-     0x1.b34c35fde7901p-10, 0x1.9bcb864509a5dp-15, 0x1.7e8d4ed3b0c2bp-21, 0x1.1aa24e01ac808p-28, 0x1.7c17c91cb297bp-38}};
+     0x1.b34c35fde7901p-10, 0x1.9bcb864509a5dp-15, 0x1.7e8d4ed3b0c2bp-21, 0x1.1aa24e01ac808p-28,
+     0x1.7c17c91cb297bp-38}};
 static const double tail_bottom[2][TAIL_BOTTOM] = {
     {0x1p+0, 0x1.28210c34888a4p+1, 0x1.1b2a8ec6dd379p+1, 0x1.248b4516d5589p+0, 0x1.643e724bd12e2p-2,
      0x1.017e60567ec1cp-4, 0x1.9cf1bde0f5b13p-8, 0x1.38644ac13f65ep-12, 0x1.359c61ce816bap-18},

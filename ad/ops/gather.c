@@ -79,8 +79,8 @@ static along_extent extent_of(const ad_shape *s, int64_t axis) {
 }
 
 // to[r] = element j of the column of x from feature `first` on, step features apart.
-AD_INLINE void take_lanes(const ad_kernel_operand *x, int64_t first, int64_t step, const index_run *j, bool same, void *to,
-                          ad_type type) {
+AD_INLINE void take_lanes(const ad_kernel_operand *x, int64_t first, int64_t step, const index_run *j, bool same,
+                          void *to, ad_type type) {
     const char *from = (const char *)x->data + bytes_of(first * x->stride + j->r * x->lane, type);
     if (j->good && same && x->lane) {
         memcpy(to, from + bytes_of(j->at[0] * step * x->stride, type), bytes_of(j->n, type));
@@ -101,12 +101,14 @@ AD_INLINE void take_along(const ad_kernel *k, ad_type type) {
     for (int64_t f = 0; f < count; f++) {
         int64_t first = f / (e.n * e.after) * attr->size * e.after + f % e.after;
         FOR_LANES(k, &k->x[1], f, attr->size, type, &j)
-            take_lanes(&k->x[0], first, e.after, &j, !k->x[1].lane, (char *)k->y + bytes_of(f * k->R + j.r, type), type);
+            take_lanes(&k->x[0], first, e.after, &j, !k->x[1].lane, (char *)k->y + bytes_of(f * k->R + j.r, type),
+                       type);
     }
 }
 
 // Adds feature f of x to the column sum [size][R], in lanes R apart.
-AD_INLINE void put_lanes(const ad_kernel *k, int64_t f, int64_t size, void *sum, int64_t step, ad_type from, ad_type to) {
+AD_INLINE void put_lanes(const ad_kernel *k, int64_t f, int64_t size, void *sum, int64_t step, ad_type from,
+                         ad_type to) {
     const ad_kernel_operand *x = &k->x[0];
     index_run j;
     FOR_LANES(k, &k->x[1], f, size, from, &j) {
@@ -305,7 +307,8 @@ static ad_var shared_index(ad_var x) { return ad_constant(x.tape, ad_shape2(2, 2
 // The same, other numbers where s is positive.
 static ad_var index_by(ad_var s) {
     ad_var zeros = ad_fill(s.tape, ad_shape2(2, 2), 0);
-    return ad_where(ad_greater(s, zeros), shared_index(s), ad_constant(s.tape, ad_shape2(2, 2), (const double[]){0, 1, 1, 1}));
+    return ad_where(ad_greater(s, zeros), shared_index(s),
+                    ad_constant(s.tape, ad_shape2(2, 2), (const double[]){0, 1, 1, 1}));
 }
 
 static ad_var take_along_test(void *arg, const ad_var *x) {
@@ -357,20 +360,38 @@ static const ad_op_test one_hot_tests[] = {{.n = 2, .x = {{.shape = {1, {3}}, .r
 
 // ---- descriptors ----------------------------------------------------------------------------------------------------
 
-static const ad_op take_along_op = {.name = "take_along", .flags = AD_OP_STRIDED, .shape = take_along_shape,
-                                    .vjp = take_along_vjp, .kernel = {take_along_f32, take_along_f64}, AD_TESTS(take_along_tests)};
-static const ad_op put_along_op = {.name = "put_along", .flags = AD_OP_STRIDED, .shape = put_along_shape,
-                                   .vjp = put_along_vjp, .kernel = {put_along_f32, put_along_f64}, .scratch = put_along_scratch,
+static const ad_op take_along_op = {.name = "take_along",
+                                    .flags = AD_OP_STRIDED,
+                                    .shape = take_along_shape,
+                                    .vjp = take_along_vjp,
+                                    .kernel = {take_along_f32, take_along_f64},
+                                    AD_TESTS(take_along_tests)};
+static const ad_op put_along_op = {.name = "put_along",
+                                   .flags = AD_OP_STRIDED,
+                                   .shape = put_along_shape,
+                                   .vjp = put_along_vjp,
+                                   .kernel = {put_along_f32, put_along_f64},
+                                   .scratch = put_along_scratch,
                                    AD_TESTS(put_along_tests)};
-static const ad_op embedding_op = {.name = "embedding", .flags = AD_OP_STRIDED, .shape = embedding_shape,
-                                   .vjp = embedding_vjp, .kernel = {embedding_f32, embedding_f64}, AD_TESTS(embedding_tests)};
-static const ad_op embedding_adjoint_op = {
-    .name = "embedding_adjoint", .flags = AD_OP_STRIDED, .shape = embedding_adjoint_shape, .vjp = embedding_adjoint_vjp,
-    .kernel = {embedding_adjoint_f32, embedding_adjoint_f64}, .scratch = embedding_adjoint_scratch, AD_TESTS(embedding_tests)};
-static const ad_op embedding_rows_adjoint_op = {
-    .name = "embedding_rows_adjoint", .flags = AD_OP_STRIDED | AD_OP_REDUCES_ROWS | AD_OP_F64_SUM,
-    .shape = embedding_adjoint_shape, .vjp = embedding_adjoint_vjp, .kernel = {embedding_rows_adjoint_f32, embedding_rows_adjoint_f64},
-    AD_TESTS(embedding_tests)};
+static const ad_op embedding_op = {.name = "embedding",
+                                   .flags = AD_OP_STRIDED,
+                                   .shape = embedding_shape,
+                                   .vjp = embedding_vjp,
+                                   .kernel = {embedding_f32, embedding_f64},
+                                   AD_TESTS(embedding_tests)};
+static const ad_op embedding_adjoint_op = {.name = "embedding_adjoint",
+                                           .flags = AD_OP_STRIDED,
+                                           .shape = embedding_adjoint_shape,
+                                           .vjp = embedding_adjoint_vjp,
+                                           .kernel = {embedding_adjoint_f32, embedding_adjoint_f64},
+                                           .scratch = embedding_adjoint_scratch,
+                                           AD_TESTS(embedding_tests)};
+static const ad_op embedding_rows_adjoint_op = {.name = "embedding_rows_adjoint",
+                                                .flags = AD_OP_STRIDED | AD_OP_REDUCES_ROWS | AD_OP_F64_SUM,
+                                                .shape = embedding_adjoint_shape,
+                                                .vjp = embedding_adjoint_vjp,
+                                                .kernel = {embedding_rows_adjoint_f32, embedding_rows_adjoint_f64},
+                                                AD_TESTS(embedding_tests)};
 static const ad_op one_hot_op = {.name = "one_hot", .flags = AD_OP_STRIDED | AD_OP_CONSTANT, .shape = one_hot_shape,
                                  .kernel = {one_hot_f32, one_hot_f64}, AD_TESTS(one_hot_tests)};
 
@@ -391,8 +412,8 @@ static bool same_tape(ad_var x, ad_var index, const char *what) {
     return ad_check_var(x, what) && ad_check_var(index, what);
 }
 
-// x and index spread over each other, but along the axis where `free` says that they differ there. False with the error on
-// the tape.
+// x and index spread over each other, but along the axis where `free` says that they differ there. False with the error
+// on the tape.
 static bool spread_both(ad_var *x, ad_var *index, int64_t a, bool free, const char *what) {
     ad_shape s = ad_shape_of(*x), t = ad_shape_of(*index), u = s, v = t, joint;
     if (free) u.dim[a] = v.dim[a] = 1;

@@ -106,13 +106,14 @@ LEAF(placeholder_op, "placeholder", 0, AD_ROLE_PLACEHOLDER, tensor, TEST(first, 
 AD_FAMILY(leaf) = {&param_op,     &state_op,  &constant_op,     &scalar_op,
                    &row_count_op, &input_op,  &shared_input_op, &placeholder_op, NULL};
 
-// ---- recording --------------------------------------------------------------------------------------------------------
+// ---- recording ----------------------------------------------------------------------------------------------------
 
 #if AD_ISA_BASE
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-const ad_op *const ad_param_op = &param_op, *const ad_input_op = &input_op, *const ad_shared_input_op = &shared_input_op;
+const ad_op *const ad_param_op = &param_op, *const ad_input_op = &input_op,
+                   *const ad_shared_input_op = &shared_input_op;
 const ad_op *const ad_placeholder_op = &placeholder_op;
 
 static const ad_rows no_rows;
@@ -139,7 +140,8 @@ static bool input_shape_ok(ad_tape *t, const char *what, ad_shape shape, const a
     char text[64];
     if (!source) ad_tape_fail(t, AD_EARG, "%s: source is NULL", what);
     else if (ad_shape_count(shape) < 1)
-        ad_tape_fail(t, AD_ESHAPE, "%s: shape %s has no elements, or too many", what, ad_shape_print(shape, text, sizeof text));
+        ad_tape_fail(t, AD_ESHAPE, "%s: shape %s has no elements, or too many", what,
+                     ad_shape_print(shape, text, sizeof text));
     else return true;
     return false;
 }
@@ -213,7 +215,9 @@ static ad_var constant(ad_tape *t, const char *what, ad_shape shape, const doubl
     return v;
 }
 
-ad_var ad_constant(ad_tape *t, ad_shape shape, const double *values) { return constant(t, "ad_constant", shape, values, 1); }
+ad_var ad_constant(ad_tape *t, ad_shape shape, const double *values) {
+    return constant(t, "ad_constant", shape, values, 1);
+}
 ad_var ad_fill(ad_tape *t, ad_shape shape, double value) { return constant(t, "ad_fill", shape, &value, 0); }
 ad_var ad_number(ad_tape *t, double value) { return constant(t, "ad_number", ad_shape0(), &value, 0); }
 

@@ -6,9 +6,9 @@
 #include "family.h"
 #include "solver.h"
 
-// The loop node's operands are init, a placeholder for the state, the body's next state and its done flag. The planner runs
-// the nodes between placeholder and results as the body (plan_emit.c), block.c repeats them. Its value is the state, then
-// iterations, then done, as one vector a row.
+// The loop node's operands are init, a placeholder for the state, the body's next state and its done flag. The planner
+// runs the nodes between placeholder and results as the body (plan_emit.c), block.c repeats them. Its value is the
+// state, then iterations, then done, as one vector a row.
 static bool loop_shape(ad_shape_call *c) {
     c->y = ad_shape1(((const ad_loop_attr *)c->attr)->n + 2);
     return true;
@@ -19,11 +19,12 @@ static bool implicit_shape(ad_shape_call *c) {
     return true;
 }
 
-// Operands of implicit and fixed_point_implicit: the value y, a placeholder for it, the function of the placeholder, and all
-// that it uses beside.
+// Operands of implicit and fixed_point_implicit: the value y, a placeholder for it, the function of the placeholder,
+// and all that it uses beside.
 enum { VALUE, PLACE, FUNCTION, USED };
 
-// Cotangents of what the function uses, from u, that of its value f (recorded again at y itself, so that any order is right).
+// Cotangents of what the function uses, from u, that of its value f (recorded again at y itself, so that any order is
+// right).
 static void pull_used(const ad_vjp_call *c, ad_var f, ad_var u) {
     ad_tape *t = c->y.tape;
     ad_arena mark = ad_arena_mark(&t->scratch);
@@ -95,16 +96,20 @@ static ad_var settled(void *arg, const ad_var *x) {
     ad_var used = x[0];
     return ad_fixed_point(ad_stop_gradient(x[0]), damped, &used, NULL).value;
 }
-#define TEST(function) (const ad_op_test[]){{.n = 1, .x = {{.shape = {1, {2}}, .rows = true}}, .f = function}}, .n_tests = 1
+#define TEST(function) \
+    (const ad_op_test[]){{.n = 1, .x = {{.shape = {1, {2}}, .rows = true}}, .f = function}}, .n_tests = 1
 #else
 #define TEST(function) NULL
 #endif
 
 static const ad_op loop_op = {.name = "loop", .shape = loop_shape, .role = AD_ROLE_LOOP, .tests = TEST(solved)};
-static const ad_op implicit_op = {.name = "implicit", .shape = implicit_shape, .vjp = implicit_vjp, .role = AD_ROLE_ALIAS,
-                                  .tests = TEST(solved)};
-static const ad_op fixed_implicit_op = {.name = "fixed_point_implicit", .shape = implicit_shape, .vjp = fixed_implicit_vjp,
-                                        .role = AD_ROLE_ALIAS, .tests = TEST(settled)};
+static const ad_op implicit_op = {
+    .name = "implicit", .shape = implicit_shape, .vjp = implicit_vjp, .role = AD_ROLE_ALIAS, .tests = TEST(solved)};
+static const ad_op fixed_implicit_op = {.name = "fixed_point_implicit",
+                                        .shape = implicit_shape,
+                                        .vjp = fixed_implicit_vjp,
+                                        .role = AD_ROLE_ALIAS,
+                                        .tests = TEST(settled)};
 
 AD_FAMILY(loop) = {&loop_op, &implicit_op, &fixed_implicit_op, NULL};
 
@@ -182,8 +187,8 @@ ad_loop_result ad_loop(ad_var init, int max_iterations, ad_loop_body body, void 
                             ad_reshape(ad_slice(y, 0, n + 1, 1), ad_shape0())};
 }
 
-// For the nodes p .. last, which placeholders made after p their values depend on: those of loops and implicit functions
-// inside. Such a node has no value outside of these. NULL with the error on the tape.
+// For the nodes p .. last, which placeholders made after p their values depend on: those of loops and implicit
+// functions inside. Such a node has no value outside of these. NULL with the error on the tape.
 static uint64_t *mark_inner(ad_tape *t, ad_var p, uint32_t last) {
     uint64_t *inner = ad_arena_take(&t->scratch, (last - p.id + 1) * sizeof *inner), next = 1;
     if (!inner) ad_tape_fail(t, AD_ENOMEM, "implicit: out of memory");
@@ -219,8 +224,8 @@ static int outside(ad_tape *t, ad_var p, ad_var r, const bool *depends, ad_var *
     return n;
 }
 
-// y with the derivatives that op's vjp makes of function(arg, y). A function that does not depend on y has a value of its own
-// where that is a solution.
+// y with the derivatives that op's vjp makes of function(arg, y). A function that does not depend on y has a value of
+// its own where that is a solution.
 static ad_var attach(const ad_op *op, ad_var y, ad_var (*function)(void *arg, ad_var y), void *arg, const void *attr,
                      size_t attr_size) {
     ad_tape *t = y.tape;

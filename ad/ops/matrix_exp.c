@@ -1,9 +1,9 @@
 // matrix_exp.c -- the exponential of a shared matrix.
 //
 // Scaling and squaring with a Pade approximant (Higham 2005), all in f64: exp(A) = r(A / 2^s)^(2^s), the order of r and
-// s such that the error is below the rounding. Both follow from norms of powers of A (Al-Mohy & Higham 2009), which of a
-// matrix far from normal are much below the powers of its norm: each squaring too many costs digits. The gradient is the
-// exponential of a larger matrix, so of any order.
+// s such that the error is below the rounding. Both follow from norms of powers of A (Al-Mohy & Higham 2009), which of
+// a matrix far from normal are much below the powers of its norm: each squaring too many costs digits. The gradient is
+// the exponential of a larger matrix, so of any order.
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -166,8 +166,8 @@ static bool small_exponential(const work *w, double norm) {
 
 static double root_of_norm(const work *w, const double *power, int n) { return pow(norm1(w->D, power), 1.0 / n); }
 
-// By the norms of powers (their algorithm 5.1; norms are computed, not estimated). norm is at most 2^90: none overflows.
-// A becomes that of A / 2^s; returns s.
+// By the norms of powers (their algorithm 5.1; norms are computed, not estimated). norm is at most 2^90: none
+// overflows. A becomes that of A / 2^s; returns s.
 static int scaled_exponential(const work *w) {
     const double most = 4.25, log2_divisor = 116.447004251763;  // of order 13
     raise(w, 0, 4);

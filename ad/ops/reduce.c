@@ -193,16 +193,17 @@ static void sum_rows_vjp(const ad_vjp_call *call) { call->gx[0] = ad_to_rows(cal
 // ---- variances over rows: what only a run knows --------------------------------------------------------------------
 
 // x[0] over x[1] - ddof, x[1] the number of rows.
-#define OVER_ROWS(NAME, T)                                                                                          \
-    static void NAME(const ad_kernel *k) {                                                                          \
-        const ad_kernel_operand *x = &k->x[0];                                                                      \
-        const T rows = *(const T *)k->x[1].data, divisor = rows - (T)*(const double *)k->attr;                      \
-        const int64_t features = ad_shape_count(*k->shape);                                                         \
-        if (!(divisor > 0))                                                                                         \
-            ad_kernel_fail(k, 0, AD_EARG, "%.0f rows less ddof %.0f leave nothing to divide by", (double)rows,      \
-                           *(const double *)k->attr);                                                               \
-        for (int64_t f = 0; f < features; f++)                                                                      \
-            for (int r = 0; r < k->R; r++) ((T *)k->y)[f * k->R + r] = ((const T *)x->data)[f * x->stride + r] / divisor; \
+#define OVER_ROWS(NAME, T)                                                                                     \
+    static void NAME(const ad_kernel *k) {                                                                     \
+        const ad_kernel_operand *x = &k->x[0];                                                                 \
+        const T rows = *(const T *)k->x[1].data, divisor = rows - (T) * (const double *)k->attr;               \
+        const int64_t features = ad_shape_count(*k->shape);                                                    \
+        if (!(divisor > 0))                                                                                    \
+            ad_kernel_fail(k, 0, AD_EARG, "%.0f rows less ddof %.0f leave nothing to divide by", (double)rows, \
+                           *(const double *)k->attr);                                                          \
+        for (int64_t f = 0; f < features; f++)                                                                 \
+            for (int r = 0; r < k->R; r++)                                                                     \
+                ((T *)k->y)[f * k->R + r] = ((const T *)x->data)[f * x->stride + r] / divisor;                 \
     }
 OVER_ROWS(over_rows_f32, float)
 OVER_ROWS(over_rows_f64, double)

@@ -1,6 +1,7 @@
 // take.c -- elements of an axis by number, and their adjoint.
 //
-// Operands with rows come with a lane for each (the op is not AD_OP_STRIDED), shared ones with R = 1: features are lines of R.
+// Operands with rows come with a lane for each (the op is not AD_OP_STRIDED), shared ones with R = 1: features are
+// lines of R.
 #include <string.h>
 
 #include "../internal.h"
@@ -140,8 +141,8 @@ static bool check_indices(ad_tape *t, const char *what, const int64_t *index, in
     }
     for (int64_t i = 0; i < n; i++) {
         if (index[i] >= 0 && index[i] < size) continue;
-        ad_tape_fail(t, AD_EARG, "%s: index %lld at %lld: axis %d has %lld elements", what, (long long)index[i], (long long)i,
-                     axis, (long long)size);
+        ad_tape_fail(t, AD_EARG, "%s: index %lld at %lld: axis %d has %lld elements", what, (long long)index[i],
+                     (long long)i, axis, (long long)size);
         return false;
     }
     return true;

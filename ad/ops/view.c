@@ -1,15 +1,15 @@
 // view.c -- rearranging elements: strided views and their adjoint (sums of parts at places), copies for rows.
 //
-// Slices, reshapes, transposes, broadcasts are one op, view; concatenation, padding and the gradients of views are one op,
-// place. Each is the other's vjp. The planner turns contiguous views into aliases, and lets parts of a place be computed
-// where they belong.
+// Slices, reshapes, transposes, broadcasts are one op, view; concatenation, padding and the gradients of views are one
+// op, place. Each is the other's vjp. The planner turns contiguous views into aliases, and lets parts of a place be
+// computed where they belong.
 #include <stdlib.h>
 #include <string.h>
 
 #include "../internal.h"
 #include "family.h"
 
-// ---- kernels ----------------------------------------------------------------------------------------------------------
+// ---- kernels ------------------------------------------------------------------------------------------------------
 
 // A view as few loops: axes of 1 left out, axes that follow each other in memory made one. The last is the inner loop.
 typedef struct walk {
@@ -58,18 +58,22 @@ COPY_STRIDED(copy_strided_f32, float)
 COPY_STRIDED(copy_strided_f64, double)
 
 // n features, y's y_step apart and x's x_step, in elements.
-static void copy_features(char *y, int64_t y_step, const char *x, int64_t x_step, int64_t n, int lane, int R, size_t e) {
+static void copy_features(char *y, int64_t y_step, const char *x, int64_t x_step, int64_t n, int lane, int R,
+                          size_t e) {
     if (y_step == R && x_step == R && (lane || R == 1)) memcpy(y, x, (size_t)(n * R) * e);
     else if (R == 1 && e == 4) copy_strided_f32((float *)(void *)y, y_step, (const float *)(const void *)x, x_step, n);
     else if (R == 1) copy_strided_f64((double *)(void *)y, y_step, (const double *)(const void *)x, x_step, n);
-    else for (int64_t i = 0; i < n; i++) copy_lanes(y + i * y_step * (int64_t)e, x + i * x_step * (int64_t)e, lane, R, e);
+    else
+        for (int64_t i = 0; i < n; i++)
+            copy_lanes(y + i * y_step * (int64_t)e, x + i * x_step * (int64_t)e, lane, R, e);
 }
 
 static void view_bytes(const ad_kernel *k, size_t e) {
     const ad_kernel_operand *x = &k->x[0];
     char *y = k->y;
     for (walk w = walk_of(k->attr); w.left > 0; walk_on(&w), y += (size_t)(w.n * k->R) * e)
-        copy_features(y, k->R, (const char *)x->data + w.at * x->stride * (int64_t)e, w.step * x->stride, w.n, x->lane, k->R, e);
+        copy_features(y, k->R, (const char *)x->data + w.at * x->stride * (int64_t)e, w.step * x->stride, w.n, x->lane,
+                      k->R, e);
 }
 static void view_f32(const ad_kernel *k) { view_bytes(k, 4); }
 static void view_f64(const ad_kernel *k) { view_bytes(k, 8); }
@@ -122,7 +126,7 @@ static void place_parts(const ad_kernel *k, size_t e,
 static void place_f32(const ad_kernel *k) { place_parts(k, 4, add_part_f32); }
 static void place_f64(const ad_kernel *k) { place_parts(k, 8, add_part_f64); }
 
-// ---- descriptors --------------------------------------------------------------------------------------------------------
+// ---- descriptors --------------------------------------------------------------------------------------------------
 
 static bool view_shape(ad_shape_call *c) {
     c->y = ((const ad_view_attr *)c->attr)->shape;
@@ -136,8 +140,8 @@ static bool same_shape(ad_shape_call *c) {
     c->y = c->x[0];
     return true;
 }
-// The view of y that is x again (its elements in order, axes of 1 left out), where the view y of x left out and repeated
-// none: a transposition, a reversal.
+// The view of y that is x again (its elements in order, axes of 1 left out), where the view y of x left out and
+// repeated none: a transposition, a reversal.
 static bool inverse_view(const ad_view_attr *attr, ad_shape x, ad_view_attr *inverse) {
     int32_t axis[AD_MAX_RANK], own[AD_MAX_RANK], m = 0, n = 1;
     if (!ad_shape_count(x) || ad_shape_count(x) != ad_shape_count(attr->shape)) return false;
@@ -196,8 +200,14 @@ static const ad_op_test view_tests[] = {{.n = 1, .x = {X23}, .f = test_view}};
 static const ad_op_test place_tests[] = {{.n = 1, .x = {X23}, .f = test_place}};
 static const ad_op_test to_rows_tests[] = {{.n = 2, .x = {X23, {.shape = {2, {2, 3}}}}, .f = test_to_rows}};
 
-static const ad_op view_op = {.name = "view", .flags = AD_OP_STRIDED | AD_OP_CHEAP, .shape = view_shape, .vjp = view_vjp,
-                              .kernel = {view_f32, view_f64}, .tests = view_tests, .n_tests = 1, .role = AD_ROLE_VIEW};
+static const ad_op view_op = {.name = "view",
+                              .flags = AD_OP_STRIDED | AD_OP_CHEAP,
+                              .shape = view_shape,
+                              .vjp = view_vjp,
+                              .kernel = {view_f32, view_f64},
+                              .tests = view_tests,
+                              .n_tests = 1,
+                              .role = AD_ROLE_VIEW};
 static const ad_op place_op = {.name = "place", .flags = AD_OP_STRIDED, .shape = place_shape, .vjp = place_vjp,
                                .kernel = {place_f32, place_f64}, .tests = place_tests, .n_tests = 1,
                                .role = AD_ROLE_PLACE};
@@ -206,7 +216,7 @@ static const ad_op to_rows_op = {.name = "to_rows", .flags = AD_OP_CHEAP, .shape
 
 AD_FAMILY(view) = {&view_op, &place_op, &to_rows_op, NULL};
 
-// ---- recording ----------------------------------------------------------------------------------------------------------
+// ---- recording ----------------------------------------------------------------------------------------------------
 
 #if AD_ISA_BASE
 bool ad_view_contiguous(const ad_view_attr *attr) {
