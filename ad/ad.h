@@ -244,7 +244,7 @@ AD_API ad_var ad_logistic(ad_rows rows, ad_shape shape, const ad_random *random,
 AD_API ad_var ad_gumbel(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream);
 AD_API ad_var ad_rademacher(ad_rows rows, ad_shape shape, const ad_random *random, uint32_t stream);
 // Draws from the distributions with unnormalised log-probabilities logits [...,K]: numbers 0 .. K-1, [...] per row; logits
-// shared or per row. No gradient.
+// shared or per row. -inf is never drawn, unless all are: then, and where one is NaN, the number means nothing. No gradient.
 AD_API ad_var ad_categorical(ad_var logits, ad_rows rows, const ad_random *random, uint32_t stream);
 // While ad_is_training: x / (1 - p) with probability 1 - p, else 0, independently; otherwise x itself. 0 <= p < 1; x has rows.
 AD_API ad_var ad_dropout(ad_var x, double p, const ad_random *random, uint32_t stream);

@@ -86,7 +86,8 @@ static void print_page(const ad_op *const *ops, int n) {
         "  error that names the op). `tests/test_ops.c` compares all of them with extrapolated differences.\n"
         "- *ulp*: bound on the error of the value in units in the last place, on every instruction set; 0.5 is "
         "correctly\n"
-        "  rounded. `tests/test_kernels.c` holds elementwise ops to it against long double. Sums accumulate in f64.\n\n"
+        "  rounded. `tests/test_kernels.c` holds elementwise ops to it against long double, `tests/sweep.c` those of one\n"
+        "  operand, in f32 and on demand, at all floats. Sums accumulate in f64.\n\n"
         "| op | operands | derivatives | ulp f32 | ulp f64 | |\n|---|---|---|---|---|---|\n");
     for (int i = 0; i < n; i++) {
         printf("| %s", ops[i]->name);
