@@ -34,9 +34,9 @@ static inline bool csv_is_blank(const csv *c, char x) {
 int csv_next_row(csv *c);
 // The next field of the row that at stands in; steps over the separator, or over the line end after the last field.
 ad_status csv_next_field(csv *c, csv_field *field);
-// A field that is a plain number: its value, and at behind it as csv_next_field leaves it. False, and at where it was,
-// for any other.
-bool csv_quick_field(csv *c, double *value, bool *last);
+// Reads up to n fields that are plain numbers, and returns how many: it stops before a field of another kind, and behind
+// the last one of the row.
+int64_t csv_quick_fields(csv *c, double *values, int64_t n, bool *last);
 bool csv_is_missing(const csv *c, const csv_field *field);
 ad_status csv_fail(const csv *c, int64_t line, int64_t column, const char *what);
 

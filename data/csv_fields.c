@@ -104,27 +104,28 @@ ad_status csv_next_field(csv *c, csv_field *f) {
     return AD_OK;
 }
 
-bool csv_quick_field(csv *c, double *value, bool *last) {
-    const char *start = c->at;
-    skip_blanks(c);
-    const char *behind = data_scan_number(c->at, c->end, value);
-    c->at = behind;
-    if (behind != NULL) skip_blanks(c);
-    if (behind == NULL || c->at == c->end || c->at - c->row > CSV_LONGEST_ROW) {
-        c->at = start;
-        return false;
+int64_t csv_quick_fields(csv *c, double *values, int64_t n, bool *last) {
+    const char *at = c->at, *end = c->end;
+    const char separator = c->separator, blank = separator == '\t' ? ' ' : '\t';
+    int64_t i = 0;
+    for (*last = false; i < n && !*last; i++) {
+        while (at < end && (*at == ' ' || *at == blank)) at++;
+        const char *number = data_scan_number(at, end, &values[i]), *behind = number;
+        if (number == NULL) break;
+        while (behind < end && (*behind == ' ' || *behind == blank)) behind++;
+        if (behind == end) break;
+        if (*behind == separator) {
+            behind++;
+        } else if (*behind == '\n' || (*behind == '\r' && end - behind > 1 && behind[1] == '\n')) {
+            *last = true;
+        } else if (separator != ' ' || behind == number) {
+            break;
+        }
+        if (behind - c->row > CSV_LONGEST_ROW) break;
+        c->at = at = behind;
     }
-    *last = false;
-    if (*c->at == c->separator) {
-        c->at++;
-    } else if (at_row_end(c)) {
-        *last = true;
-        end_row(c);
-    } else if (c->separator != ' ' || c->at == behind) {
-        c->at = start;
-        return false;
-    }
-    return true;
+    if (*last) end_row(c);
+    return i;
 }
 
 bool csv_is_missing(const csv *c, const csv_field *f) {

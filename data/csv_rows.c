@@ -40,13 +40,19 @@ static ad_status wrong_count(csv *c, int64_t fields) {
 
 static ad_status read_row(csv *c, const csv_layout *layout, double *row, bool *keep) {
     bool last = false;
-    int64_t i;
-    for (i = 0; i < layout->fields && !last; i++) {
+    int64_t i = 0;
+    while (i < layout->fields && !last) {
         int64_t column = layout->place == NULL ? i : layout->place[i];
-        if (column >= 0 && csv_quick_field(c, &row[column], &last)) continue;
+        int64_t n = layout->place == NULL ? layout->fields - i : column >= 0;
+        int64_t quick = n == 0 ? 0 : csv_quick_fields(c, row + column, n, &last);
+        i += quick;
+        if (quick == n && n > 0) continue;
+        if (layout->place == NULL) column = i;
+        if (last) break;
         csv_field f;
         ad_status status = csv_next_field(c, &f);
-        if (status == AD_OK && column >= 0) status = odd_field(c, &f, i + 1, &row[column], keep);
+        i++;
+        if (status == AD_OK && column >= 0) status = odd_field(c, &f, i, &row[column], keep);
         if (status != AD_OK) return status;
         last = f.last;
     }

@@ -90,7 +90,14 @@ static void cut_digits(const char *at, const char *end, decimal *d) {
 static inline const char *read_decimal(const char *text, const char *end, decimal *d) {
     uint64_t digits = 0;
     int64_t exponent;
-    const char *point = read_digits(text, end, &digits), *at = point;
+    const char *point, *at;
+    if (end - text >= 2 && text[1] == '.' && is_digit(text[0])) {
+        digits = (uint64_t)(text[0] - '0');  // as most numbers begin
+        point = text + 1;
+    } else {
+        point = read_digits(text, end, &digits);
+    }
+    at = point;
     if (at < end && *at == '.') at = read_digits(at + 1, end, &digits);
     int64_t fraction = at > point ? at - point - 1 : 0, n = point - text + fraction;
     const char *after = n == 0 ? NULL : read_exponent(at, end, &exponent);
@@ -125,12 +132,12 @@ static inline bool short_value(const decimal *d, double *value) {
                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     if (FLT_EVAL_METHOD != 0 || d->digits > (UINT64_C(1) << 53) || d->cut) return false;
     if (d->exponent < -22 || d->exponent > 22) return false;
-    double x = (double)d->digits;
+    double x = (double)(int64_t)d->digits;  // which converts faster than what has no sign
     *value = d->exponent < 0 ? x / power[-d->exponent] : x * power[d->exponent];
     return true;
 }
 
-static bool quick_value(const decimal *d, double *value) {
+static inline bool quick_value(const decimal *d, double *value) {
     if (short_value(d, value)) return true;
     if (!data_decimal(d->digits, d->exponent, value)) return false;
     double above;

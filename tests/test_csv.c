@@ -319,6 +319,23 @@ static void columns_are_chosen_by_number_in_order(void **state) {
     check_good(&(csv_case){"1,a,b,2\n3,,,4\n", 2, 2, {2, 1, 4, 3}}, &o);
 }
 
+// A row's place and count are told too when some of its columns are not wanted, and when all are.
+static void rows_of_wrong_length_are_told_in_any_choice(void **state) {
+    (void)state;
+    const int64_t numbers[] = {2, 0};
+    static const bad_case cases[] = {{"1,2,3\n4,5\n", "a.csv:2:3: row with 2 fields, expected 3"},
+                                     {"1,2,3\n4,5,6,7\n", "a.csv:2:7: row with more than 3 fields"},
+                                     {"1,2,3\n4,NA\n", "a.csv:2:3: row with 2 fields, expected 3"},
+                                     {"1,2,3\n4\n", "a.csv:2:1: row with 1 field, expected 3"}};
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        data_csv_options o = {.missing = DATA_MISSING_NAN};
+        if (i % 2 == 0) o.column_numbers = numbers, o.n_columns = 2;
+        ad_error error = {AD_OK, ""};
+        assert_null(read_text(cases[i / 2].text, &o, &error));
+        util_assert_contains(error.message, cases[i / 2].message);
+    }
+}
+
 static void bad_choices_of_columns_are_explained(void **state) {
     (void)state;
     const char *text = "height,weight,age,age\n1,2,3,4\n";
@@ -494,6 +511,7 @@ int main(void) {
         cmocka_unit_test(missing_fields_follow_the_policy),
         cmocka_unit_test(columns_are_chosen_by_name_in_order),
         cmocka_unit_test(columns_are_chosen_by_number_in_order),
+        cmocka_unit_test(rows_of_wrong_length_are_told_in_any_choice),
         cmocka_unit_test(bad_choices_of_columns_are_explained),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(rows_cross_windows),
