@@ -95,12 +95,22 @@ static ad_var unsort(const made *m, ad_var v) {
     return v;
 }
 
+// The staircases take fewer inputs than W has columns: without this, features would be read in a short context's place.
+static bool check_call(const flow_net *net, ad_var x, ad_var context) {
+    const made *m = (const made *)net;
+    if (ad_is_none(x)) return false;
+    if (net->type == &flow_made_type) return flow_check_call("made", x, ad_shape1(m->D), context, m->C);
+    ad_tape_fail(x.tape, AD_EARG, "made: the net is of type '%s'", net->type->name);
+    return false;
+}
+
 ad_var flow_made_apply(const flow_net *net, ad_var x, ad_var context) {
     const made *m = (const made *)net;
+    if (!check_call(net, x, context)) return flow_inert(x);
     bool sorted = in_order(m);
     ad_var u[2] = {context, sorted ? x : ad_take(x, 0, m->order, m->D)};
     ad_var h = m->C ? ad_concat(u, 2, 0) : u[1];
-    for (int i = 0; h.tape && i <= m->layers; i++) {
+    for (int i = 0; i <= m->layers; i++) {
         ad_scope(x.tape, "made", i);
         h = apply_rows(m, i, 0, rows_of(m, i), h);
         if (i < m->layers) h = flow_activate(m->activation, h);
@@ -113,6 +123,7 @@ ad_var flow_made_apply(const flow_net *net, ad_var x, ad_var context) {
 // As any net: u is (x, context).
 static ad_var apply(const flow_net *net, ad_var u) {
     const made *m = (const made *)net;
+    if (!flow_check_call("made", u, ad_shape1(net->in), AD_NONE, 0)) return flow_inert(u);
     ad_var context = m->C ? ad_slice(u, 0, m->D, m->C) : AD_NONE;
     return ad_reshape(flow_made_apply(net, ad_slice(u, 0, 0, m->D), context), ad_shape1(net->out));
 }
@@ -150,7 +161,7 @@ static ad_var join(ad_var *part, int64_t n) {
 flow_sweep flow_made_sweep(const flow_net *net, ad_var v, ad_var context, flow_made_step step, void *arg) {
     const made *m = (const made *)net;
     flow_sweep result = {flow_inert(v), flow_inert(v)};
-    if (ad_is_none(v)) return result;
+    if (!check_call(net, v, context)) return result;
     ad_var *value = calloc(2 * (size_t)m->D + (size_t)m->layers + 1, sizeof *value);
     if (!value) {
         ad_tape_fail(v.tape, AD_ENOMEM, "made: out of memory");
@@ -222,7 +233,7 @@ flow_net *flow_made(int64_t D, int64_t C, int64_t P, const flow_made_options *op
     flow_made_options all = options ? *options : (flow_made_options){.order = NULL};
     const flow_mlp_options *o = &all.mlp;
     int layers = o->layers == 0 ? 2 : o->layers < 0 ? 0 : o->layers;
-    int64_t width = o->width == 0 ? 64 : o->width;
+    int64_t width = layers == 0 ? 1 : o->width == 0 ? 64 : o->width;  // of none: nothing that a bad file could enlarge
     if (!in_range(D, C, P, o, layers, width)) {
         ad_fail(error, AD_EARG, "made: %lld features, context %lld, %lld outputs each, %d hidden layers of %lld, "
                 "activation %d: out of range", (long long)D, (long long)C, (long long)P, layers, (long long)width,

@@ -1,4 +1,6 @@
 // test_made.c -- masked autoregressive nets and layers: what depends on what, the sweep by features, reference values.
+#include <jansson.h>
+
 #include "flows.h"
 #include "npz.h"
 
@@ -355,6 +357,51 @@ static void inverse_swaps_the_directions(void **state) {
         util_assert_contains(error.message, words); \
     } while (0)
 
+// What is recorded of the shared numbers 0.1, 0.2, ...: x [n] and context [C], none where it is 0.
+static void misfit(const flow_net *made, int which, int64_t n, int64_t C, const char *words) {
+    double v[16];
+    for (int i = 0; i < 16; i++) v[i] = 0.1 * i;
+    ad_tape *tape = ad_tape_new(NULL, AD_F64);
+    ad_var x = ad_constant(tape, ad_shape1(n), v), context = C ? ad_constant(tape, ad_shape1(C), v) : AD_NONE;
+    if (which == 0) flow_made_apply(made, x, context);
+    if (which == 1) flow_made_sweep(made, x, context, step, NULL);
+    if (which == 2) flow_net_apply(made, x);
+    assert_int_not_equal(ad_tape_status(tape), AD_OK);
+    util_assert_contains(ad_tape_message(tape), words);
+    ad_tape_free(tape);
+}
+
+// A short context would have features in its place, and what is too long would be cut.
+static void inputs_that_do_not_fit_are_refused(void **state) {
+    (void)state;
+    flow_net *made = flow_made(3, 2, 2, NULL, &error), *plain = flow_made(3, 0, 2, NULL, &error);
+    flow_net *other = flow_mlp(3, 6, NULL, &error);
+    for (int which = 0; which < 2; which++) {
+        misfit(made, which, 3, 1, "made: the model needs a context of [2], given [1]");
+        misfit(made, which, 3, 3, "given [3]");
+        misfit(made, which, 3, 0, "given none");
+        misfit(made, which, 4, 2, "made: rows of [4], but the model takes [3]");
+        misfit(plain, which, 3, 2, "the model takes none");
+        misfit(other, which, 3, 0, "made: the net is of type 'mlp'");
+    }
+    misfit(made, 2, 8, 0, "made: rows of [8], but the model takes [5]");
+    flow_net_free(made);
+    flow_net_free(plain);
+    flow_net_free(other);
+}
+
+// A description may ask for any width of no layers: no memory goes with it.
+static void no_hidden_layers_have_no_width(void **state) {
+    (void)state;
+    flow_made_options o = {.mlp = {.layers = -1, .width = 1 << 24}};
+    flow_net *made = flow_made(2, 0, 2, &o, &error);
+    assert_made(made);
+    json_t *text = made->type->describe(made);
+    assert_int_equal(json_integer_value(json_object_get(text, "width")), 1);
+    json_decref(text);
+    flow_net_free(made);
+}
+
 static void bad_options_are_refused(void **state) {
     (void)state;
     const int64_t twice[2] = {1, 1}, beyond[2] = {0, 2};
@@ -386,6 +433,8 @@ int main(void) {
         cmocka_unit_test(the_preset_keeps_the_laws),
         cmocka_unit_test(a_maf_of_w2_has_its_parameters),
         cmocka_unit_test(inverse_swaps_the_directions),
+        cmocka_unit_test(inputs_that_do_not_fit_are_refused),
+        cmocka_unit_test(no_hidden_layers_have_no_width),
         cmocka_unit_test(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
