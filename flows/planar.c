@@ -168,7 +168,7 @@ static flow_layer *make(const json_t *options, const flow_making *making, ad_err
 
 static flow_layer *example(int i, ad_error *error) {
     flow_planar_options o = {
-        .flip = i % 4 > 1, .slope = i % 2 ? 0.1 + 0.05 * i : 0, .seed = (uint64_t)i, .type = i % 3 ? AD_F64 : AD_F32};
+        .flip = i % 4 > 1, .slope = i % 2 ? 0.1 + 0.05 * (i % 17) : 0, .seed = (uint64_t)i, .type = i % 3 ? AD_F64 : AD_F32};
     return flow_planar(1 + i % 5, &o, error);
 }
 

@@ -64,6 +64,17 @@ static void every_registered_layer_keeps_the_laws(void **state) {
     }
 }
 
+static void examples_do_not_end(void **state) {
+    (void)state;
+    for (const flow_layer_type *const *type = flow_layer_types(); *type; type++) {
+        for (int i = 0; i < 200; i++) {
+            flow_layer *layer = (*type)->example(i, &error);
+            assert_made(layer);
+            flow_layer_free(layer);
+        }
+    }
+}
+
 static void presets_keep_the_laws(void **state) {
     (void)state;
     for (int i = 0; i < 6; i++) {
@@ -857,6 +868,7 @@ static void names_in_a_layer_are_distinct(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_registered_layer_keeps_the_laws),
+        cmocka_unit_test(examples_do_not_end),
         cmocka_unit_test(presets_keep_the_laws),
         cmocka_unit_test(checking_leaves_the_parameters),
         cmocka_unit_test(check_passes_the_right_layer),
