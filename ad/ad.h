@@ -118,7 +118,7 @@ typedef struct ad_engine_options {
     int plan_cache;        // plans kept; 0: 64
     // Runs over a single row, for the least delay, take products with shared matrices as matrix-vector products. Their sums
     // are then ordered otherwise: the row's bits may differ from those it has in a batch. Runs without gradients and
-    // assignments look for parameters that are not finite only when a result is not.
+    // assignments look for parameters that are not finite only when a result is not, or the run fails.
     bool latency;
     // Called with one line of text for warnings (a plan made anew in three successive steps) and, when AD_PROFILE=1 or
     // AD_TRACE_NAN=1 are set in the environment, their reports; NULL: warnings are dropped, reports go to stderr.

@@ -315,7 +315,7 @@ static bool finite_outputs(const ad_plan *plan, const ad_binding *bind) {
 }
 
 // In latency mode reading all parameters once more would double the time of a run that only evaluates: they are looked at
-// when a result is not finite.
+// when a result is not finite, or the run fails.
 static bool checks_later(const ad_engine *e, const ad_plan *plan) {
     bool keeps = e->latency;
     for (uint32_t i = 0; i < plan->n_outputs && keeps; i++) keeps = plan->outputs[i].kind == AD_KEEP;
@@ -339,6 +339,6 @@ ad_status ad_execute(ad_engine *e, ad_plan *plan, ad_binding *bind, const ad_tap
     if (ok) write_outputs(&run);
     ad_fp_restore(mode);
     plan->profile_runs++;
-    if (ok && later && !finite_outputs(plan, bind)) return check_params(e, plan, bind, error);
+    if (later && (!ok || !finite_outputs(plan, bind)) && check_params(e, plan, bind, error)) return error->status;
     return ok ? AD_OK : error->status;
 }

@@ -138,6 +138,22 @@ static void a_bad_parameter_behind_a_bad_result_is_named(void **state) {
     ad_tape_free(tape);
 }
 
+// A run that it makes fail names it, too.
+static void a_bad_parameter_behind_a_failure_is_named(void **state) {
+    const fixture *f = *state;
+    ad_error error = {AD_OK, ""};
+    flow_layer *layer = flow_planar(D, NULL, &error);
+    assert_non_null(layer);
+    ad_param_set(layer->owner.params[2], 0, NAN);
+    ad_tape *tape = ad_tape_new(f->engine[1], AD_F64);
+    ad_source source = util_source(f->x, ROWS);
+    ad_keep(flow_layer_normalize(layer, ad_input(util_rows(tape, "data", 1), ad_shape1(D), &source), AD_NONE).value);
+    assert_int_equal(ad_run(tape), AD_ENONFINITE);
+    util_assert_contains(ad_tape_message(tape), "parameter 'b': element 0 is nan");
+    ad_tape_free(tape);
+    flow_layer_free(layer);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -145,6 +161,7 @@ int main(void) {
         TEST(a_dense_net_of_one_row),  TEST(a_masked_net_of_one_row),
         TEST(batches_are_not_touched), TEST(every_layer_of_one_row),
         TEST(a_bad_parameter_behind_a_bad_result_is_named),
+        TEST(a_bad_parameter_behind_a_failure_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
