@@ -89,12 +89,32 @@ static void release(flow_owner *owner) {
     free(c->place);
 }
 
-static bool settle_order(spline_coupling *c, const flow_spline_coupling_options *o, int64_t D, ad_error *error) {
+// Number of kept features; -1, with a message, when they, or the net, do not fit. Allocates nothing, D being a file's word.
+static int64_t count_kept(const flow_spline_coupling_options *o, int64_t D, int64_t C, ad_error *error) {
+    int64_t kept = 0;
     if ((unsigned)o->keep > FLOW_KEEP_SECOND || o->split < 0 || (D > 1 && o->split >= D)) {
         ad_fail(error, AD_EARG, "spline coupling: keep is %d and split %lld, of %lld features", (int)o->keep,
                 (long long)o->split, (long long)D);
-        return false;
+        return -1;
     }
+    for (int64_t d = 0; d < D; d++) kept += is_kept(o, D, d);
+    const int64_t in = kept + C, out = (D - kept) * (3 * o->bins - 1);
+    if (kept == D) {
+        ad_fail(error, AD_EARG, "spline coupling: all features are kept, none is changed");
+    } else if (in == 0) {
+        ad_fail(error, AD_EARG, "spline coupling: no feature kept and no context leave nothing to condition on");
+    } else if (o->net && (o->net->in != in || o->net->out != out)) {
+        ad_fail(error, AD_ESHAPE, "spline coupling: the net is [%lld] -> [%lld], expected [%lld] -> [%lld]",
+                (long long)o->net->in, (long long)o->net->out, (long long)in, (long long)out);
+    } else {
+        return kept;
+    }
+    return -1;
+}
+
+static bool settle_order(spline_coupling *c, const flow_spline_coupling_options *o, int64_t D, ad_error *error) {
+    c->n_kept = count_kept(o, D, c->layer.C, error);
+    if (c->n_kept < 0) return false;
     c->layer.owner.release = release;
     c->order = malloc((size_t)D * sizeof *c->order);
     c->place = malloc((size_t)D * sizeof *c->place);
@@ -103,29 +123,18 @@ static bool settle_order(spline_coupling *c, const flow_spline_coupling_options 
         return false;
     }
     int64_t n = 0;
-    for (int64_t d = 0; d < D; d++) c->n_kept += is_kept(o, D, d);
     for (int changed = 0; changed < 2; changed++) {
         for (int64_t d = 0; d < D; d++) {
             if (is_kept(o, D, d) != changed) c->order[c->place[d] = n++] = d;
         }
     }
-    if (c->n_kept < D && c->n_kept + c->layer.C > 0) return true;
-    ad_fail(error, AD_EARG,
-            c->n_kept ? "spline coupling: all features are kept, none is changed"
-                      : "spline coupling: no feature kept and no context leave nothing to condition on");
-    return false;
+    return true;
 }
 
 // The net of the options, or a new one that starts the layer as the identity.
 static flow_net *conditioner(const flow_spline_coupling_options *o, int64_t in, int64_t changed, ad_error *error) {
     const int64_t P = 3 * o->bins - 1, out = changed * P;
-    if (o->net) {
-        if (o->net->in == in && o->net->out == out) return o->net;
-        ad_fail(error, AD_ESHAPE, "spline coupling: the net is [%lld] -> [%lld], expected [%lld] -> [%lld]",
-                (long long)o->net->in, (long long)o->net->out, (long long)in, (long long)out);
-        flow_net_free(o->net);
-        return NULL;
-    }
+    if (o->net) return o->net;
     flow_mlp_options mlp = o->mlp;
     flow_residual_net_options residual = o->residual;
     mlp.zero_last = residual.zero_last = true;

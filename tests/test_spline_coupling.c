@@ -287,6 +287,100 @@ static void a_wild_net_gives_finite_numbers(void **state) {
     flow_layer_free(layer);
 }
 
+// ---- any parameters, any points -------------------------------------------------------------------------------------
+
+enum { WILD_ROWS = 64, WILD_DRAWS = UTIL_SANITIZED ? 10 : 200 };
+
+// Rows of (kept, changed).
+static void draw_rows(double *x, uint64_t *seed) {
+    for (int r = 0; r < WILD_ROWS; r++) {
+        const double side = r / 8 % 2 ? -1 : 1;
+        const double ends[5] = {3, (double)nextafterf(3, 4), (double)nextafterf(3, 2), 0x1p99, INFINITY};
+        x[2 * r] = (double)(float)util_uniform(seed, -4, 4);
+        x[2 * r + 1] = r % 8 < 5 ? side * ends[r % 8] : (double)(float)util_uniform(seed, -3, 3);
+    }
+}
+
+static void assert_finite(const double *v, int64_t n, const char *what, double scale) {
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(v[i])) fail_msg("parameters of size %g: %s %lld is %g", scale, what, (long long)i, v[i]);
+    }
+}
+
+typedef struct trip {  // there, back, and there again
+    double z[2 * WILD_ROWS], back[2 * WILD_ROWS], again[2 * WILD_ROWS], log_det[WILD_ROWS];
+} trip;
+
+// In units of what rounding costs, in x that of z or in z that of x: where the slope changes much within an ulp only one of
+// the two is small.
+static void check_trip(ad_type type, const double *x, const trip *t) {
+    const double unit = 3 * (type == AD_F32 ? 0x1p-23 : 0x1p-52);
+    for (int r = 0; r < WILD_ROWS; r++) {
+        const double v = x[2 * r + 1], z = t->z[2 * r + 1], back = t->back[2 * r + 1], slope = exp(t->log_det[r]);
+        assert_true(t->z[2 * r] == x[2 * r] && t->back[2 * r] == x[2 * r]);
+        if (fabs(v) > 3) {
+            assert_true(z == v && back == v && t->log_det[r] == 0);
+        } else if (!(fabs(back - v) <= 4 * unit * (1 + 1 / slope)) &&
+                   !(fabs(t->again[2 * r + 1] - z) <= 4 * unit * (1 + slope))) {
+            fail_msg("from %.17g by %.17g of slope %g to %.17g", v, z, slope, back);
+        }
+    }
+}
+
+static void check_wild(const flow_layer *layer, ad_type type, bool normalize, const double *x, double scale) {
+    trip t;
+    double gx[2 * WILD_ROWS];
+    const flow_net *net = (const flow_net *)(void *)layer->owner.parts[0].owner;
+    ad_tape *tape = ad_tape_new(NULL, type);
+    ad_source source = util_source(x, WILD_ROWS);
+    ad_var v = ad_input(util_rows(tape, "data", WILD_ROWS), ad_shape1(2), &source), g;
+    flow_result there = normalize ? flow_layer_normalize(layer, v, AD_NONE) : flow_layer_generate(layer, v, AD_NONE);
+    ad_var back = normalize ? flow_layer_generate(layer, there.value, AD_NONE).value
+                            : flow_layer_normalize(layer, there.value, AD_NONE).value;
+    ad_var again = normalize ? flow_layer_normalize(layer, back, AD_NONE).value
+                             : flow_layer_generate(layer, back, AD_NONE).value;
+    ad_var S = ad_sum_rows(ad_add(ad_sum(there.value), there.log_det));
+    ad_grad(S, &v, 1, &g);
+    ad_keep(g), ad_keep(there.value), ad_keep(there.log_det), ad_keep(back), ad_keep(again);
+    if (ad_backward(S) != AD_OK) fail_msg("%s", ad_tape_message(tape));
+    util_read(there.value, t.z, 2 * WILD_ROWS);
+    util_read(back, t.back, 2 * WILD_ROWS);
+    util_read(again, t.again, 2 * WILD_ROWS);
+    util_read(there.log_det, t.log_det, WILD_ROWS);
+    util_read(g, gx, 2 * WILD_ROWS);
+    assert_finite(t.log_det, WILD_ROWS, "log_det", scale);
+    assert_finite(gx, 2 * WILD_ROWS, "gradient in x", scale);
+    for (int i = 0; i < net->owner.n_params; i++) {
+        assert_finite(net->owner.params[i]->grad, net->owner.params[i]->count, net->owner.params[i]->name, scale);
+    }
+    check_trip(type, x, &t);
+    ad_tape_free(tape);
+}
+
+// Parameters of sizes from 0.1 to 100. AD_TEST_CASES in the environment: so many draws.
+static void any_parameters_keep_the_laws(void **state) {
+    (void)state;
+    const char *more = getenv("AD_TEST_CASES");
+    const int draws = more && atoi(more) > 0 ? atoi(more) : WILD_DRAWS;
+    uint64_t seed = 12;
+    for (int i = 0; i < draws; i++) {
+        flow_spline_coupling_options o = {.mlp = {.layers = 1, .width = 8, .type = AD_F64}};
+        flow_layer *layer = flow_spline_coupling(2, 0, &o, &layers_error);
+        layers_assert_made(layer);
+        const double scale = 0.1 * pow(1000, util_uniform(&seed, 0, 1));
+        const flow_owner *net = &net_of(layer)->owner;
+        for (int k = 0; k < net->n_params; k++) {
+            for (int64_t e = 0; e < net->params[k]->count; e++) {
+                ad_param_set(net->params[k], e, util_uniform(&seed, -scale, scale));
+            }
+        }
+        double x[2 * WILD_ROWS];
+        draw_rows(x, &seed);
+        for (int way = 0; way < 4; way++) check_wild(layer, (ad_type)(way / 2), way % 2, x, scale);
+        flow_layer_free(layer);
+    }
+}
+
 // divide: raw sizes count by 1 / sqrt(width) of the net.
 static void divide_is_a_scale(void **state) {
     (void)state;
@@ -422,6 +516,15 @@ static void bad_descriptions_are_refused(void **state) {
     file_refused("\"kept\":\"all\",\"bins\":2", "\"kept\" should list");
     file_refused("\"kept\":[0],\"bins\":5000", "\"bins\" should be a whole number from 2 to 4096");
     file_refused("\"kept\":[0],\"bins\":2", "far more parameters than the file holds");
+    // Features of no parameter take no memory.
+    const char *text = "{\"features\":16777216,\"context\":0,\"kept\":[0],\"bins\":2,\"bound\":3,\"min_width\":1e-3,"
+                       "\"min_height\":1e-3,\"min_derivative\":1e-3,\"scale\":1,\"net\":{\"type\":\"mlp\",\"in\":1,"
+                       "\"out\":5,\"layers\":0,\"width\":1,\"activation\":\"relu\",\"precision\":\"f32\"}}";
+    json_t *options = json_loads(text, 0, NULL);
+    assert_non_null(options);
+    layers_assert_refused(spline_type()->make(options, &(flow_making){0}, &layers_error), AD_ESHAPE,
+                          "the net is [1] -> [5], expected [1] -> [83886075]");
+    json_decref(options);
 }
 
 int main(void) {
@@ -429,7 +532,8 @@ int main(void) {
         cmocka_unit_test(nsf_has_the_reference_values),    cmocka_unit_test(nsf_generates_the_reference_values),
         cmocka_unit_test(nsf_has_the_reference_gradients), cmocka_unit_test(zuko_splines_have_the_reference_values),
         cmocka_unit_test(a_new_layer_is_the_identity),     cmocka_unit_test(parts_are_those_asked_for),
-        cmocka_unit_test(a_wild_net_gives_finite_numbers), cmocka_unit_test(divide_is_a_scale),
+        cmocka_unit_test(a_wild_net_gives_finite_numbers), cmocka_unit_test(any_parameters_keep_the_laws),
+        cmocka_unit_test(divide_is_a_scale),
         cmocka_unit_test(a_residual_net_is_its_formula),   cmocka_unit_test(a_residual_net_starts_in_its_ranges),
         cmocka_unit_test(bad_options_are_refused),         cmocka_unit_test(bad_descriptions_are_refused),
     };
