@@ -88,8 +88,8 @@ static void check_floats(sweep *s, uint64_t stride) {
 }
 
 static void print_row(const sweep *s, uint64_t stride, double seconds) {
-    printf("| %s | %.4f | %a | %g | %llu |", s->op->name, s->worst, s->worst_x,
-           s->op->ulp[AD_F32] ? s->op->ulp[AD_F32] : 0.5, (unsigned long long)stride);
+    const double bound = s->op->ulp[AD_F32] > 0 ? s->op->ulp[AD_F32] : 0.5;
+    printf("| %s | %.4f | %a | %g | %llu |", s->op->name, s->worst, s->worst_x, bound, (unsigned long long)stride);
     if (s->beyond) printf(" **%lld beyond, one at %a**", (long long)s->beyond, s->beyond_x);
     printf(" %.3g s |\n", seconds);
     fflush(stdout);
