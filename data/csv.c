@@ -28,11 +28,11 @@ static ad_status start(csv *c) {
     c->end = c->text.end;
     size_t size = (size_t)(c->end - c->at);
     if (size >= 2 && (memcmp(c->at, "\xff\xfe", 2) == 0 || memcmp(c->at, "\xfe\xff", 2) == 0)) {
-        return csv_fail(c, 1, 1, "the text is UTF-16, expected UTF-8");
+        return data_csv_fail(c, 1, 1, "the text is UTF-16, expected UTF-8");
     }
     if (size >= 3 && memcmp(c->at, "\xef\xbb\xbf", 3) == 0) c->at += 3;
-    int more = csv_next_row(c);
-    if (more == 0) return csv_fail(c, 1, 1, "the file has no rows");
+    int more = data_csv_next_row(c);
+    if (more == 0) return data_csv_fail(c, 1, 1, "the file has no rows");
     return more < 0 ? c->error->status : AD_OK;
 }
 
@@ -41,13 +41,13 @@ static data_table *read_opened(csv *c, csv_cache *cache) {
     csv_sink sink = {.path = c->path, .error = c->error};
     data_table *table = NULL;
     ad_status status = start(c);
-    if (status == AD_OK) status = csv_read_header(c, &layout);
-    if (status == AD_OK) status = csv_choose_columns(c, &layout);
-    if (status == AD_OK) csv_sink_open(&sink, layout.columns, cache);
-    if (status == AD_OK) status = csv_read_rows(c, &layout, &sink);
-    if (status == AD_OK) table = csv_sink_table(&sink, &layout, c->text.hash);
-    csv_sink_close(&sink);
-    csv_free_layout(&layout);
+    if (status == AD_OK) status = data_csv_read_header(c, &layout);
+    if (status == AD_OK) status = data_csv_choose_columns(c, &layout);
+    if (status == AD_OK) data_csv_sink_open(&sink, layout.columns, cache);
+    if (status == AD_OK) status = data_csv_read_rows(c, &layout, &sink);
+    if (status == AD_OK) table = data_csv_sink_table(&sink, &layout, c->text.hash);
+    data_csv_sink_close(&sink);
+    data_csv_free_layout(&layout);
     return table;
 }
 
@@ -71,11 +71,11 @@ data_table *data_read_csv(const char *path, const data_csv_options *options, ad_
     if (check_options(path, options, error) != AD_OK) return NULL;
     if (options->cache == DATA_CACHE_NEVER || path == NULL) return read_text(path, options, NULL, error);
     data_table *table = NULL;
-    if (csv_cache_init(&cache, path, options, error) == AD_OK) {
-        table = csv_cache_find(&cache);
+    if (data_csv_cache_init(&cache, path, options, error) == AD_OK) {
+        table = data_csv_cache_find(&cache);
         if (table == NULL) table = read_text(path, options, &cache, error);
         if (table == NULL && cache.failed) table = read_text(path, options, NULL, error);
     }
-    csv_cache_close(&cache);
+    data_csv_cache_close(&cache);
     return table;
 }

@@ -63,7 +63,7 @@ static char *cache_path(const csv_cache *cache, const char *directory, bool plai
     return path;
 }
 
-ad_status csv_cache_init(csv_cache *cache, const char *path, const data_csv_options *options, ad_error *error) {
+ad_status data_csv_cache_init(csv_cache *cache, const char *path, const data_csv_options *options, ad_error *error) {
     static const data_csv_options defaults = {0};
     unsigned char plain[DIGEST];
     *cache = (csv_cache){.source = path, .always = options->cache == DATA_CACHE_ALWAYS};
@@ -76,7 +76,7 @@ ad_status csv_cache_init(csv_cache *cache, const char *path, const data_csv_opti
     return cache->path != NULL ? AD_OK : ad_fail(error, AD_ENOMEM, "%s: out of memory for its cache", path);
 }
 
-void csv_cache_close(csv_cache *cache) {
+void data_csv_cache_close(csv_cache *cache) {
     if (cache->open) data_writer_abandon(&cache->writer, AD_EIO);
     if (cache->hash != NULL) XXH3_freeState(cache->hash);
     free(cache->path);
@@ -138,7 +138,7 @@ static bool digest_ok(const csv_cache *cache, const data_map *map) {
 static bool read_names(data_table *table, const cache_header *h, const unsigned char *from) {
     char *text;
     if (h->names_size == 0) return true;
-    const char **names = csv_new_names(table->columns, (size_t)h->names_size, &text);
+    const char **names = data_csv_new_names(table->columns, (size_t)h->names_size, &text);
     if (names == NULL) return false;
     table->names = names;
     table->storage->extra = names;
@@ -180,7 +180,7 @@ static data_table *open_cache(const csv_cache *cache, const unsigned char *key, 
     return NULL;
 }
 
-data_table *csv_cache_find(const csv_cache *cache) {
+data_table *data_csv_cache_find(const csv_cache *cache) {
     return open_cache(cache, NULL, false, NULL);
 }
 
@@ -191,7 +191,7 @@ static bool still_ok(csv_cache *cache) {
     return !cache->failed;
 }
 
-bool csv_cache_begin(csv_cache *cache) {
+bool data_csv_cache_begin(csv_cache *cache) {
     const cache_header empty = {{0}, 0, 0, 0, 0, 0, {0}, {0}, {0}};
     XXH3_128bits_reset(cache->hash);
     data_writer_open(&cache->writer, cache->path, NULL);
@@ -200,13 +200,13 @@ bool csv_cache_begin(csv_cache *cache) {
     return still_ok(cache);
 }
 
-bool csv_cache_put(csv_cache *cache, const void *bytes, size_t size) {
+bool data_csv_cache_put(csv_cache *cache, const void *bytes, size_t size) {
     XXH3_128bits_update(cache->hash, bytes, size);
     data_writer_put(&cache->writer, bytes, size);
     return still_ok(cache);
 }
 
-data_table *csv_cache_finish(csv_cache *cache, const csv_sink *sink, const csv_layout *layout, const void *hash) {
+data_table *data_csv_cache_finish(csv_cache *cache, const csv_sink *sink, const csv_layout *layout, const void *hash) {
     cache_header h = {.version = VERSION, .order = ORDER, .rows = (uint64_t)sink->rows};
     unsigned char source[DIGEST];
     memcpy(h.magic, magic, sizeof magic);
@@ -214,7 +214,7 @@ data_table *csv_cache_finish(csv_cache *cache, const csv_sink *sink, const csv_l
     h.names_size = layout->names == NULL ? 0 : layout->names_size;
     hash_digest(hash, source);
     make_key(cache, source, h.key);
-    if (h.names_size > 0) csv_cache_put(cache, layout->names[0], layout->names_size);
+    if (h.names_size > 0) data_csv_cache_put(cache, layout->names[0], layout->names_size);
     XXH3_128bits_update(cache->hash, &h, sizeof h);
     hash_digest(cache->hash, h.digest);
     data_writer_put_at(&cache->writer, &h, sizeof h, 0);

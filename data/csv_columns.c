@@ -107,7 +107,7 @@ static ad_status check_choice(const csv *c, const csv_layout *layout) {
 // names of the file's fields become those of the table's columns.
 static ad_status choose_names(const csv *c, csv_layout *layout) {
     char *text;
-    const char **chosen = csv_new_names(layout->columns, layout->names_size, &text);
+    const char **chosen = data_csv_new_names(layout->columns, layout->names_size, &text);
     if (chosen == NULL) return ad_fail(c->error, AD_ENOMEM, "%s: out of memory for the column names", c->path);
     const char *start = text;
     for (int64_t i = 0; i < layout->fields; i++) {
@@ -121,7 +121,7 @@ static ad_status choose_names(const csv *c, csv_layout *layout) {
     return AD_OK;
 }
 
-ad_status csv_choose_columns(const csv *c, csv_layout *layout) {
+ad_status data_csv_choose_columns(const csv *c, csv_layout *layout) {
     int64_t n = c->options->n_columns, field;
     ad_status status = check_choice(c, layout);
     if (status != AD_OK || n == 0) return status;

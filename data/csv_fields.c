@@ -18,7 +18,7 @@ static void end_row(csv *c) {
     c->line_start = c->at;
 }
 
-ad_status csv_fail(const csv *c, int64_t line, int64_t column, const char *what) {
+ad_status data_csv_fail(const csv *c, int64_t line, int64_t column, const char *what) {
     return ad_fail(c->error, AD_EFORMAT, "%s:%lld:%lld: %s", c->path, (long long)line, (long long)column, what);
 }
 
@@ -32,14 +32,14 @@ static bool fill(csv *c) {
     return true;
 }
 
-int csv_next_row(csv *c) {
+int data_csv_next_row(csv *c) {
     for (;;) {
         if (!fill(c)) return -1;
         c->row = c->line_start = c->at;
         c->row_line = c->line;
         skip_blanks(c);
         if (c->at - c->row > CSV_LONGEST_ROW) {
-            csv_fail(c, c->line, 1, "the row is longer than 1 MiB");
+            data_csv_fail(c, c->line, 1, "the row is longer than 1 MiB");
             return -1;
         }
         if (c->at == c->end) return 0;
@@ -55,7 +55,7 @@ static ad_status quoted_field(csv *c, csv_field *f) {
     f->text = ++c->at;
     for (;; c->at++) {
         if (c->at - c->row > CSV_LONGEST_ROW) break;
-        if (c->at == c->end) return csv_fail(c, f->line, f->column, "a quote is opened here and never closed");
+        if (c->at == c->end) return data_csv_fail(c, f->line, f->column, "a quote is opened here and never closed");
         if (*c->at == '\n') {
             c->line++;
             c->line_start = c->at + 1;
@@ -78,7 +78,7 @@ static void plain_field(csv *c, csv_field *f) {
     f->size = (size_t)(end - f->text);
 }
 
-ad_status csv_next_field(csv *c, csv_field *f) {
+ad_status data_csv_next_field(csv *c, csv_field *f) {
     skip_blanks(c);
     f->quoted = false;
     f->line = c->line;
@@ -91,20 +91,20 @@ ad_status csv_next_field(csv *c, csv_field *f) {
     }
     const char *behind = c->at;
     skip_blanks(c);
-    if (c->at - c->row > CSV_LONGEST_ROW) return csv_fail(c, f->line, f->column, "the row is longer than 1 MiB");
+    if (c->at - c->row > CSV_LONGEST_ROW) return data_csv_fail(c, f->line, f->column, "the row is longer than 1 MiB");
     f->last = at_row_end(c);
     if (f->last && c->at < c->end) {
         end_row(c);
     } else if (!f->last && c->separator == ' ' ? c->at == behind : !f->last && *c->at != c->separator) {
-        return csv_fail(c, c->line, c->at - c->line_start + 1,
-                        "expected a separator or a line end after the closing quote");
+        return data_csv_fail(c, c->line, c->at - c->line_start + 1,
+                             "expected a separator or a line end after the closing quote");
     } else if (!f->last && c->separator != ' ') {
         c->at++;
     }
     return AD_OK;
 }
 
-int64_t csv_quick_fields(csv *c, double *values, int64_t n, bool *last) {
+int64_t data_csv_quick_fields(csv *c, double *values, int64_t n, bool *last) {
     const char *at = c->at, *end = c->end;
     const char separator = c->separator, blank = separator == '\t' ? ' ' : '\t';
     int64_t i = 0;
@@ -128,7 +128,7 @@ int64_t csv_quick_fields(csv *c, double *values, int64_t n, bool *last) {
     return i;
 }
 
-bool csv_is_missing(const csv *c, const csv_field *f) {
+bool data_csv_is_missing(const csv *c, const csv_field *f) {
     const char *own = c->options->missing_text;
     if (f->size == 0 || (f->size == 2 && memcmp(f->text, "NA", 2) == 0)) return true;
     return own != NULL && strlen(own) == f->size && memcmp(f->text, own, f->size) == 0;

@@ -34,11 +34,11 @@ static ad_status read_first_row(csv c, first_row *first) {
     double value;
     memset(first, 0, sizeof *first);
     do {
-        ad_status status = csv_next_field(&c, &f);
+        ad_status status = data_csv_next_field(&c, &f);
         if (status != AD_OK) return status;
         if (data_parse_number(f.text, f.size, &value) != DATA_NOT_A_NUMBER) {
             if (first->number.text == NULL) first->number = f;
-        } else if (!csv_is_missing(&c, &f) && first->named++ == 0) {
+        } else if (!data_csv_is_missing(&c, &f) && first->named++ == 0) {
             first->name = f;
         }
         first->fields++;
@@ -67,7 +67,7 @@ static char *unquote(char *out, const csv_field *f) {
     return out;
 }
 
-const char **csv_new_names(int64_t n, size_t text_size, char **text) {
+const char **data_csv_new_names(int64_t n, size_t text_size, char **text) {
     const char **names = malloc((size_t)n * sizeof *names + text_size);
     if (names != NULL) *text = (char *)(names + n);
     return names;
@@ -76,16 +76,16 @@ const char **csv_new_names(int64_t n, size_t text_size, char **text) {
 // Moves past the header.
 static ad_status read_names(csv *c, const first_row *first, csv_layout *layout) {
     char *text, *start;
-    const char **names = csv_new_names(first->fields, first->text, &text);
+    const char **names = data_csv_new_names(first->fields, first->text, &text);
     if (names == NULL) return ad_fail(c->error, AD_ENOMEM, "%s: out of memory for the column names", c->path);
     start = text;
     layout->names = names;
     for (int64_t i = 0; i < first->fields; i++) {
         csv_field f;
-        ad_status status = csv_next_field(c, &f);
+        ad_status status = data_csv_next_field(c, &f);
         if (status != AD_OK) return status;
         if (memchr(f.text, '\0', f.size) != NULL) {
-            return csv_fail(c, f.line, f.column, "a byte of value 0 in a column's name");
+            return data_csv_fail(c, f.line, f.column, "a byte of value 0 in a column's name");
         }
         names[i] = text;
         text = unquote(text, &f);
@@ -94,7 +94,7 @@ static ad_status read_names(csv *c, const first_row *first, csv_layout *layout) 
     return AD_OK;
 }
 
-ad_status csv_read_header(csv *c, csv_layout *layout) {
+ad_status data_csv_read_header(csv *c, csv_layout *layout) {
     first_row first;
     int wanted = c->options->header;
     c->separator = c->options->separator != 0 ? c->options->separator : find_separator(c);
@@ -105,7 +105,7 @@ ad_status csv_read_header(csv *c, csv_layout *layout) {
     return wanted > 0 || (wanted == 0 && first.named > 0) ? read_names(c, &first, layout) : AD_OK;
 }
 
-void csv_free_layout(csv_layout *layout) {
+void data_csv_free_layout(csv_layout *layout) {
     free(layout->place);
     free((void *)(uintptr_t)layout->names);
 }

@@ -7,7 +7,7 @@
 static ad_status odd_field(csv *c, const csv_field *f, int64_t number, double *value, bool *keep) {
     data_number kind = DATA_NUMBER;
     *value = NAN;
-    if (csv_is_missing(c, f)) {
+    if (data_csv_is_missing(c, f)) {
         if (c->options->missing == DATA_MISSING_ERROR) {
             return ad_fail(c->error, AD_EFORMAT, "%s:%lld:%lld: field %lld is missing, expected a number", c->path,
                            (long long)f->line, (long long)f->column, (long long)number);
@@ -30,7 +30,7 @@ static ad_status wrong_count(csv *c, int64_t fields) {
     c->at = c->line_start = c->row;
     c->line = c->row_line;
     do {
-        ad_status status = csv_next_field(c, &f);
+        ad_status status = data_csv_next_field(c, &f);
         if (status != AD_OK) return status;
     } while (++n <= fields && !f.last);
     return ad_fail(c->error, AD_EFORMAT, "%s:%lld:%lld: row with %s%lld field%s, expected %lld as in the first row",
@@ -44,13 +44,13 @@ static ad_status read_row(csv *c, const csv_layout *layout, double *row, bool *k
     while (i < layout->fields && !last) {
         int64_t column = layout->place == NULL ? i : layout->place[i];
         int64_t n = layout->place == NULL ? layout->fields - i : column >= 0;
-        int64_t quick = n == 0 ? 0 : csv_quick_fields(c, row + column, n, &last);
+        int64_t quick = n == 0 ? 0 : data_csv_quick_fields(c, row + column, n, &last);
         i += quick;
         if (quick == n && n > 0) continue;
         if (layout->place == NULL) column = i;
         if (last) break;
         csv_field f;
-        ad_status status = csv_next_field(c, &f);
+        ad_status status = data_csv_next_field(c, &f);
         i++;
         if (status == AD_OK && column >= 0) status = odd_field(c, &f, i, &row[column], keep);
         if (status != AD_OK) return status;
@@ -59,12 +59,12 @@ static ad_status read_row(csv *c, const csv_layout *layout, double *row, bool *k
     return last && i == layout->fields ? AD_OK : wrong_count(c, layout->fields);
 }
 
-ad_status csv_read_rows(csv *c, const csv_layout *layout, csv_sink *sink) {
+ad_status data_csv_read_rows(csv *c, const csv_layout *layout, csv_sink *sink) {
     int64_t rows = 0;
     int more;
-    for (; (more = csv_next_row(c)) > 0; rows++) {
+    for (; (more = data_csv_next_row(c)) > 0; rows++) {
         bool keep = true;
-        double *row = csv_sink_row(sink);
+        double *row = data_csv_sink_row(sink);
         if (row == NULL) return sink->cache != NULL && sink->cache->failed ? AD_EIO : c->error->status;
         ad_status status = read_row(c, layout, row, &keep);
         if (status != AD_OK) return status;

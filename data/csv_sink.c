@@ -8,7 +8,7 @@
 // cache is begun, unless one is wanted in any case.
 enum { SMALL = 32 << 10, HELD = 8 << 20 };
 
-ad_status csv_sink_open(csv_sink *sink, int64_t columns, csv_cache *cache) {
+ad_status data_csv_sink_open(csv_sink *sink, int64_t columns, csv_cache *cache) {
     *sink = (csv_sink){.path = sink->path, .error = sink->error, .cache = cache, .columns = columns};
     sink->most = cache == NULL ? SIZE_MAX : cache->always ? 0 : HELD;
     return AD_OK;
@@ -36,15 +36,15 @@ static bool resize(csv_sink *sink, size_t room) {
 }
 
 static bool flush(csv_sink *sink) {
-    if (!sink->writing && !csv_cache_begin(sink->cache)) return false;
-    if (!csv_cache_put(sink->cache, sink->block, sink->used * sizeof(double))) return false;
+    if (!sink->writing && !data_csv_cache_begin(sink->cache)) return false;
+    if (!data_csv_cache_put(sink->cache, sink->block, sink->used * sizeof(double))) return false;
     sink->used = 0;
     bool shrink = !sink->writing && sink->room > SMALL && sink->columns <= SMALL;
     sink->writing = true;
     return !shrink || resize(sink, SMALL);
 }
 
-double *csv_sink_row(csv_sink *sink) {
+double *data_csv_sink_row(csv_sink *sink) {
     size_t columns = (size_t)sink->columns;
     if (sink->room - sink->used < columns) {
         if (sink->used > 0 && sink->used + columns > sink->most && !flush(sink)) return NULL;
@@ -56,9 +56,9 @@ double *csv_sink_row(csv_sink *sink) {
     return sink->block + sink->used;
 }
 
-data_table *csv_sink_table(csv_sink *sink, csv_layout *layout, const void *hash) {
+data_table *data_csv_sink_table(csv_sink *sink, csv_layout *layout, const void *hash) {
     bool cached = sink->writing || (sink->cache != NULL && sink->most == 0);
-    if (cached) return flush(sink) ? csv_cache_finish(sink->cache, sink, layout, hash) : NULL;
+    if (cached) return flush(sink) ? data_csv_cache_finish(sink->cache, sink, layout, hash) : NULL;
     data_table *table = data_table_bare(DATA_F64, sink->rows, sink->columns, sink->error);
     if (table == NULL) return NULL;
     double *exact = realloc(sink->block, sink->used * sizeof(double));
@@ -70,6 +70,6 @@ data_table *csv_sink_table(csv_sink *sink, csv_layout *layout, const void *hash)
     return table;
 }
 
-void csv_sink_close(csv_sink *sink) {
+void data_csv_sink_close(csv_sink *sink) {
     free(sink->block);
 }

@@ -9,7 +9,7 @@
 // Not the stream of gz.c, which reads the file itself: here each byte that is decompressed is also hashed, in one pass.
 
 // Text that is worth reading shrinks to a tenth or a hundredth. What grows faster once it is long fills disks.
-enum { INPUT = 64 << 10, FREE_TEXT = 16 << 20, MOST_GROWTH = 250, GZIP_ONLY = 15 + 16 };
+enum { INPUT = 64 << 10, FREE_TEXT = 2 << 20, MOST_GROWTH = 250, GZIP_ONLY = 15 + 16 };
 
 struct data_inflate {
     data_text *text;
