@@ -111,7 +111,7 @@ typedef enum data_cache {
 typedef struct data_csv_options {
     char separator;  // ',', ';', '|', a tab, or ' ' for runs of blanks and tabs. 0: found in the first row: a tab, else
                      // a semicolon, else a comma, else blanks, whichever there is
-    int header;  // 1: the first row holds names; -1: it holds numbers; 0: names when no field of it is a number
+    int header;      // 1: the first row holds names; -1: it holds numbers; 0: names when no field of it is a number
     data_missing missing;
     const char *missing_text;  // such as "?"; NULL: none
     // The columns wanted, in this order: names of the header, or numbers from 0. The other columns may hold anything.
@@ -129,10 +129,10 @@ typedef struct data_csv_options {
 //
 // The file is read once, in blocks. Numbers of more than 64 MiB go to a cache, FILE.cache beside the file
 // (FILE.xxxxxxxx.cache with options other than these defaults, by their hash), which is mapped: so memory stays small
-// whatever the size, and a second call reads no text. A cache is used only if its own digest is right and it says that
-// it was made from a file of the same content (XXH3) with the same options; else it is written anew, whole or not at
-// all. It may be deleted at any time, and must not be truncated while a table of it lives. Where it cannot be written
-// the numbers are read into memory, with the same result, unless they are more than the machine has.
+// whatever the size, and a second call only hashes the text. A cache is used only if its own digest is right and it
+// says that it was made from a file of the same content (XXH3) with the same options; else it is written anew, whole or
+// not at all. It may be deleted at any time, and must not be truncated while a table of it lives. Where it cannot be
+// written the numbers are read into memory, with the same result, unless they are more than the machine has.
 AD_API data_table *data_read_csv(const char *path, const data_csv_options *options, ad_error *error);
 
 // Reads an array of numpy, of any data_type in either byte order. Its first axis counts rows, the others are a row's
@@ -189,8 +189,8 @@ AD_API data_table *data_read_png(const char *path, data_table **labels, char ***
 
 // Reads a data set of an HDF5 file into memory: integers and reals of any shape up to 7 axes. name: its path in the
 // file, such as "/train/x"; NULL: the only one of the root group. Fails where the library was built without libhdf5.
-// Only for files whose origin you trust, and so not called by data_read: libhdf5 hangs, leaks memory or worse over files
-// that are made to harm. Not to be called from two threads.
+// Only for files whose origin you trust, and so not called by data_read: libhdf5 hangs, leaks memory or worse over
+// files that are made to harm. Not to be called from two threads.
 AD_API data_table *data_read_hdf5(const char *path, const char *name, ad_error *error);
 
 // ---- splitting and batches ----------------------------------------------------------------------------------------
