@@ -119,6 +119,8 @@ static bool join(chain *c, ad_error *error) {
         if (!l->initialised) c->layer.initialised = false;
     }
     c->layer.x_shape = c->layers[0]->x_shape;
+    c->layer.low = c->layers[0]->low;
+    c->layer.high = c->layers[0]->high;
     c->layer.z_shape = c->layers[c->n - 1]->z_shape;
     return true;
 }

@@ -8,7 +8,11 @@
 // ---- points, and parameters away from where they start --------------------------------------------------------------
 
 static void draw(checking *c) {
-    for (int64_t i = 0; i < c->B * c->D; i++) c->x[i] = c->o.spread * check_normal(&c->random);
+    const double low = c->layer->low, range = c->layer->high - low;
+    for (int64_t i = 0; i < c->B * c->D; i++) {
+        c->x[i] = c->o.spread * check_normal(&c->random);
+        if (range > 0) c->x[i] = low + range / (1 + exp(-c->x[i]));
+    }
     for (int64_t i = 0; i < c->B * c->D; i++) c->z[i] = c->o.spread * check_normal(&c->random);
     for (int64_t i = 0; i < c->B * c->C; i++) c->context[i] = check_normal(&c->random);
     for (int64_t i = 0; i < c->B * c->C; i++) c->context2[i] = check_normal(&c->random);

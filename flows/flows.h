@@ -237,6 +237,15 @@ AD_API flow_layer *flow_standardise(int64_t D, const flow_standardise_options *o
 // a linear combination of others (as it is in fewer than D + 1 rows).
 AD_API flow_layer *flow_whiten(int64_t D, ad_error *error);
 
+typedef struct flow_logit_options {
+    double alpha;      // from 0 to below 0.5
+    double low, high;  // both 0: 0 and 1
+} flow_logit_options;
+// z = logit(alpha + (1 - 2 alpha) (x - low) / (high - low)), feature by feature (Dinh et al. 2017, section 4.1). With alpha
+// above 0, x may be low and high themselves, and what generate gives may lie beyond them by alpha / (1 - 2 alpha) of their
+// distance. Beyond that the log-density is minus infinity, and flow_init_from_data fails, naming row and feature.
+AD_API flow_layer *flow_logit(int64_t D, const flow_logit_options *options, ad_error *error);
+
 typedef struct flow_lu_linear_options {
     const int64_t *order;  // z = L U x[order] + b; copied; NULL: as shuffle says
     bool shuffle;          // a random order, of seed; false: none
@@ -384,6 +393,7 @@ struct flow_layer {
     ad_shape x_shape, z_shape;  // of a row on the data side and on the latent side
     int64_t C;                  // context features; 0: takes none
     bool initialised;           // nothing left to do for flow_init_from_data
+    double low, high;           // between which elements of the data side lie; equal: anywhere
 };
 // A zeroed layer of size bytes (sizeof the struct that begins with flow_layer) for rows of shape [D], or NULL.
 AD_API void *flow_layer_new(const flow_layer_type *type, size_t size, int64_t D, int64_t C, ad_error *error);
