@@ -19,13 +19,6 @@ void data_moons_sample(int64_t n, uint64_t seed, int64_t first, double *x) {
 }
 
 enum { PANELS = 4 };
-// Gauss-Legendre nodes and weights of 16 points on [-1, 1], the positive half.
-static const double node[8] = {0.0950125098376374402, 0.2816035507792589132, 0.4580167776572273863,
-                               0.6178762444026437484, 0.7554044083550030338, 0.8656312023878317438,
-                               0.9445750230732325761, 0.9894009349916499325};
-static const double weight[8] = {0.1894506104550684963, 0.1826034150449235889, 0.1691565193950025382,
-                                 0.1495959888165767321, 0.1246289712555338720, 0.0951585116824927848,
-                                 0.0622535239386478929, 0.0271524594117540949};
 
 // How far beyond a, for 0 <= a <= pi, the function cos a - cos(a + w) first is drop, or more than pi - a where it never
 // is.
@@ -38,19 +31,12 @@ static double reach(double a, double drop) {
 // log of the integral of exp(kappa (cos s - cos a)) ds for s in a..b, 0 <= a <= b <= pi: the integrand falls from 1.
 // Beyond the s where it is e^-40 nothing is left to add.
 static double log_arc(double kappa, double a, double b) {
-    double sum = 0, h = fmin(b - a, reach(a, 40 / kappa)) / PANELS;
-    for (int panel = 0; panel < PANELS; panel++) {
-        for (int i = 0; i < 16; i++) {
-            double u = (panel + 0.5 + (i % 2 == 0 ? node[i / 2] : -node[i / 2]) / 2) * h;
-            sum += weight[i / 2] * exp(-2 * kappa * sin(a + u / 2) * sin(u / 2));
-        }
+    double sum = 0, h = fmin(b - a, reach(a, 40 / kappa));
+    for (int i = 0; i < 16 * PANELS; i++) {
+        double weight, u = data_gauss(i, PANELS, &weight) * h;
+        sum += weight * exp(-2 * kappa * sin(a + u / 2) * sin(u / 2));
     }
-    return log(sum * h / 2);
-}
-
-static double log_add(double a, double b) {
-    double high = fmax(a, b), low = fmin(a, b);
-    return high == -INFINITY ? high : high + log1p(exp(low - high));
+    return log(sum * h);
 }
 
 // log of the integral of exp(-|p - (cos t, sin t)|^2 / (2 noise^2)) dt for t in 0..pi, over a piece of the half circle
@@ -67,15 +53,39 @@ static double log_half_circle(double px, double py) {
     double r = hypot(px, py), angle = atan2(py, px), v = noise * noise;
     // Above the axis the nearest point is at angle, and the pieces lie on both sides of it; below, they start at the
     // two ends and meet opposite p.
-    double integral = angle >= 0 ? log_add(log_piece(r, 0, angle), log_piece(r, 0, DATA_PI - angle))
-                                 : log_add(log_piece(r, -angle, DATA_PI), log_piece(r, DATA_PI + angle, DATA_PI));
+    double integral = angle >= 0 ? data_log_add(log_piece(r, 0, angle), log_piece(r, 0, DATA_PI - angle))
+                                 : data_log_add(log_piece(r, -angle, DATA_PI), log_piece(r, DATA_PI + angle, DATA_PI));
     return integral - log(2 * DATA_PI * v * DATA_PI);
 }
 
 double data_moons_log_density(const double *x) {
     double p = (x[0] - shift[0]) / scale, q = (x[1] - shift[1]) / scale;
     double outer = log_half_circle(p, q), inner = log_half_circle(1 - p, 0.5 - q);
-    return log_add(outer, inner) + log(0.5 / (scale * scale));
+    return data_log_add(outer, inner) + log(0.5 / (scale * scale));
 }
 
-const data_density data_moons = {"moons", DATA_MOONS_ENTROPY, data_moons_sample, data_moons_log_density};
+static void upper(double t, double *p) {
+    p[0] = scale * cos(t) + shift[0];
+    p[1] = scale * sin(t) + shift[1];
+}
+
+static void lower(double t, double *p) {
+    p[0] = scale * (1 - cos(t)) + shift[0];
+    p[1] = scale * (0.5 - sin(t)) + shift[1];
+}
+
+static ad_var log_prob(ad_var x) {
+    const double range[2] = {0, DATA_PI};
+    data_nodes nodes = {.s = scale * noise};
+    data_expect(x, "moons", 2);
+    data_nodes_curve(&nodes, upper, range, 12, 0.5);
+    data_nodes_curve(&nodes, lower, range, 12, 0.5);
+    return data_nodes_log_prob(&nodes, x);
+}
+
+const data_density data_moons = {.name = "moons",
+                                 .dimension = 2,
+                                 .entropy = DATA_MOONS_ENTROPY,
+                                 .sample = data_moons_sample,
+                                 .log_density = data_moons_log_density,
+                                 .log_prob = log_prob};
