@@ -146,7 +146,8 @@ typedef struct flow_made_options {
 // in the order given and from all of the context. As a net [D + C] -> [D P]. options may be NULL; order is copied. Hidden
 // units are sorted by degree: their number of features seen, from 0 (with a context or D = 1) or 1 to D - 1, evenly spread.
 AD_API flow_net *flow_made(int64_t D, int64_t C, int64_t P, const flow_made_options *options, ad_error *error);
-// The parameters [D,P] of all features of x [D], context [C] (AD_NONE when C is 0).
+// The parameters [D,P] of all features of x [D], context [C] (AD_NONE when C is 0). Fails on the tape when shapes are others
+// (AD_ESHAPE), or the net is no made (AD_EARG).
 AD_API ad_var flow_made_apply(const flow_net *made, ad_var x, ad_var context);
 // What a feature becomes: v [1] given its parameters [P].
 typedef ad_var (*flow_made_step)(void *arg, ad_var parameters, ad_var v);

@@ -76,11 +76,35 @@ static inline uint64_t flow_subseed(uint64_t seed, uint64_t i) {
     return flow_random(&state);
 }
 
-// ---- what nets share (mlp.c) --------------------------------------------------------------------------------------
+// ---- what nets share (linear_net.c) -------------------------------------------------------------------------------
 
 enum { FLOW_ACTIVATIONS = 3 };
 extern const char *const flow_activation_names[FLOW_ACTIVATIONS];
 ad_var flow_activate(flow_activation activation, ad_var h);
+
+// Linear map number i, in this order, of a net: adds its tensors W<i> [out,in] and b<i> [out]; applies it.
+bool flow_add_linear(flow_net *net, int i, int64_t in, int64_t out, ad_type type, ad_error *error);
+ad_var flow_linear(const flow_net *net, int i, ad_var x);
+
+// A net of linear maps of one width.
+typedef struct flow_linear_net {
+    flow_net net;
+    int depth;  // in hidden layers, or blocks
+    int64_t width;
+    flow_activation activation;
+    ad_type type;
+} flow_linear_net;
+// What its depth is called in descriptions and in messages, and the largest.
+typedef struct flow_depth {
+    const char *key, *text;
+    int most;
+} flow_depth;
+// A net of these sizes (in, out and those below; 0: the default, depth negative: 0), checked, without tensors.
+flow_linear_net *flow_linear_net_new(const flow_net_type *type, const flow_depth *depth, const flow_linear_net *sizes,
+                                     ad_error *error);
+json_t *flow_linear_net_describe(const flow_linear_net *m, const flow_depth *depth);
+// The sizes of a description; depth 0 is none.
+bool flow_linear_net_read(const json_t *options, const flow_depth *depth, flow_linear_net *m, ad_error *error);
 
 // ---- rows on the host (rows.c) ------------------------------------------------------------------------------------
 

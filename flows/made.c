@@ -4,7 +4,6 @@
 // Masks are then stairs, which ad_linear_staircase takes; W is stored sorted, and is 0 beyond them. Where there is no
 // context degrees start at 1: nothing is left for a unit of degree 0 to see (but with D = 1, where there is no other).
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,7 +191,8 @@ bool flow_is_made(const flow_net *net, int64_t D, int64_t C, int64_t P) {
 // ---- making one ---------------------------------------------------------------------------------------------------
 
 // As for an mlp (mlp.c), each row by the inputs that it sees.
-static void start(const made *m, int layer, ad_param *W, ad_param *b, uint64_t *random) {
+static void start(const made *m, int layer, uint64_t *random) {
+    ad_param *W = m->net.owner.params[2 * layer], *b = m->net.owner.params[2 * layer + 1];
     const int64_t *columns = columns_of(m, layer);
     bool he = layer < m->layers && m->activation != FLOW_TANH;
     for (int64_t o = 0; o < W->shape.dim[0]; o++) {
@@ -207,14 +207,8 @@ static void start(const made *m, int layer, ad_param *W, ad_param *b, uint64_t *
 static bool add_layers(made *m, const flow_mlp_options *o, ad_error *error) {
     uint64_t random = o->seed;
     for (int i = 0; i <= m->layers; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "W%d", i);
-        ad_param *W =
-            flow_add_param(&m->net.owner, name, o->type, ad_shape2(rows_of(m, i), inputs_of(m, i)), error);
-        snprintf(name, sizeof name, "b%d", i);
-        ad_param *b = W ? flow_add_param(&m->net.owner, name, o->type, ad_shape1(rows_of(m, i)), error) : NULL;
-        if (!b) return false;
-        if (i < m->layers || !o->zero_last) start(m, i, W, b, &random);
+        if (!flow_add_linear(&m->net, i, inputs_of(m, i), rows_of(m, i), o->type, error)) return false;
+        if (i < m->layers || !o->zero_last) start(m, i, &random);
     }
     return true;
 }

@@ -89,7 +89,7 @@ static void release(flow_owner *owner) {
     free(c->place);
 }
 
-// Number of kept features; -1, with a message, when they, or the net, do not fit. Allocates nothing, D being a file's word.
+// Number of kept features; -1, with a message, when they, or the net, do not fit. Allocates nothing: D may be a file's.
 static int64_t count_kept(const flow_spline_coupling_options *o, int64_t D, int64_t C, ad_error *error) {
     int64_t kept = 0;
     if ((unsigned)o->keep > FLOW_KEEP_SECOND || o->split < 0 || (D > 1 && o->split >= D)) {
