@@ -136,7 +136,8 @@ static ad_status backward(ad_var loss, ad_output_kind kind) {
     size_t kept = t->n_outputs;
     request_gradients(loss, kind);
     ad_status status = ad_run(t);
-    t->n_outputs = kept;  // gradients are asked for once
+    t->n_outputs = kept;  // gradients are asked for once; what takes their places was not run
+    if (t->outputs_run > kept) t->outputs_run = (uint32_t)kept;
     return status;
 }
 

@@ -560,6 +560,24 @@ static void an_assignment_after_the_run_is_not_rejected(void **state) {
     ad_state_free(q);
 }
 
+// Nor does it count as part of it when it takes a gradient's place among the requests.
+static void an_assignment_after_a_backward_is_not_rejected(void **state) {
+    fixture *f = *state;
+    ad_state *s = ad_state_new("s", AD_F64, ad_shape0(), NULL), *q = ad_state_new("q", AD_F64, ad_shape0(), NULL);
+    ad_param *p = util_param("p", AD_F64, ad_shape0(), 3);
+    values_of(s)[0] = 3;
+    values_of(q)[0] = 7;
+    ad_assign(s, ad_offset(ad_use_state(f->tape, s), 1));
+    assert_int_equal(ad_backward(ad_square(ad_use(f->tape, p))), AD_OK);
+    ad_assign(q, ad_offset(ad_use_state(f->tape, q), 5));
+    ad_reject(f->tape);
+    util_assert_close(values_of(s)[0], 3, 0);
+    util_assert_close(values_of(q)[0], 7, 0);
+    ad_state_free(s);
+    ad_state_free(q);
+    ad_param_free(p);
+}
+
 // ---- programs -----------------------------------------------------------------------------------------------------
 
 static void run_program(ad_program *program) {
@@ -895,6 +913,7 @@ int main(void) {
         TEST(a_step_is_rejected_once),
         TEST(rejecting_before_a_run_does_nothing),
         TEST(an_assignment_after_the_run_is_not_rejected),
+        TEST(an_assignment_after_a_backward_is_not_rejected),
         TEST(a_state_is_assigned_once),
         TEST(a_state_takes_a_value_of_its_shape),
         TEST(a_state_takes_a_shared_value),
