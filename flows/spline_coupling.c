@@ -69,6 +69,8 @@ static bool settle_spline(flow_spline_coupling_options *o, ad_error *error) {
                 (long long)o->bins, s->min_width, s->min_height);
     } else if (!(s->min_derivative >= 1e-6 && s->min_derivative < 1) || !(s->scale >= 1e-6 && s->scale <= 1e6)) {
         ad_fail(error, AD_EARG, "spline coupling: least slope %g, scale %g: out of range", s->min_derivative, s->scale);
+    } else if ((unsigned)o->conditioner > FLOW_RESIDUAL_NET) {
+        ad_fail(error, AD_EARG, "spline coupling: conditioner is %d, expected 0 or 1", (int)o->conditioner);
     } else {
         return true;
     }

@@ -478,6 +478,7 @@ static void bad_options_are_refused(void **state) {
     refused(3, 0, (flow_spline_coupling_options){.spline = {.bound = NAN}}, AD_EARG, "bound nan");
     refused(3, 0, (flow_spline_coupling_options){.spline = {.min_width = 0.2}}, AD_EARG, "do not fit into the box");
     refused(3, 0, (flow_spline_coupling_options){.spline = {.scale = -1}}, AD_EARG, "scale -1");
+    refused(3, 0, (flow_spline_coupling_options){.conditioner = (flow_conditioner)2}, AD_EARG, "conditioner is 2");
     refused(3, 0, (flow_spline_coupling_options){.net = flow_mlp(2, 24, NULL, &layers_error)}, AD_ESHAPE,
             "the net is [2] -> [24], expected [2] -> [23]");
     refused(0, 0, (flow_spline_coupling_options){.net = flow_mlp(2, 23, NULL, &layers_error)}, AD_EARG, "0 features");
