@@ -361,7 +361,7 @@ AD_API const char *data_find_meta(const data_tensors *tensors, const char *key);
 typedef struct data_density {
     const char *name;
     int dimension;
-    double entropy;         // differential, in nats: the mean negative log-likelihood of a perfect model. NaN: not known
+    double entropy;         // differential, in nats: the mean negative log-likelihood of a perfect model
     double log_normaliser;  // log of the integral of exp(log_prob): 0 but for energies
     // Fills x [n][dimension]. Point i depends on seed and first + i alone. NULL: there is no sampler.
     void (*sample)(int64_t n, uint64_t seed, int64_t first, double *x);
@@ -378,10 +378,37 @@ AD_API const data_density *data_density_number(int64_t number);
 AD_API data_table *data_density_table(const data_density *density, ad_type type, int64_t n, uint64_t seed,
                                       ad_error *error);
 
+// Names, definitions and constants; u are uniform in (0, 1), n standard normal, all independent. Constants are closed
+// forms or by quadrature; entropy and log_normaliser have them to 1e-9 and better. log_prob and log_density are exact
+// to rounding but where an error is given.
+//
+//   "8gaussians"    (c + .5 n) / 1.414, c one of eight points at radius 4. Entropy 2.83188
+//   "checkerboard"  uniform on the squares (2 i, 2 i + 2) x (2 j, 2 j + 2) with i + j even in (-4, 4)^2; log_prob is
+//                   -inf off them, and its gradient 0. Entropy log 32 = 3.46574
+//   "moons"         below. Entropy 2.39388
+//   "circles"       radius 3 or 1.5, any angle, + .24 n. Entropy 3.26814
+//   "rings"         radius 3, 2.25, 1.5 or .75, any angle, + .08 n. Entropy 2.62318
+//   "swissroll"     (t cos t, t sin t) / 5 + .2 n, t = 1.5 pi (1 + 2 u). Entropy 2.66965. By nodes, as moons
+//   "2spirals"      +-((-t cos t + .5 u', t sin t + .5 u'') / 3) + .1 n, t = 3 pi sqrt(u). Entropy 2.64545. By nodes
+//   "banana"        x1 = n, x2 = x1^2 / 2 - 1 + n' / e. Entropy log 2 pi = 1.83788
+//   "funnel"        [10]: x0 = 3 n, the others e^(x0 / 2) n (Neal 2003). Entropy 5 log(2 pi e) + log 3 = 15.28800
+// Energies, without a sampler: log_prob is -U, not normalised.
+//   "double_well"   a^4 / 4 - 3 a^2 + a + b^2 / 2 (Noe et al. 2019). Log-normaliser 12.06493, entropy 1.63701
+//   "many_well_2", "many_well_6", "many_well_32"  the sum over pairs (a, b) of -a / 2 - 6 a^2 + a^4 + b^2 / 2 (Midgley
+//                   et al. 2023). A pair has log-normaliser 10.29348 and entropy 1.71858; a > 0 with probability .844307
+//   "U1" to "U4"    table 1 of Rezende and Mohamed 2015, as follows; U2 to U4 have no finite mass and so get
+//                   z1^2 / 8 added. w1 = sin(pi z1 / 2), w2 = 3 exp(-((z1 - 1) / .6)^2 / 2), w3 = 3 sigmoid((z1 - 1) / .3), and
+//                   g(x, s) = exp(-(x / s)^2 / 2):
+//       U1 = -log g(|z| - 2, .4) - log(g(z1 - 2, .6) + g(z1 + 2, .6)). Log-normaliser 1.87750, entropy 2.66001
+//       U2 = -log g(z2 - w1, .4). Log-normaliser log 1.6 pi = 1.61473, entropy 2.61473
+//       U3 = -log(g(z2 - w1, .35) + g(z2 - w1 + w2, .35)). Log-normaliser log 2.8 pi = 2.17435, entropy 2.72294
+//       U4 = -log(g(z2 - w1, .4) + g(z2 - w1 + w3, .35)). Log-normaliser log 3 pi = 2.24334, entropy 2.81097
+
 // "moons": t = pi u; an outer point (cos t, sin t) or an inner one (1 - cos t, .5 - sin t), half each, plus normal
 // noise of .1 in both coordinates, gives p; x = 2 p + (-1, -.2).
 AD_API void data_moons_sample(int64_t n, uint64_t seed, int64_t first, double *x);
-// Exact to 1e-10 at any finite point; log_prob (by 384 nodes) to 1e-8 of its value within 6 of the origin, less farther out.
+// Exact to 1e-10 at any finite point; log_prob, by 384 nodes along the curve, to 1e-8 of its value within 6 of the
+// origin, less farther out.
 AD_API double data_moons_log_density(const double *x);
 #define DATA_MOONS_ENTROPY 2.39387919596635
 

@@ -13,6 +13,19 @@ typedef struct plane {
 
 static const plane planes[] = {
     {"moons", {-5, 5, -4, 4.4}, 1e-9, 1e-8},
+    {"8gaussians", {-5.8, 5.8, -5.8, 5.8}, 1e-9, 0},
+    {"checkerboard", {-6, 6, -6, 6}, 1e-12, 0},
+    {"circles", {-5, 5, -5, 5}, 1e-9, 0},
+    {"rings", {-3.8, 3.8, -3.8, 3.8}, 1e-9, 0},
+    {"swissroll", {-5, 5, -5, 5}, 1e-9, 0},
+    {"2spirals", {-4.5, 4.5, -4.5, 4.5}, 1e-8, 1e-8},
+    {"banana", {-7, 7, -4, 24}, 1e-9, 0},
+    {"double_well", {-6, 6, -8, 8}, 1e-9, 0},
+    {"many_well_2", {-5, 5, -8, 8}, 1e-9, 0},
+    {"U1", {-6, 6, -6, 6}, 1e-9, 0},
+    {"U2", {-14, 14, -5, 5}, 1e-9, 0},
+    {"U3", {-14, 14, -7, 5}, 1e-9, 0},
+    {"U4", {-14, 14, -7, 5}, 1e-9, 0},
 };
 enum { PLANES = sizeof planes / sizeof *planes, GRID = 240, BINS = 12, SAMPLES = 20000 };
 
@@ -65,9 +78,10 @@ static void densities_integrate_to_their_constants(void **state) {
         }
         free(l);
         if (getenv("TEST_PRINT"))
-            print_message("%s: log mass %.3g entropy %.15g\n", planes[i].name, log(mass), entropy);
+            print_message("%s: log mass %.15g entropy %.15g\n", planes[i].name, log(mass), entropy);
+        if (getenv("TEST_PRINT")) continue;
         if (!util_close(mass, 1, planes[i].tolerance)) fail_msg("%s: mass %.15g", planes[i].name, mass);
-        if (!isnan(density->entropy) && !util_close(entropy, density->entropy, planes[i].tolerance)) {
+        if (!util_close(entropy, density->entropy, planes[i].tolerance)) {
             fail_msg("%s: entropy %.15g", planes[i].name, entropy);
         }
     }
@@ -93,6 +107,27 @@ static void ops_are_the_plain_functions(void **state) {
     }
 }
 
+// Both the ops and the plain function of many wells are sums over their pairs; the funnel's are each other.
+static void ops_are_the_plain_functions_in_more_dimensions(void **state) {
+    (void)state;
+    enum { N = 100 };
+    const data_density *density, *pair = data_find_density("many_well_2");
+    for (int i = 0; (density = data_density_number(i)) != NULL; i++) {
+        if (density->dimension == 2) continue;
+        double x[N * 32], y[N];
+        util_fill(x, N * density->dimension, 11, -2, 2);
+        log_probs(density, x, N, y);
+        for (int k = 0; k < N; k++) {
+            const double *at = x + k * density->dimension;
+            util_assert_close(y[k], density->log_density(at), 1e-12);
+            if (strcmp(density->name, "funnel") == 0) continue;
+            double sum = 0;
+            for (int j = 0; j < density->dimension; j += 2) sum += pair->log_density(at + j);
+            util_assert_close(y[k], sum, 1e-12);
+        }
+    }
+}
+
 static ad_var recorded(void *arg, const ad_var *x) {
     return ((const data_density *)arg)->log_prob(x[0]);
 }
@@ -101,6 +136,7 @@ static void gradients_are_right(void **state) {
     (void)state;
     const data_density *density;
     for (int i = 0; (density = data_density_number(i)) != NULL; i++) {
+        if (strcmp(density->name, "checkerboard") == 0) continue;  // constant or -inf: no differences to compare
         ad_gradcheck_input input = {.shape = ad_shape1(density->dimension), .rows = true, .low = -2.4, .high = 2.4};
         ad_gradcheck_options options = {.cases = 3};
         ad_error error;
@@ -213,6 +249,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(densities_integrate_to_their_constants),
         cmocka_unit_test(ops_are_the_plain_functions),
+        cmocka_unit_test(ops_are_the_plain_functions_in_more_dimensions),
         cmocka_unit_test(gradients_are_right),
         cmocka_unit_test(samples_have_the_entropy),
         cmocka_unit_test(samples_follow_the_density),

@@ -1,0 +1,63 @@
+// density_funnel.c -- Neal's funnel in ten dimensions (Neal 2003), and a banana: a normal number sets the others'
+// scale, or place.
+#include <math.h>
+
+#include "densities.h"
+
+enum { D = 10 };
+
+static void sample_funnel(int64_t n, uint64_t seed, int64_t first, double *x) {
+    for (int64_t i = 0; i < n; i++, x += D) {
+        data_draw draw = {seed, (uint64_t)(first + i)};
+        for (uint32_t k = 0; k < D; k += 2) data_normal_pair(&draw, k, x + k);
+        x[0] *= 3;
+        for (int k = 1; k < D; k++) x[k] *= exp(x[0] / 2);
+    }
+}
+
+static double log_funnel(const double *x) {
+    double square = 0;
+    for (int k = 1; k < D; k++) square += x[k] * x[k];
+    return -x[0] * x[0] / 18 - (D - 1) * x[0] / 2 - square * exp(-x[0]) / 2 - D * log(2 * DATA_PI) / 2 - log(3);
+}
+
+static ad_var funnel_ops(ad_var x) {
+    data_expect(x, "funnel", D);
+    ad_var x0 = data_element(x, 0), square = ad_sum(ad_square(ad_slice(x, 0, 1, D - 1)));
+    ad_var first = ad_add(ad_scale(ad_square(x0), 1.0 / 18), ad_scale(x0, (D - 1) / 2.0));
+    ad_var rest = ad_scale(ad_mul(square, ad_exp(ad_neg(x0))), 0.5);
+    return ad_offset(ad_neg(ad_add(first, rest)), -D * log(2 * DATA_PI) / 2 - log(3));
+}
+
+static void sample_banana(int64_t n, uint64_t seed, int64_t first, double *x) {
+    for (int64_t i = 0; i < n; i++, x += 2) {
+        data_draw draw = {seed, (uint64_t)(first + i)};
+        data_normal_pair(&draw, 0, x);
+        x[1] = x[0] * x[0] / 2 - 1 + exp(-1) * x[1];
+    }
+}
+
+static double log_banana(const double *x) {
+    double d = (x[1] - x[0] * x[0] / 2 + 1) * exp(1);
+    return -(x[0] * x[0] + d * d) / 2 - log(2 * DATA_PI) + 1;
+}
+
+static ad_var banana_ops(ad_var x) {
+    data_expect(x, "banana", 2);
+    ad_var square = ad_square(data_element(x, 0)), mean = ad_offset(ad_scale(square, 0.5), -1);
+    ad_var d = ad_scale(ad_sub(data_element(x, 1), mean), exp(1));
+    return ad_offset(ad_scale(ad_add(square, ad_square(d)), -0.5), 1 - log(2 * DATA_PI));
+}
+
+const data_density data_funnel = {.name = "funnel",
+                                  .dimension = D,
+                                  .entropy = 15.2879976207148363,  // 5 log(2 pi e) + log 3
+                                  .sample = sample_funnel,
+                                  .log_density = log_funnel,
+                                  .log_prob = funnel_ops};
+const data_density data_banana = {.name = "banana",
+                                  .dimension = 2,
+                                  .entropy = 1.83787706640934548,  // log 2 pi
+                                  .sample = sample_banana,
+                                  .log_density = log_banana,
+                                  .log_prob = banana_ops};
