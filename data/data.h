@@ -390,15 +390,16 @@ AD_API data_table *data_density_table(const data_density *density, ad_type type,
 //   "rings"         radius 3, 2.25, 1.5 or .75, any angle, + .08 n. Entropy 2.62318
 //   "swissroll"     (t cos t, t sin t) / 5 + .2 n, t = 1.5 pi (1 + 2 u). Entropy 2.66965. By nodes, as moons
 //   "2spirals"      +-((-t cos t + .5 u', t sin t + .5 u'') / 3) + .1 n, t = 3 pi sqrt(u). Entropy 2.64545. By nodes
+//   "diamond"       400 points 5 / 19 apart, a square of side 5 turned by 45 degrees, + .04 n. Entropy 2.38608
 //   "banana"        x1 = n, x2 = x1^2 / 2 - 1 + n' / e. Entropy log 2 pi = 1.83788
 //   "funnel"        [10]: x0 = 3 n, the others e^(x0 / 2) n (Neal 2003). Entropy 5 log(2 pi e) + log 3 = 15.28800
 // Energies, without a sampler: log_prob is -U, not normalised.
 //   "double_well"   a^4 / 4 - 3 a^2 + a + b^2 / 2 (Noe et al. 2019). Log-normaliser 12.06493, entropy 1.63701
 //   "many_well_2", "many_well_6", "many_well_32"  the sum over pairs (a, b) of -a / 2 - 6 a^2 + a^4 + b^2 / 2 (Midgley
-//                   et al. 2023). A pair has log-normaliser 10.29348 and entropy 1.71858; a > 0 with probability .844307
+//                   et al. 2023). A pair has log-normaliser 10.29348 and entropy 1.71858; P(a > 0) is .844307
 //   "U1" to "U4"    table 1 of Rezende and Mohamed 2015, as follows; U2 to U4 have no finite mass and so get
-//                   z1^2 / 8 added. w1 = sin(pi z1 / 2), w2 = 3 exp(-((z1 - 1) / .6)^2 / 2), w3 = 3 sigmoid((z1 - 1) / .3), and
-//                   g(x, s) = exp(-(x / s)^2 / 2):
+//                   z1^2 / 8 added. w1 = sin(pi z1 / 2), w2 = 3 exp(-((z1 - 1) / .6)^2 / 2),
+//                   w3 = 3 sigmoid((z1 - 1) / .3), and g(x, s) = exp(-(x / s)^2 / 2):
 //       U1 = -log g(|z| - 2, .4) - log(g(z1 - 2, .6) + g(z1 + 2, .6)). Log-normaliser 1.87750, entropy 2.66001
 //       U2 = -log g(z2 - w1, .4). Log-normaliser log 1.6 pi = 1.61473, entropy 2.61473
 //       U3 = -log(g(z2 - w1, .35) + g(z2 - w1 + w2, .35)). Log-normaliser log 2.8 pi = 2.17435, entropy 2.72294

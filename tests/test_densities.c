@@ -19,6 +19,7 @@ static const plane planes[] = {
     {"rings", {-3.8, 3.8, -3.8, 3.8}, 1e-9, 0},
     {"swissroll", {-5, 5, -5, 5}, 1e-9, 0},
     {"2spirals", {-4.5, 4.5, -4.5, 4.5}, 1e-8, 1e-8},
+    {"diamond", {-3.9, 3.9, -3.9, 3.9}, 1e-6, 0},  // cells of .8 deviations: its logarithm has ridges
     {"banana", {-7, 7, -4, 24}, 1e-9, 0},
     {"double_well", {-6, 6, -8, 8}, 1e-9, 0},
     {"many_well_2", {-5, 5, -8, 8}, 1e-9, 0},
