@@ -29,6 +29,7 @@ static ad_status read_gz(data_stream *s, void *out, size_t size, size_t *n) {
         if (got == 0) break;
         *n += (size_t)got;
     }
+    s->taken = (uint64_t)gzoffset(s->from);
     // A file that breaks off is told by this alone.
     if (*n < size) gzerror(s->from, &code);
     return code == Z_OK || code == Z_STREAM_END ? AD_OK : fail(s);
@@ -49,7 +50,7 @@ ad_status data_gz_open(data_stream *s, const char *path, ad_error *error) {
         close(fd);
         return ad_fail(error, AD_ENOMEM, "%s: out of memory for decompression", path);
     }
-    gzbuffer(s->from, 1 << 17);
+    gzbuffer(s->from, 1 << 14);  // what is read ahead counts as taken
     return data_stream_start(s);
 }
 

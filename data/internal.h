@@ -145,6 +145,7 @@ typedef struct data_stream {
     const char *path;  // for messages
     ad_error *error;
     uint64_t packed;  // compressed bytes: they bound what may be in them
+    uint64_t taken;   // of them, those read so far
     // Reads size bytes into out, fewer only at the end: *n. At the end all checksums have been checked.
     ad_status (*read)(struct data_stream *stream, void *out, size_t size, size_t *n);
     void *from;

@@ -20,6 +20,7 @@ bool data_zip_name_ok(const char *name) {
 
 ad_status data_fail_zip(ad_error *error, const char *path, const char *action, zip_error_t *why) {
     switch (zip_error_code_zip(why)) {
+        case ZIP_ER_OK:  // of a source that could not be made
         case ZIP_ER_MEMORY:
             return ad_fail(error, AD_ENOMEM, "%s: could not %s: out of memory", path, action);
         case ZIP_ER_NOZIP:

@@ -8,11 +8,11 @@
 // before memory is asked for; small files may be as empty as they like.
 enum { MOST_RATIO = 1000, ALWAYS_FINE = 8 << 20 };
 
-static ad_status check_ratio(const data_stream *s, uint64_t size) {
-    if (size <= ALWAYS_FINE || size / MOST_RATIO <= s->packed) return AD_OK;
+static ad_status check_ratio(const data_stream *s, uint64_t packed, uint64_t size) {
+    if (size <= ALWAYS_FINE || size / MOST_RATIO <= packed) return AD_OK;
     return ad_fail(s->error, AD_EFORMAT,
                    "%s: %llu compressed bytes claim to hold %llu, expected at most %d times as many", s->path,
-                   (unsigned long long)s->packed, (unsigned long long)size, MOST_RATIO);
+                   (unsigned long long)packed, (unsigned long long)size, MOST_RATIO);
 }
 
 ad_status data_stream_start(data_stream *s) {
@@ -45,7 +45,7 @@ static ad_status read_elements(data_stream *s, const data_array *a, unsigned cha
 }
 
 data_table *data_stream_array(data_stream *s, const data_array *a) {
-    if (check_ratio(s, a->bytes) != AD_OK) return NULL;
+    if (check_ratio(s, s->packed, a->bytes) != AD_OK) return NULL;
     unsigned char *elements = malloc(a->bytes);
     if (elements == NULL) {
         out_of_memory(s, a->bytes);
@@ -63,7 +63,7 @@ void *data_stream_all(data_stream *s, size_t *size) {
     if (status == AD_OK) memcpy(bytes, s->head, n);
     while (status == AD_OK) {
         status = s->read(s, bytes + n, room - n, &more);
-        if (status == AD_OK) status = check_ratio(s, n + more);
+        if (status == AD_OK) status = check_ratio(s, s->taken, n + more);
         if (status != AD_OK || more < room - n) break;
         n = room;
         unsigned char *larger = room > SIZE_MAX / 4 ? NULL : realloc(bytes, 2 * room);
