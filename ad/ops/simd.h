@@ -154,7 +154,8 @@
 
 // ---- the vectors ---------------------------------------------------------------------------------------------------
 // load_part reads the first n elements (n < width), zero in the others; store_part writes the first n.
-// vd_from_f32 widens VD floats, vd_to_f32 rounds to them; vd_low and vd_high widen the halves of a vector.
+// vd_from_f32 widens VD floats, vd_to_f32 rounds to them; vd_low and vd_high widen the halves of a vector, vf_join
+// rounds to the halves of one.
 
 #if defined(AD_SIMD_AVX512)
 
@@ -181,6 +182,9 @@ AD_INLINE vd vd_from_f32_part(const float *p, size_t n) {
 AD_INLINE void vd_to_f32(float *p, vd a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
 AD_INLINE vd vd_low(vf a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a)); }
 AD_INLINE vd vd_high(vf a) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1)); }
+AD_INLINE vf vf_join(vd low, vd high) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+}
 
 // The sum of all lanes, lane j with lane j + half, halves from large to small.
 AD_INLINE double vd_sum(vd a) {
@@ -277,6 +281,9 @@ AD_INLINE vd vd_from_f32_part(const float *p, size_t n) {
 AD_INLINE void vd_to_f32(float *p, vd a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
 AD_INLINE vd vd_low(vf a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a)); }
 AD_INLINE vd vd_high(vf a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)); }
+AD_INLINE vf vf_join(vd low, vd high) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(low)), _mm256_cvtpd_ps(high), 1);
+}
 
 AD_INLINE double vd_sum(vd a) {
     __m128d c = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));

@@ -30,10 +30,8 @@
         const vf few = vf_set(125);                                                   \
         vf a = vf_abs(x), y = AD_SLEEF_F32(NAME)(vf_if_less(a, few, x, vf_set(0)));   \
         if (!vf_all_less(a, few)) {                                                   \
-            float wide[VF];                                                           \
-            vd_to_f32(wide, vd_##NAME(vd_low(x)));                                    \
-            vd_to_f32(wide + VD, vd_##NAME(vd_high(x)));                              \
-            y = vf_if_less(a, few, y, vf_load(wide));                                 \
+            vf far = vf_join(vd_##NAME(vd_low(x)), vd_##NAME(vd_high(x)));            \
+            y = vf_if_less(a, few, y, far);                                           \
         }                                                                             \
         return vf_if_less(a, vf_set(small), x, y);                                    \
     }
