@@ -116,11 +116,16 @@ static bool join(chain *c, ad_error *error) {
             return false;
         }
         if (l->C) c->layer.C = l->C;
+        if (i > 0 && l->discrete) {
+            ad_fail(error, AD_EARG, "chain: layer %d (%s) takes whole numbers, so it has to be the first", i, l->type->name);
+            return false;
+        }
         if (!l->initialised) c->layer.initialised = false;
     }
     c->layer.x_shape = c->layers[0]->x_shape;
     c->layer.low = c->layers[0]->low;
     c->layer.high = c->layers[0]->high;
+    c->layer.discrete = c->layers[0]->discrete;
     c->layer.z_shape = c->layers[c->n - 1]->z_shape;
     return true;
 }

@@ -164,19 +164,34 @@ static ad_status check_context(checking *c, flow_direction direction, const doub
                    check_direction(direction), c->case_number);
 }
 
+// What a discrete layer gives for latents is rounded: its log_det is checked against that of the way there, in undoing
+// which back came about.
+static ad_status check_opposite(checking *c, const check_values *there, const check_values *back) {
+    for (int r = 0; r < c->B; r++) {
+        if (fabs(there->log_det[r] + back->log_det[r]) <= c->o.tolerance * (1 + fabs(there->log_det[r]))) continue;
+        return ad_fail(c->error, AD_EARG,
+                       "%s: log_det of generate is wrong: row %d has %.10g where normalize has %.10g, case %d", c->name, r,
+                       back->log_det[r], there->log_det[r], c->case_number);
+    }
+    return AD_OK;
+}
+
 // ---- all laws at all points -----------------------------------------------------------------------------------------
 
 static ad_status check_one_way(checking *c, flow_direction direction, const check_values *v, const check_values *w,
                                double *stretch) {
     const double *in = direction == FLOW_NORMALIZE ? c->x : c->z;
     check_values plain = {v->value, v->log_det, NULL};
+    bool discrete = c->layer->discrete;
     // Without gradients first: a layer that mixes rows has no Jacobian by row to speak of.
     ad_status status = check_run(c, direction, in, c->context, 0, c->B, &plain);
     if (status == AD_OK) status = check_finite(c, direction, &plain);
     if (status == AD_OK) status = check_rows(c, direction, in, &plain);
+    if (discrete && direction == FLOW_GENERATE) return status;
     if (status == AD_OK) status = check_run(c, direction, in, c->context, 0, c->B, v);
     if (status == AD_OK) status = check_log_det(c, direction, v, stretch);
     if (status == AD_OK) status = check_round_trip(c, direction, in, v, stretch, w);
+    if (status == AD_OK && discrete) status = check_opposite(c, v, w);
     if (status == AD_OK) status = check_context(c, direction, in, v, w);
     if (status == AD_OK) status = check_gradients(c, direction);
     return status;
@@ -190,7 +205,9 @@ static ad_status check_case(checking *c) {
     double *rest = memory + B * (D + 1 + D * D);
     check_values w = {rest, rest + B * D, NULL};
     draw(c);
-    ad_status status = check_one_way(c, FLOW_NORMALIZE, &v, &w, rest + B * (D + 1));
+    check_values made = {c->x, v.log_det, NULL};  // whole numbers to start from
+    ad_status status = c->layer->discrete ? check_run(c, FLOW_GENERATE, c->z, c->context, 0, c->B, &made) : AD_OK;
+    if (status == AD_OK) status = check_one_way(c, FLOW_NORMALIZE, &v, &w, rest + B * (D + 1));
     if (status == AD_OK) status = check_one_way(c, FLOW_GENERATE, &v, &w, rest + B * (D + 1));
     free(memory);
     return status;

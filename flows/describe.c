@@ -8,7 +8,8 @@ static const flow_layer_type *const layer_types[] = {&flow_affine_coupling_type,
                                                      &flow_standardise_type, &flow_chain_type,
                                                      &flow_lu_linear_type, &flow_planar_type,
                                                      &flow_spline_coupling_type, &flow_affine_autoregressive_type,
-                                                     &flow_whiten_type, &flow_logit_type, NULL};
+                                                     &flow_whiten_type, &flow_logit_type,
+                                                     &flow_dequantise_type, &flow_clip_type, NULL};
 static const flow_net_type *const net_types[] = {&flow_made_type, &flow_mlp_type, &flow_residual_net_type, NULL};
 static const flow_base_type *const base_types[] = {&flow_standard_normal_type, NULL};
 

@@ -92,6 +92,10 @@ typedef struct flow_rows {
 // feature, naming row and feature; layers before the one that fails are then initialised.
 AD_API ad_status flow_init_from_data(flow_model *model, const flow_rows *rows, ad_error *error);
 
+// Sets seed and step of the random numbers that layers draw by themselves (flow_dequantise), from the next run on: the same
+// ones give a row the same noise, in whatever batch. A new or loaded model has its layers' own seeds, and step 0.
+AD_API void flow_set_random(flow_model *model, ad_random random);
+
 // Writes the model, atomically, as a safetensors file: tensors by name, the model's own description in the metadata.
 AD_API ad_status flow_save(const flow_model *model, const char *path, ad_error *error);
 
@@ -247,6 +251,33 @@ typedef struct flow_logit_options {
 // distance. Beyond that the log-density is minus infinity, and flow_init_from_data fails, naming row and feature.
 AD_API flow_layer *flow_logit(int64_t D, const flow_logit_options *options, ad_error *error);
 
+typedef struct flow_dequantise_options {
+    int64_t levels;   // 2 to 65,536; 0: 256
+    double low, bin;  // x is low + bin k, k from 0 to levels - 1; bin 0: 1
+    uint64_t seed;    // of the noise, until flow_set_random
+} flow_dequantise_options;
+// Uniform dequantisation, for bytes and other whole numbers: z = ((x - low) / bin + u) / levels in (0, 1), u uniform noise of
+// each row and feature (Theis et al. 2016; Dinh et al. 2017); generate gives the x of the bin that z is in, the first or last
+// where z is not in (0, 1): flow_logit, or another map onto (0, 1), is to follow. The first layer of a chain, or none.
+// flow_log_prob is then a log-density per unit of x, whose mean over u is at most log P(x) - D log bin: bits per dimension
+// follow as usual. A row's noise depends on seed, step and the row's number (ad_rows_set): optim_fit draws it anew at each
+// step. Rows only. What flow_sample_and_log_prob gives is of z, before rounding. Log-density minus infinity where x is below
+// or above all levels; flow_init_from_data fails there, and where k is not whole, naming row and feature.
+AD_API flow_layer *flow_dequantise(int64_t D, const flow_dequantise_options *options, ad_error *error);
+
+typedef struct flow_clip_options {
+    const double *low, *high;  // [D] each; both NULL: no bounds until flow_init_from_data fits them
+    double share;              // of rows, below 0.5, that the fitted box leaves out at either side; 0: none
+    double margin;             // the fitted box is widened at either side by this share of its width
+    bool always;               // when scoring, too
+} flow_clip_options;
+// A box: x outside it is moved to its edge when learning (ad_is_training) and in flow_init_from_data; when scoring it has
+// log-density minus infinity, unless always is set. Inside the layer is the identity; generate moves what lies outside to
+// the edge, so that no sample does (flow_sample_and_log_prob is of the point before). The density is not normalised anew to
+// the box. Fitted to the quantiles of the rows (linear between values) and the margin; it fails on a constant feature.
+// States "low" and "high", in double, saved, not trained.
+AD_API flow_layer *flow_clip(int64_t D, const flow_clip_options *options, ad_error *error);
+
 typedef struct flow_lu_linear_options {
     const int64_t *order;  // z = L U x[order] + b; copied; NULL: as shuffle says
     bool shuffle;          // a random order, of seed; false: none
@@ -330,8 +361,8 @@ typedef struct flow_check_options {
 
 // Tests a layer in f64: finite values; round trip both ways; log_det of both directions against the determinant of the
 // autodiff Jacobian; gradients in x, context and each parameter against differences; rows computed alone equal to rows
-// in a batch, bit for bit; context really used. AD_OK, or a message that says in words what is wrong, where, and both
-// values.
+// in a batch, bit for bit; context really used. (A discrete layer at whole numbers, its generate only as far as it undoes
+// normalize.) AD_OK, or a message that says in words what is wrong, where, and both values.
 AD_API ad_status flow_check(flow_layer *layer, const flow_check_options *options, ad_error *error);
 // The model's layer as above; then log_prob against the base density of z plus log_det, and flow_sample_and_log_prob
 // against flow_log_prob of the same samples.
@@ -358,6 +389,7 @@ struct flow_owner {
     ad_state **states;
     flow_part *parts;
     void (*release)(flow_owner *self);  // frees what the object owns beyond tensors and parts; NULL: nothing
+    ad_random *random;                  // of the random numbers that it draws by itself: see flow_set_random; NULL: none
 };
 // Add a tensor (zero) or a part under a name unique in this owner; freed with it (the part on failure, too).
 AD_API ad_param *flow_add_param(flow_owner *owner, const char *name, ad_type type, ad_shape shape, ad_error *error);
@@ -395,6 +427,7 @@ struct flow_layer {
     int64_t C;                  // context features; 0: takes none
     bool initialised;           // nothing left to do for flow_init_from_data
     double low, high;           // between which elements of the data side lie; equal: anywhere
+    bool discrete;              // normalize adds noise to whole numbers, which generate takes off: first of a chain only
 };
 // A zeroed layer of size bytes (sizeof the struct that begins with flow_layer) for rows of shape [D], or NULL.
 AD_API void *flow_layer_new(const flow_layer_type *type, size_t size, int64_t D, int64_t C, ad_error *error);

@@ -120,7 +120,7 @@ ad_status flow_rows_map(const flow_layer *layer, const flow_rows *rows, double *
 
 extern const flow_layer_type flow_affine_autoregressive_type;
 extern const flow_layer_type flow_affine_coupling_type, flow_permutation_type, flow_standardise_type, flow_chain_type;
-extern const flow_layer_type flow_logit_type, flow_whiten_type;
+extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;
 extern const flow_layer_type flow_spline_coupling_type;
 extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type;

@@ -133,6 +133,16 @@ ad_status flow_init_from_data(flow_model *model, const flow_rows *rows, ad_error
     return status;
 }
 
+static void set_random(flow_owner *owner, ad_random random) {
+    if (owner->random) *owner->random = random;
+    for (int i = 0; i < owner->n_parts; i++) set_random(owner->parts[i].owner, random);
+}
+
+void flow_set_random(flow_model *model, ad_random random) {
+    set_random(&model->layer->owner, random);
+    set_random(&model->base->owner, random);
+}
+
 // ---- recording ----------------------------------------------------------------------------------------------------
 
 static bool check(const char *who, const flow_model *model, ad_var v, ad_var context, bool latent) {
