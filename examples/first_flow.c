@@ -15,7 +15,7 @@ int main(void) {
     }
     int n;
     ad_param *const *params = flow_params(model, &n);
-    optim_adam *adam = optim_adam_new(params, n, NULL, &error);
+    optim_optimizer *adam = optim_new(params, n, NULL, &error);
     ad_tape *tape = ad_tape_new(NULL, AD_F32);
     data_batches batches = {.count = moons->rows, .size = 500, .seed = 1};
     int64_t batch[500];
@@ -27,8 +27,8 @@ int main(void) {
         ad_var loss = ad_keep(ad_neg(ad_mean_rows(flow_log_prob(model, x, AD_NONE))));
         if (ad_backward(loss) != AD_OK) return wrong(ad_tape_message(tape));
         if (step % 100 == 0) printf("step %3d: %.3f nats\n", step, ad_value(loss));
-        if (optim_adam_step(adam, ad_tape_engine(tape), 2e-3, NULL, &error) != AD_OK) return wrong(error.message);
+        if (optim_update(adam, ad_tape_engine(tape), 2e-3, NULL, &error) != AD_OK) return wrong(error.message);
     }
     if (flow_save(model, "first_flow.safetensors", &error) != AD_OK) return wrong(error.message);
-    return ad_tape_free(tape), optim_adam_free(adam), flow_model_free(model), data_table_free(moons), 0;
+    return ad_tape_free(tape), optim_free(adam), flow_model_free(model), data_table_free(moons), 0;
 }

@@ -3,7 +3,7 @@
 //     flow_model *model = flow_realnvp(2, 0, NULL, &error);           // 2 features, no context, default options
 //     flow_init_from_data(model, &rows, &error);                      // standardisation kept in the model
 //     ad_var log_p = flow_log_prob(model, x, AD_NONE);                // [] per row
-//     ad_backward(ad_neg(ad_mean_rows(log_p)));                       // then optim_adam_step: see optim.h
+//     ad_backward(ad_neg(ad_mean_rows(log_p)));                       // then optim_update: see optim.h
 //     ad_var fresh = flow_sample(model, rows, &random, 0, AD_NONE);   // [2] per row
 //     flow_save(model, "model.safetensors", &error);
 //

@@ -13,7 +13,7 @@ typedef struct fit {
     int64_t per_epoch;
     ad_engine *engine, *own_engine;
     ad_tape *tape;
-    optim_adam *adam;
+    optim_optimizer *adam;
     int64_t *index;  // [batch] rows of the batch
     ad_source x, context;
     optim_scorer scorer;
@@ -37,7 +37,7 @@ static ad_status settle(optim_fit_options *o, int64_t count, ad_error *error) {
     if (o->batch > count) o->batch = count;
     if (o->lr == 0) o->lr = 1e-3;
     if (o->validate_every == 0) o->validate_every = o->steps / 20 > 1 ? o->steps / 20 : 1;
-    o->adam.max_norm = o->adam.max_norm == 0 ? 10 : o->adam.max_norm < 0 ? 0 : o->adam.max_norm;
+    o->optimizer.max_norm = o->optimizer.max_norm == 0 ? 10 : o->optimizer.max_norm < 0 ? 0 : o->optimizer.max_norm;
     if (o->steps > 0 && o->batch > 0 && o->lr > 0 && isfinite(o->lr) && o->validate_every > 0 && o->warm_up >= 0 &&
         o->last_lr >= 0) {
         return AD_OK;
@@ -59,7 +59,7 @@ static ad_status make(fit *f, const flow_rows *rows, ad_error *error) {
     f->index = calloc((size_t)f->o.batch, sizeof *f->index);
     f->best = optim_snapshot_new(f->model);
     if (!f->tape || !f->index || !f->best) return ad_fail(error, AD_ENOMEM, "optim_fit: out of memory");
-    f->adam = optim_adam_new(params, n, &f->o.adam, error);
+    f->adam = optim_new(params, n, &f->o.optimizer, error);
     if (!f->adam) return AD_EARG;
     f->x = rows->x;
     f->context = rows->context;
@@ -86,7 +86,7 @@ static ad_status open_fit(fit *f, flow_model *model, const flow_rows *rows, cons
 
 static void close_fit(fit *f) {
     optim_scorer_close(&f->scorer);
-    optim_adam_free(f->adam);
+    optim_free(f->adam);
     optim_snapshot_free(f->best);
     free(f->index);
     ad_tape_free(f->tape);
@@ -121,10 +121,11 @@ static ad_status not_finite(const fit *f, ad_error *error) {
     flow_rows batch = {.x = f->x, .context = f->context, .index = f->index, .n = f->o.batch};
     batch.x.index = batch.context.index = NULL;
     if (flow_find_nonfinite(f->model, &batch, &where) == AD_OK) {
-        return ad_fail(error, AD_ENONFINITE,
-                       "step %lld: the loss is not finite, though parameters and all values of the layers are: latent values "
-                       "too large to square; a smaller learning rate may help",
-                       step);
+        return ad_fail(
+            error, AD_ENONFINITE,
+            "step %lld: the loss is not finite, though parameters and all values of the layers are: latent values "
+            "too large to square; a smaller learning rate may help",
+            step);
     }
     return ad_fail(error, AD_ENONFINITE, "step %lld: the loss is not finite: %s", step, where.message);
 }
@@ -143,7 +144,7 @@ static ad_status train_step(fit *f, ad_error *error) {
     f->now.loss = ad_value(loss);
     f->now.lr = f->o.lr * optim_schedule_factor(f->o.schedule, step, f->o.steps, f->o.warm_up, f->o.last_lr);
     optim_step done = {.grad_norm = NAN};
-    if (isfinite(f->now.loss)) status = optim_adam_step(f->adam, f->engine, f->now.lr, &done, error);
+    if (isfinite(f->now.loss)) status = optim_update(f->adam, f->engine, f->now.lr, &done, error);
     f->now.grad_norm = done.grad_norm;
     if (!isfinite(f->now.loss) || status == AD_ENONFINITE) return not_finite(f, error);
     f->now.step++;

@@ -1,4 +1,4 @@
-// optim.h -- fitting flows to data: Adam, maximum likelihood, evaluation.
+// optim.h -- fitting flows to data: optimizers, schedules, maximum likelihood, evaluation.
 //
 //     flow_rows train = {.x = data_source(table, 0, NULL)};
 //     optim_fit(model, &train, &(optim_fit_options){.steps = 5000, .validation = &held_out}, &result, &error);
@@ -8,7 +8,7 @@
 //     ad_tape_reset(tape);
 //     ...                                        // record the loss
 //     ad_backward(loss);
-//     optim_adam_step(adam, engine, lr, &step, &error);
+//     optim_update(optimizer, engine, lr, &step, &error);
 #ifndef PULLBACK_OPTIM_H
 #define PULLBACK_OPTIM_H
 
@@ -19,38 +19,122 @@
 extern "C" {
 #endif
 
-// ---- Adam ---------------------------------------------------------------------------------------------------------
+// ---- optimizers ---------------------------------------------------------------------------------------------------
 
-typedef struct optim_adam optim_adam;
+typedef enum optim_method {
+    OPTIM_ADAM = 0,  // Kingma and Ba 2015
+    OPTIM_ADAMW,     // Loshchilov and Hutter 2019: weight decay apart from the gradient
+    OPTIM_RADAM,     // Liu et al. 2020
+    OPTIM_ADAMAX,    // Kingma and Ba 2015, algorithm 2
+    OPTIM_SGD        // with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013)
+} optim_method;
 
-typedef struct optim_adam_options {
-    double beta1, beta2;  // 0: 0.9 and 0.999; negative: 0
+typedef struct optim_options {
+    optim_method method;
+    double beta1, beta2;  // of Adam and its kin; 0: 0.9 and 0.999; negative: 0
     double eps;           // 0: 1e-8
-    double max_norm;      // gradients are scaled down to this norm over all parameters; 0: no clipping
-} optim_adam_options;
+    bool amsgrad;         // of Adam and AdamW (Reddi, Kale and Kumar 2018)
+    double momentum;      // of SGD, below 1; 0: none
+    double dampening;     // of the gradients that go into it
+    bool nesterov;
+    double weight_decay;  // adds weight_decay p to the gradient of p; OPTIM_ADAMW: p becomes (1 - lr weight_decay) p first
+    double max_value;     // each element of a gradient is cut to +-max_value first; 0: none
+    double max_norm;      // then gradients are scaled down to this norm over all parameters; 0: none
+} optim_options;
 
-// Adam (Kingma and Ba 2015), as PyTorch computes it: m and v in the parameter's type, zero at the start. Copies the
-// array of pointers, borrows the parameters. options may be NULL. NULL when an option is out of range or memory is out.
-AD_API optim_adam *optim_adam_new(ad_param *const *params, int n, const optim_adam_options *options, ad_error *error);
-AD_API void optim_adam_free(optim_adam *adam);
+typedef struct optim_optimizer optim_optimizer;
+// The rules are those of PyTorch's classes; what they keep (moments) is of the parameter's type and zero at the start.
+// Copies the array of pointers, borrows the parameters. options may be NULL (Adam). NULL when an option is out of range or
+// memory is out.
+AD_API optim_optimizer *optim_new(ad_param *const *params, int n, const optim_options *options, ad_error *error);
+AD_API void optim_free(optim_optimizer *optimizer);
+// These parameters, which are the optimizer's, get a learning rate and weight decay of their own from now on: lr_factor
+// times that of optim_update, and weight_decay instead of the option. At most 63 groups.
+AD_API ad_status optim_group(optim_optimizer *optimizer, ad_param *const *params, int n, double lr_factor,
+                             double weight_decay, ad_error *error);
 
 typedef struct optim_step {
     double grad_norm;  // Euclidean norm of all gradients, before clipping, summed in f64 in a fixed order
-    bool clipped;
+    bool clipped;      // by value or norm
 } optim_step;
 // One update of every parameter that is not frozen, from its grad, with learning rate lr. Runs on the engine's threads
 // (NULL: the caller's alone); the result is the same, bit for bit, for any number of them. step may be NULL.
 // AD_ENONFINITE, with parameters and moments untouched, when a gradient is not finite: the message names the parameter.
-AD_API ad_status optim_adam_step(optim_adam *adam, ad_engine *engine, double lr, optim_step *step, ad_error *error);
-// Steps taken so far.
-AD_API int64_t optim_adam_steps(const optim_adam *adam);
+AD_API ad_status optim_update(optim_optimizer *optimizer, ad_engine *engine, double lr, optim_step *step, ad_error *error);
+// Steps taken so far; the method's name ("adam").
+AD_API int64_t optim_steps(const optim_optimizer *optimizer);
+AD_API const char *optim_name(const optim_optimizer *optimizer);
+
+// ---- L-BFGS, for losses without noise -----------------------------------------------------------------------------
+
+// Computes the loss at the parameters as they are, and its gradient into their grad (as ad_backward does).
+typedef ad_status (*optim_evaluate)(void *arg, double *loss, ad_error *error);
+
+typedef struct optim_lbfgs_options {
+    int history;         // pairs kept; 0: 10
+    double first_step;   // length of the first step tried, at most; 0: 1
+    double decrease;     // strong Wolfe conditions: sufficient decrease, 0: 1e-4,
+    double curvature;    // and curvature, 0: 0.9; 0 < decrease < curvature < 1
+    int evaluations;     // at most, in one step; 0: 25
+    double tolerance;    // converged when no element of the gradient is larger; 0: 1e-8
+} optim_lbfgs_options;
+
+typedef struct optim_lbfgs optim_lbfgs;
+// L-BFGS with a line search for the strong Wolfe conditions (Nocedal and Wright 2006, algorithms 7.5, 3.5 and 3.6). Kept in
+// f64. Copies the array of pointers, borrows the parameters (not the frozen ones) and evaluate's arg. options may be NULL.
+AD_API optim_lbfgs *optim_lbfgs_new(ad_param *const *params, int n, optim_evaluate evaluate, void *arg,
+                                    const optim_lbfgs_options *options, ad_error *error);
+AD_API void optim_lbfgs_free(optim_lbfgs *lbfgs);
+typedef struct optim_lbfgs_iteration {
+    double loss, grad_norm;  // at the parameters as the step leaves them; the Euclidean norm
+    double length;           // of the step along its direction; 0: the parameters stay
+    int evaluations;
+    bool converged;  // the gradient is below the tolerance
+    bool stuck;      // no lower loss was found along the direction: rounding, or a gradient that is not the loss's
+} optim_lbfgs_iteration;
+// One step. The loss never rises, and points where loss or gradient are not finite are stepped back from; AD_ENONFINITE
+// when they are not finite where the step starts. Fails as evaluate does, parameters then being where the step started.
+AD_API ad_status optim_lbfgs_update(optim_lbfgs *lbfgs, optim_lbfgs_iteration *done, ad_error *error);
+
+// ---- averages of weights ------------------------------------------------------------------------------------------
+
+typedef struct optim_average optim_average;
+// A moving average of parameters: starts as they are; each update moves it by 1 - d towards them, with
+// d = min(decay, (1 + t) / (10 + t)) at update t from 0, so that the start is soon forgotten. 0 < decay < 1. Copies the
+// array of pointers, borrows the parameters. NULL when decay is out of range or memory is out.
+AD_API optim_average *optim_average_new(ad_param *const *params, int n, double decay, ad_error *error);
+AD_API void optim_average_free(optim_average *average);
+AD_API void optim_average_update(optim_average *average);
+// Exchanges average and parameters: once to use the average, once more to go on training.
+AD_API void optim_average_swap(optim_average *average);
 
 // ---- learning rates -----------------------------------------------------------------------------------------------
 
-typedef enum optim_schedule { OPTIM_CONSTANT = 0, OPTIM_COSINE } optim_schedule;
-// Factor of the learning rate at step (from 0) of steps: rises linearly over the first warm_up steps, then stays at 1
-// or falls as half a cosine to last (Loshchilov and Hutter 2017).
+typedef enum optim_schedule {
+    OPTIM_CONSTANT = 0,  // 1
+    OPTIM_COSINE,        // half a cosine from 1 to last (Loshchilov and Hutter 2017)
+    OPTIM_LINEAR,        // a straight line from 1 to last
+    OPTIM_EXPONENTIAL,   // the same factor at each step, from 1 to last (which is then above 0)
+    OPTIM_ONE_CYCLE      // half a cosine up from 1/25 over the warm-up (0: 30 % of the steps), one down to last (Smith 2018)
+} optim_schedule;
+// Factor of the learning rate at step (from 0) of steps: rises linearly over the first warm_up steps (but see
+// OPTIM_ONE_CYCLE), then goes as the schedule says, to reach last at steps.
 AD_API double optim_schedule_factor(optim_schedule schedule, int64_t step, int64_t steps, int64_t warm_up, double last);
+
+// A rate lowered when a validation loss no longer falls: as PyTorch's ReduceLROnPlateau in relative mode. Zero-initialise,
+// set what differs.
+typedef struct optim_plateau {
+    double factor;     // that the rate is multiplied by; 0: 0.1
+    int patience;      // values in a row that are no better before it is; 0: 10; negative: 0
+    double threshold;  // better is below (1 - threshold) best (best positive), a share; 0: 1e-4
+    double least;      // scale never falls below; 0: none
+    // State.
+    double scale;  // of the learning rate; 0 before the first value: 1
+    double best;
+    int bad, values;
+} optim_plateau;
+// The scale after one more validation loss. A NaN is no better.
+AD_API double optim_plateau_update(optim_plateau *plateau, double loss);
 
 // ---- maximum likelihood -------------------------------------------------------------------------------------------
 
@@ -70,7 +154,7 @@ typedef struct optim_fit_options {
     optim_schedule schedule;
     int64_t warm_up;              // steps; 0: none
     double last_lr;               // of the cosine, as a share of lr; 0: 0
-    optim_adam_options adam;      // max_norm 0: 10 here; negative: no clipping
+    optim_options optimizer;      // max_norm 0: 10 here; negative: no clipping
     const flow_rows *validation;  // NULL: none, and the last weights are kept
     int64_t validate_every;       // steps; 0: steps / 20, at least 1
     uint64_t seed;                // of the order of rows
@@ -90,7 +174,7 @@ typedef struct optim_fit_result {
     bool stopped;  // by progress
 } optim_fit_result;
 
-// Fits the model's parameters to rows by maximum likelihood with Adam: batches in a new random order each pass, read in
+// Fits the model's parameters to rows by maximum likelihood with an optimizer (Adam by default): batches in a new random order each pass, read in
 // place; the weights with the best validation are those the model has at the end. Calls no data-dependent
 // initialisation: see flow_init_from_data. options and result may be NULL. The same seed gives the same bits for any
 // number of threads. AD_ENONFINITE when loss or gradients stop being finite, with a message that names the place; the

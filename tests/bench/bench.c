@@ -63,7 +63,7 @@ static bench make(const workload *w, const options *o) {
     b.model = w->model(&o->size, &error);
     int n = 0;
     ad_param *const *params = b.model ? flow_params(b.model, &n) : NULL;
-    b.adam = params ? optim_adam_new(params, n, NULL, &error) : NULL;
+    b.adam = params ? optim_new(params, n, NULL, &error) : NULL;
     if (!b.tape || !b.adam) bench_fail(error.message);
     fill(&b);
     if (w->start) w->start(&b);
@@ -72,7 +72,7 @@ static bench make(const workload *w, const options *o) {
 
 static void release(bench *b) {
     ad_program_free(b->program);
-    optim_adam_free(b->adam);
+    optim_free(b->adam);
     flow_model_free(b->model);
     ad_tape_free(b->tape);
     ad_engine_free(b->engine);

@@ -17,7 +17,7 @@ typedef struct bench {
     ad_engine *engine;
     ad_tape *tape;  // f32
     flow_model *model;
-    optim_adam *adam;
+    optim_optimizer *adam;
     float *x;          // [points][D]: moons in 2-D, otherwise standard normal
     ad_source source;  // of x
     ad_random random;

@@ -24,7 +24,7 @@ void bench_train(bench *b, ad_var loss, double rate) {
     ad_error error;
     if (ad_backward(loss) != AD_OK) bench_fail(ad_tape_message(b->tape));
     b->loss = ad_value(loss);
-    if (optim_adam_step(b->adam, b->engine, rate, NULL, &error) != AD_OK) bench_fail(error.message);
+    if (optim_update(b->adam, b->engine, rate, NULL, &error) != AD_OK) bench_fail(error.message);
 }
 
 void bench_compile(bench *b, ad_var loss) {
@@ -37,7 +37,7 @@ void bench_replay(bench *b, double rate) {
     ad_error error;
     if (ad_program_run(b->program, &error) != AD_OK) bench_fail(error.message);
     b->loss = *(const float *)ad_program_data(b->program, 0);
-    if (optim_adam_step(b->adam, b->engine, rate, NULL, &error) != AD_OK) bench_fail(error.message);
+    if (optim_update(b->adam, b->engine, rate, NULL, &error) != AD_OK) bench_fail(error.message);
 }
 
 void bench_likelihood_step(bench *b) {
