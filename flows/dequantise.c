@@ -15,7 +15,6 @@ typedef struct dequantise {
     int64_t levels;
     double low, bin;
     ad_random random;
-    uint64_t seed;  // as given: random may be set to another
 } dequantise;
 
 static ad_var each(const flow_layer *layer, ad_tape *tape, double value) {
@@ -85,7 +84,7 @@ flow_layer *flow_dequantise(int64_t D, const flow_dequantise_options *options, a
     d->levels = o.levels;
     d->low = o.low;
     d->bin = o.bin;
-    d->seed = d->random.seed = o.seed;
+    d->random.seed = o.seed;
     d->layer.discrete = true;
     d->layer.owner.random = &d->random;
     return &d->layer;
@@ -94,7 +93,7 @@ flow_layer *flow_dequantise(int64_t D, const flow_dequantise_options *options, a
 static json_t *describe(const flow_layer *layer) {
     const dequantise *d = (const dequantise *)layer;
     return json_pack("{s:I, s:I, s:f, s:f, s:I}", "features", (json_int_t)layer->x_shape.dim[0], "levels",
-                     (json_int_t)d->levels, "low", d->low, "bin", d->bin, "seed", (json_int_t)d->seed);
+                     (json_int_t)d->levels, "low", d->low, "bin", d->bin, "seed", (json_int_t)d->random.seed);
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {

@@ -80,21 +80,35 @@ AD_API const flow_tensor *flow_tensors(const flow_model *model, int *n);
 AD_API int64_t flow_param_count(const flow_model *model);
 
 // Rows to learn from or to score. x: all rows there are; context: that of each, or data NULL. index (say, a
-// data_split's) picks n of them; NULL: all of x.count. x.index and context.index must be NULL. Borrows everything.
+// data_split's) picks n of them; NULL: all of x.count. weight: a number of each row, finite and not negative, that says how
+// often it counts; data NULL: 1 each. A row of weight 0 is as if it were not there. x.index, context.index and weight.index
+// must be NULL. Borrows everything.
 typedef struct flow_rows {
     ad_source x, context;
     const int64_t *index;
     int64_t n;
+    ad_source weight;
 } flow_rows;
 
-// Data-dependent initialisation: each layer that has one, in order, sees the rows as the layers before it leave them.
+// For those who write loops of their own: the rows checked against a model, and those of weight 0 left out.
+typedef struct flow_used_rows {
+    flow_rows rows;  // index NULL: all rows of x
+    int64_t n;       // how many they are, at least 1
+    double weight;   // their mean weight
+    int64_t *owned;  // rows.index where it is a new one, else NULL
+} flow_used_rows;
+AD_API ad_status flow_use_rows(flow_used_rows *used, const flow_model *model, const flow_rows *rows, ad_error *error);
+AD_API void flow_used_rows_free(flow_used_rows *used);  // safe after failure, too
+
+// Data-dependent initialisation: each layer that has one, in order, sees the rows as the layers before it leave them, all of
+// one weight but for those of weight 0.
 // Done once: layers already initialised (also by flow_load) stay as they are. Fails on a non-finite value or a constant
 // feature, naming row and feature; layers before the one that fails are then initialised.
 AD_API ad_status flow_init_from_data(flow_model *model, const flow_rows *rows, ad_error *error);
 
-// Sets seed and step of the random numbers that layers draw by themselves (flow_dequantise), from the next run on: the same
-// ones give a row the same noise, in whatever batch. A new or loaded model has its layers' own seeds, and step 0.
-AD_API void flow_set_random(flow_model *model, ad_random random);
+// Sets the step of the random numbers that layers draw by themselves (flow_dequantise), from the next run on; 0 in a new or
+// loaded model. The same step gives a row the same noise, in whatever batch: in training, each step is to have its own.
+AD_API void flow_set_step(flow_model *model, uint64_t step);
 
 // Writes the model, atomically, as a safetensors file: tensors by name, the model's own description in the metadata.
 AD_API ad_status flow_save(const flow_model *model, const char *path, ad_error *error);
@@ -254,15 +268,15 @@ AD_API flow_layer *flow_logit(int64_t D, const flow_logit_options *options, ad_e
 typedef struct flow_dequantise_options {
     int64_t levels;   // 2 to 65,536; 0: 256
     double low, bin;  // x is low + bin k, k from 0 to levels - 1; bin 0: 1
-    uint64_t seed;    // of the noise, until flow_set_random
+    uint64_t seed;    // of the noise
 } flow_dequantise_options;
 // Uniform dequantisation, for bytes and other whole numbers: z = ((x - low) / bin + u) / levels in (0, 1), u uniform noise of
-// each row and feature (Theis et al. 2016; Dinh et al. 2017); generate gives the x of the bin that z is in, the first or last
-// where z is not in (0, 1): flow_logit, or another map onto (0, 1), is to follow. The first layer of a chain, or none.
+// each row and feature (Theis et al. 2016; Dinh et al. 2017); generate gives the x of the bin that z is in, the first or
+// last where z is not in (0, 1): flow_logit, or another map from (0, 1), is to follow. Stands first in a chain, or alone.
 // flow_log_prob is then a log-density per unit of x, whose mean over u is at most log P(x) - D log bin: bits per dimension
-// follow as usual. A row's noise depends on seed, step and the row's number (ad_rows_set): optim_fit draws it anew at each
-// step. Rows only. What flow_sample_and_log_prob gives is of z, before rounding. Log-density minus infinity where x is below
-// or above all levels; flow_init_from_data fails there, and where k is not whole, naming row and feature.
+// follow as usual. A row's noise depends on seed, step (flow_set_step) and the row's number (ad_rows_set); optim_fit draws
+// it anew at each step. Rows only. What flow_sample_and_log_prob gives is of z, before rounding. Log-density minus infinity
+// where x is below or above all levels; flow_init_from_data fails there, and where k is not whole, naming row and feature.
 AD_API flow_layer *flow_dequantise(int64_t D, const flow_dequantise_options *options, ad_error *error);
 
 typedef struct flow_clip_options {
@@ -389,7 +403,7 @@ struct flow_owner {
     ad_state **states;
     flow_part *parts;
     void (*release)(flow_owner *self);  // frees what the object owns beyond tensors and parts; NULL: nothing
-    ad_random *random;                  // of the random numbers that it draws by itself: see flow_set_random; NULL: none
+    ad_random *random;                  // of the random numbers that it draws by itself: see flow_set_step; NULL: none
 };
 // Add a tensor (zero) or a part under a name unique in this owner; freed with it (the part on failure, too).
 AD_API ad_param *flow_add_param(flow_owner *owner, const char *name, ad_type type, ad_shape shape, ad_error *error);

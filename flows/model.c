@@ -127,20 +127,22 @@ flow_base *flow_model_base(const flow_model *model) {
 ad_status flow_init_from_data(flow_model *model, const flow_rows *rows, ad_error *error) {
     flow_layer *layer = model->layer;
     if (layer->initialised) return AD_OK;
-    if (flow_rows_count(rows, model->C, error) < 0) return AD_EARG;
-    ad_status status = layer->type->init(layer, rows, error);
+    flow_used_rows used;
+    ad_status status = flow_use_rows(&used, model, rows, error);
+    if (status == AD_OK) status = layer->type->init(layer, &used.rows, error);
     if (status == AD_OK) layer->initialised = true;
+    flow_used_rows_free(&used);
     return status;
 }
 
-static void set_random(flow_owner *owner, ad_random random) {
-    if (owner->random) *owner->random = random;
-    for (int i = 0; i < owner->n_parts; i++) set_random(owner->parts[i].owner, random);
+static void set_step(flow_owner *owner, uint64_t step) {
+    if (owner->random) owner->random->step = step;
+    for (int i = 0; i < owner->n_parts; i++) set_step(owner->parts[i].owner, step);
 }
 
-void flow_set_random(flow_model *model, ad_random random) {
-    set_random(&model->layer->owner, random);
-    set_random(&model->base->owner, random);
+void flow_set_step(flow_model *model, uint64_t step) {
+    set_step(&model->layer->owner, step);
+    set_step(&model->base->owner, step);
 }
 
 // ---- recording ----------------------------------------------------------------------------------------------------

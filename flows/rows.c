@@ -1,4 +1,5 @@
-// rows.c -- rows of data seen from the host, for data-dependent initialisation.
+// rows.c -- rows of data seen from the host: checked, read, taken through a layer.
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -17,13 +18,16 @@ int64_t flow_rows_count(const flow_rows *rows, int64_t C, ad_error *error) {
     int64_t n = rows->index ? rows->n : rows->x.count;
     if (!rows->x.data || n < 1) {
         ad_fail(error, AD_EARG, "rows: no data");
-    } else if (rows->x.index || rows->context.index) {
-        ad_fail(error, AD_EARG, "rows: x.index and context.index must be NULL; flow_rows.index picks rows");
+    } else if (rows->x.index || rows->context.index || rows->weight.index) {
+        ad_fail(error, AD_EARG, "rows: x.index, context.index and weight.index must be NULL; flow_rows.index picks rows");
     } else if (C > 0 && !rows->context.data) {
         ad_fail(error, AD_EARG, "rows: the model takes a context of %lld features, but none is given", (long long)C);
     } else if (C > 0 && rows->context.count < rows->x.count) {
         ad_fail(error, AD_EARG, "rows: %lld rows of data but %lld of context", (long long)rows->x.count,
                 (long long)rows->context.count);
+    } else if (rows->weight.data && rows->weight.count < rows->x.count) {
+        ad_fail(error, AD_EARG, "rows: %lld rows of data but %lld weights", (long long)rows->x.count,
+                (long long)rows->weight.count);
     } else if (index_ok(rows, error)) {
         return n;
     }
@@ -46,6 +50,59 @@ double flow_source_get(const ad_source *source, int64_t width, int64_t row, int6
 double flow_rows_get(const flow_rows *rows, int64_t D, int64_t r, int64_t e) {
     return flow_source_get(&rows->x, D, rows->index ? rows->index[r] : r, e);
 }
+
+// ---- weights ------------------------------------------------------------------------------------------------------
+
+static double weight_of(const flow_rows *rows, int64_t r) {
+    return flow_source_get(&rows->weight, 1, rows->index ? rows->index[r] : r, 0);
+}
+
+// Adds up the weights and counts those that are not 0.
+static ad_status check_weights(const flow_rows *rows, int64_t n, double *sum, int64_t *kept, ad_error *error) {
+    *sum = 0;
+    *kept = 0;
+    for (int64_t r = 0; r < n; r++) {
+        double w = weight_of(rows, r);
+        if (!(w >= 0 && isfinite(w))) {
+            return ad_fail(error, AD_EARG,
+                           "rows: the weight of row %lld is %g, expected a finite number that is not negative",
+                           (long long)(rows->index ? rows->index[r] : r), flow_said(w));
+        }
+        *sum += w;
+        *kept += w > 0;
+    }
+    if (*kept > 0 && isfinite(*sum)) return AD_OK;
+    return ad_fail(error, AD_EARG, "rows: the weights of %lld rows add up to %g", (long long)n, *sum);
+}
+
+ad_status flow_use_rows(flow_used_rows *used, const flow_model *model, const flow_rows *rows, ad_error *error) {
+    *used = (flow_used_rows){.rows = *rows, .weight = 1};
+    used->n = flow_rows_count(rows, flow_model_context(model), error);
+    if (used->n < 0) return AD_EARG;
+    if (!rows->weight.data) return AD_OK;
+    double sum;
+    int64_t kept, n = used->n;
+    ad_status status = check_weights(rows, n, &sum, &kept, error);
+    if (status != AD_OK) return status;
+    used->weight = sum / (double)kept;
+    if (kept == n) return AD_OK;
+    used->owned = malloc((size_t)kept * sizeof *used->owned);
+    if (!used->owned) return ad_fail(error, AD_ENOMEM, "rows: out of memory for %lld row numbers", (long long)kept);
+    used->n = 0;
+    for (int64_t r = 0; r < n && used->n < kept; r++) {
+        if (weight_of(rows, r) > 0) used->owned[used->n++] = rows->index ? rows->index[r] : r;
+    }
+    used->rows.index = used->owned;
+    used->rows.n = used->n;
+    return AD_OK;
+}
+
+void flow_used_rows_free(flow_used_rows *used) {
+    free(used->owned);
+    used->owned = NULL;
+}
+
+// ---- through a layer ------------------------------------------------------------------------------------------------
 
 // A source moved on by first rows.
 static ad_source from(ad_source source, int64_t count, int64_t first, const int64_t *index) {

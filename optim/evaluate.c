@@ -1,80 +1,97 @@
 // evaluate.c -- mean log-density of many rows under a model.
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
-int64_t optim_rows_count(const flow_model *model, const flow_rows *rows, ad_error *error) {
-    int64_t n = rows->index ? rows->n : rows->x.count, C = flow_model_context(model);
-    if (!rows->x.data || n < 1) {
-        ad_fail(error, AD_EARG, "rows: no data");
-    } else if (rows->x.index || rows->context.index) {
-        ad_fail(error, AD_EARG, "rows: x.index and context.index must be NULL; flow_rows.index picks rows");
-    } else if (C > 0 && (!rows->context.data || rows->context.count < rows->x.count)) {
-        ad_fail(error, AD_EARG, "rows: the model takes a context of %lld features, given for %lld of %lld rows",
-                (long long)C, rows->context.data ? (long long)rows->context.count : 0, (long long)rows->x.count);
-    } else {
-        return n;
-    }
-    return 0;
+optim_batch optim_batch_of(const flow_rows *rows, const int64_t *index) {
+    optim_batch batch = {.x = rows->x, .context = rows->context, .weight = rows->weight};
+    batch.x.index = batch.context.index = batch.weight.index = index;
+    return batch;
 }
 
-ad_var optim_record_log_prob(const flow_model *model, ad_tape *tape, const ad_source *x, const ad_source *context,
-                             int64_t n) {
+ad_var optim_record_log_prob(const flow_model *model, ad_tape *tape, const optim_batch *batch) {
     ad_rows set = ad_rows_new(tape, "data");
-    ad_rows_set(set, n, 0);
+    ad_rows_set(set, batch->n, batch->first);
     int64_t C = flow_model_context(model);
-    ad_var c = C ? ad_input(set, ad_shape1(C), context) : AD_NONE;
-    return flow_log_prob(model, ad_input(set, flow_model_shape(model), x), c);
+    ad_var c = C ? ad_input(set, ad_shape1(C), &batch->context) : AD_NONE;
+    return flow_log_prob(model, ad_input(set, flow_model_shape(model), &batch->x), c);
 }
 
 ad_status optim_scorer_open(optim_scorer *scorer, const flow_model *model, const flow_rows *rows, int64_t batch,
                             ad_engine *engine, ad_type type, ad_error *error) {
-    *scorer = (optim_scorer){.model = model, .rows = rows, .x = rows->x, .context = rows->context};
-    scorer->count = optim_rows_count(model, rows, error);
-    if (scorer->count == 0) return AD_EARG;
+    *scorer = (optim_scorer){.model = model};
+    ad_status status = flow_use_rows(&scorer->used, model, rows, error);
+    if (status != AD_OK) return status;
     scorer->batch = batch <= 0 ? 4096 : batch;
-    if (scorer->batch > scorer->count) scorer->batch = scorer->count;
+    if (scorer->batch > scorer->used.n) scorer->batch = scorer->used.n;
     scorer->tape = ad_tape_new(engine, type);
     scorer->log_prob = calloc((size_t)scorer->batch, sizeof(double));
     scorer->index = calloc((size_t)scorer->batch, sizeof(int64_t));
-    scorer->x.index = scorer->context.index = scorer->index;
     if (scorer->tape && scorer->log_prob && scorer->index) return AD_OK;
     return ad_fail(error, AD_ENOMEM, "out of memory for scoring batches of %lld rows", (long long)scorer->batch);
 }
 
 void optim_scorer_close(optim_scorer *scorer) {
+    flow_used_rows_free(&scorer->used);
     ad_tape_free(scorer->tape);
     free(scorer->log_prob);
     free(scorer->index);
 }
 
 static ad_status run_batch(optim_scorer *s, int64_t first, int64_t n, ad_error *error) {
-    for (int64_t i = 0; i < n; i++) s->index[i] = s->rows->index ? s->rows->index[first + i] : first + i;
+    const int64_t *index = s->used.rows.index;
+    for (int64_t i = 0; i < n; i++) s->index[i] = index ? index[first + i] : first + i;
+    optim_batch batch = optim_batch_of(&s->used.rows, s->index);
+    batch.n = n;
+    batch.first = first;  // random numbers of a row do not depend on the size of batches
     ad_tape_reset(s->tape);
-    ad_var log_prob = ad_keep(optim_record_log_prob(s->model, s->tape, &s->x, &s->context, n));
+    ad_var log_prob = ad_keep(optim_record_log_prob(s->model, s->tape, &batch));
     ad_status status = ad_run(s->tape);
     if (status == AD_OK) status = ad_read(log_prob, s->log_prob, n);
     return status == AD_OK ? AD_OK : ad_fail(error, status, "%s", ad_tape_message(s->tape));
 }
 
-// Sums of differences to the first value: the variance keeps its digits.
+static double weight_of(const ad_source *weight, int64_t row) {
+    size_t size = ad_type_size(weight->type), stride = weight->row_stride ? weight->row_stride : size;
+    const char *at = (const char *)weight->data + (size_t)row * stride;
+    double d = 0;
+    float f = 0;
+    memcpy(weight->type == AD_F64 ? (void *)&d : (void *)&f, at, size);
+    return weight->type == AD_F64 ? d : (double)f;
+}
+
+// Sums over rows of weight w and log-density d above an origin: the variance keeps its digits.
+typedef struct sums {
+    double w, wd, ww, wwd, wwdd, origin;
+} sums;
+
+static void add_batch(sums *s, const optim_scorer *scorer, int64_t n) {
+    const ad_source *weight = &scorer->used.rows.weight;
+    for (int64_t i = 0; i < n; i++) {
+        double d = scorer->log_prob[i] - s->origin, w = weight->data ? weight_of(weight, scorer->index[i]) : 1;
+        s->w += w;
+        s->wd += w * d;
+        s->ww += w * w;
+        s->wwd += w * w * d;
+        s->wwdd += w * w * d * d;
+    }
+}
+
 ad_status optim_scorer_run(optim_scorer *s, double *mean, double *standard_error, ad_error *error) {
-    double sum = 0, squares = 0, origin = 0, N = (double)s->count;
-    for (int64_t first = 0; first < s->count; first += s->batch) {
-        int64_t n = s->count - first < s->batch ? s->count - first : s->batch;
+    sums sum = {0};
+    double N = (double)s->used.n;
+    for (int64_t first = 0; first < s->used.n; first += s->batch) {
+        int64_t n = s->used.n - first < s->batch ? s->used.n - first : s->batch;
         ad_status status = run_batch(s, first, n, error);
         if (status != AD_OK) return status;
-        if (first == 0 && isfinite(s->log_prob[0])) origin = s->log_prob[0];
-        for (int64_t i = 0; i < n; i++) {
-            double d = s->log_prob[i] - origin;
-            sum += d;
-            squares += d * d;
-        }
+        if (first == 0 && isfinite(s->log_prob[0])) sum.origin = s->log_prob[0];
+        add_batch(&sum, s, n);
     }
-    *mean = origin + sum / N;
-    double variance = (squares - sum * sum / N) / (N - 1);
-    if (standard_error) *standard_error = s->count > 1 ? sqrt(fmax(variance, 0) / N) : NAN;
+    double d = sum.wd / sum.w, squares = sum.wwdd - 2 * d * sum.wwd + d * d * sum.ww;  // of w (d_i - d)
+    *mean = sum.origin + d;
+    if (standard_error) *standard_error = N > 1 ? sqrt(fmax(squares, 0) * N / (N - 1)) / sum.w : NAN;
     return AD_OK;
 }
 

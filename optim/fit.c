@@ -14,8 +14,9 @@ typedef struct fit {
     ad_engine *engine, *own_engine;
     ad_tape *tape;
     optim_optimizer *adam;
+    flow_used_rows used;
     int64_t *index;  // [batch] rows of the batch
-    ad_source x, context;
+    optim_batch batch;
     optim_scorer scorer;
     optim_snapshot *best;
     double start;
@@ -49,7 +50,7 @@ static ad_status settle(optim_fit_options *o, int64_t count, ad_error *error) {
                    (long long)o->validate_every);
 }
 
-static ad_status make(fit *f, const flow_rows *rows, ad_error *error) {
+static ad_status make(fit *f, ad_error *error) {
     int n;
     ad_param *const *params = flow_params(f->model, &n);
     f->engine = f->o.engine;
@@ -61,9 +62,7 @@ static ad_status make(fit *f, const flow_rows *rows, ad_error *error) {
     if (!f->tape || !f->index || !f->best) return ad_fail(error, AD_ENOMEM, "optim_fit: out of memory");
     f->adam = optim_new(params, n, &f->o.optimizer, error);
     if (!f->adam) return AD_EARG;
-    f->x = rows->x;
-    f->context = rows->context;
-    f->x.index = f->context.index = f->index;
+    f->batch = optim_batch_of(&f->used.rows, f->index);
     if (!f->o.validation) return AD_OK;
     return optim_scorer_open(&f->scorer, f->model, f->o.validation, 0, f->engine, f->o.type, error);
 }
@@ -72,19 +71,23 @@ static ad_status open_fit(fit *f, flow_model *model, const flow_rows *rows, cons
                           ad_error *error) {
     *f = (fit){.model = model, .now.validation = NAN, .result = {.loss = NAN, .validation = NAN}};
     if (options) f->o = *options;
-    int64_t count = optim_rows_count(model, rows, error);
-    if (count == 0) return AD_EARG;
-    ad_status status = settle(&f->o, count, error);
+    ad_status status = flow_use_rows(&f->used, model, rows, error);
+    if (status == AD_OK) status = settle(&f->o, f->used.n, error);
     if (status != AD_OK) return status;
-    f->batches =
-        (data_batches){.count = count, .size = f->o.batch, .seed = f->o.seed, .index = rows->index, .drop_last = true};
+    f->batches = (data_batches){.count = f->used.n,
+                                .size = f->o.batch,
+                                .seed = f->o.seed,
+                                .index = f->used.rows.index,
+                                .drop_last = true};
     f->per_epoch = data_batch_count(&f->batches);
     f->now.steps = f->o.steps;
     f->start = seconds();
-    return make(f, rows, error);
+    return make(f, error);
 }
 
 static void close_fit(fit *f) {
+    flow_set_step(f->model, 0);
+    flow_used_rows_free(&f->used);
     optim_scorer_close(&f->scorer);
     optim_free(f->adam);
     optim_snapshot_free(f->best);
@@ -118,8 +121,8 @@ static ad_status not_finite(const fit *f, ad_error *error) {
                        f->now.loss, bad_gradient(f->model));
     }
     ad_error where = {0};
-    flow_rows batch = {.x = f->x, .context = f->context, .index = f->index, .n = f->o.batch};
-    batch.x.index = batch.context.index = NULL;
+    flow_rows batch = {
+        .x = f->used.rows.x, .context = f->used.rows.context, .index = f->index, .n = f->o.batch};
     if (flow_find_nonfinite(f->model, &batch, &where) == AD_OK) {
         return ad_fail(
             error, AD_ENONFINITE,
@@ -130,13 +133,24 @@ static ad_status not_finite(const fit *f, ad_error *error) {
     return ad_fail(error, AD_ENONFINITE, "step %lld: the loss is not finite: %s", step, where.message);
 }
 
+// Minus the mean log-density of the batch. Weights are divided by their mean over all rows, not over the batch: so the mean
+// over batches is that of the whole.
+static ad_var record_loss(const fit *f) {
+    ad_var log_prob = optim_record_log_prob(f->model, f->tape, &f->batch);
+    if (f->batch.weight.data) {
+        ad_var weight = ad_input(ad_rows_new(f->tape, "data"), ad_shape0(), &f->batch.weight);
+        log_prob = ad_mul(ad_scale(weight, 1 / f->used.weight), log_prob);
+    }
+    return ad_neg(ad_mean_rows(log_prob));
+}
+
 static ad_status train_step(fit *f, ad_error *error) {
     int64_t step = f->now.step;
-    int64_t n = data_batch(&f->batches, step / f->per_epoch, step % f->per_epoch, f->index);
+    f->batch.n = data_batch(&f->batches, step / f->per_epoch, step % f->per_epoch, f->index);
+    flow_set_step(f->model, (uint64_t)step + 1);
     ad_tape_reset(f->tape);
     ad_set_training(f->tape, true);
-    ad_var log_prob = optim_record_log_prob(f->model, f->tape, &f->x, &f->context, n);
-    ad_var loss = ad_keep(ad_neg(ad_mean_rows(log_prob)));
+    ad_var loss = ad_keep(record_loss(f));
     ad_status status = ad_backward(loss);
     if (status != AD_OK) {
         return ad_fail(error, status, "step %lld: %s", (long long)step + 1, ad_tape_message(f->tape));
@@ -154,6 +168,7 @@ static ad_status train_step(fit *f, ad_error *error) {
 // Scores the weights and keeps them when they are the best so far.
 static ad_status validate(fit *f, ad_error *error) {
     double mean;
+    flow_set_step(f->model, 0);  // one noise for all validations, so that they compare
     ad_status status = optim_scorer_run(&f->scorer, &mean, NULL, error);
     if (status != AD_OK) return status;
     f->now.validation = -mean;

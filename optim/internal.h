@@ -9,25 +9,28 @@
 // Made once, run often: allocates nothing after the first run.
 typedef struct optim_scorer {
     const flow_model *model;
-    const flow_rows *rows;
-    int64_t count, batch;
+    flow_used_rows used;
+    int64_t batch;
     ad_tape *tape;
     double *log_prob;  // [batch]
     int64_t *index;    // [batch]
-    ad_source x, context;
 } optim_scorer;
 
-// Checks rows against the model. Borrows all; close also after failure.
+// Checks rows against the model. Borrows what they point to; close also after failure.
 ad_status optim_scorer_open(optim_scorer *scorer, const flow_model *model, const flow_rows *rows, int64_t batch,
                             ad_engine *engine, ad_type type, ad_error *error);
 ad_status optim_scorer_run(optim_scorer *scorer, double *mean, double *standard_error, ad_error *error);
 void optim_scorer_close(optim_scorer *scorer);
 
-// Number of rows picked; 0 and a message when they do not do for the model.
-int64_t optim_rows_count(const flow_model *model, const flow_rows *rows, ad_error *error);
-// log_prob of n rows, index[0..n), recorded on a reset tape from sources that are borrowed.
-ad_var optim_record_log_prob(const flow_model *model, ad_tape *tape, const ad_source *x, const ad_source *context,
-                             int64_t n);
+// Sources whose index picks the rows of a batch; weight.data NULL: none.
+typedef struct optim_batch {
+    ad_source x, context, weight;
+    int64_t n, first;  // rows, and the number that the first one has for random numbers
+} optim_batch;
+// All rows, of which index, to be filled, picks the batch.
+optim_batch optim_batch_of(const flow_rows *rows, const int64_t *index);
+// log_prob of its rows, recorded on a reset tape. Borrows batch until the run ends.
+ad_var optim_record_log_prob(const flow_model *model, ad_tape *tape, const optim_batch *batch);
 
 // ---- a model's tensors, kept aside (snapshot.c) -------------------------------------------------------------------
 

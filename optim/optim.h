@@ -174,17 +174,20 @@ typedef struct optim_fit_result {
     bool stopped;  // by progress
 } optim_fit_result;
 
-// Fits the model's parameters to rows by maximum likelihood with an optimizer (Adam by default): batches in a new random order each pass, read in
-// place; the weights with the best validation are those the model has at the end. Calls no data-dependent
-// initialisation: see flow_init_from_data. options and result may be NULL. The same seed gives the same bits for any
-// number of threads. AD_ENONFINITE when loss or gradients stop being finite, with a message that names the place; the
-// model then has its best weights so far, or, without validation, the last before the failure. Borrows everything until
-// it returns.
+// Fits the model's parameters to rows by maximum likelihood with an optimizer (Adam by default): batches in a new random
+// order each pass, read in place; the parameters with the best validation are those the model has at the end. Rows with
+// weights count by them: loss and validation are weighted means, and the loss of a batch is divided by the mean weight of
+// all rows, which keeps its gradient unbiased. Layers that draw noise draw it anew at each step, and the same at each
+// validation (flow_set_step, at 0 in the end). Calls no data-dependent initialisation: see flow_init_from_data. options and
+// result may be NULL. The same seed gives the same bits for any number of threads. AD_ENONFINITE when loss or gradients
+// stop being finite, with a message that names the place; the model then has its best parameters so far, or, without
+// validation, the last before the failure. Borrows everything until it returns.
 AD_API ad_status optim_fit(flow_model *model, const flow_rows *rows, const optim_fit_options *options,
                            optim_fit_result *result, ad_error *error);
 
-// Mean log-density of rows under the model and its standard error (NULL: not wanted), computed in batches of batch rows
-// (0: 4096) on engine (NULL: one of its own), in the type of the model's parameters, and summed in f64.
+// Mean log-density of rows under the model, weighted where they are, and its standard error (NULL: not wanted), computed
+// in batches of batch rows (0: 4096) on engine (NULL: one of its own), in the type of the model's parameters, and summed
+// in f64.
 AD_API ad_status optim_mean_log_prob(const flow_model *model, const flow_rows *rows, int64_t batch, ad_engine *engine,
                                      double *mean, double *standard_error, ad_error *error);
 
