@@ -73,7 +73,7 @@ static inline void util_read(ad_var v, double *out, int64_t n) {
 
 // |a - b| <= tolerance * max(1, |b|); NaN is never close.
 static inline bool util_close(double a, double b, double tolerance) {
-    return fabs(a - b) <= tolerance * fmax(1, fabs(b));
+    return a == b || fabs(a - b) <= tolerance * fmax(1, fabs(b));  // infinities, too
 }
 
 #define util_assert_close(a, b, tolerance) util_assert_close_at(a, b, tolerance, 0, __FILE__, __LINE__)
