@@ -9,7 +9,14 @@ static const flow_layer_type *const layer_types[] = {&flow_affine_coupling_type,
                                                      &flow_lu_linear_type, &flow_planar_type,
                                                      &flow_spline_coupling_type, &flow_affine_autoregressive_type,
                                                      &flow_whiten_type, &flow_logit_type,
-                                                     &flow_dequantise_type, &flow_clip_type, NULL};
+                                                     &flow_dequantise_type, &flow_clip_type,
+                                                     &flow_dense_linear_type, &flow_diagonal_affine_type,
+                                                     &flow_triangular_linear_type, &flow_householder_type,
+                                                     &flow_qr_linear_type, &flow_svd_linear_type,
+                                                     &flow_orthogonal_type, &flow_rotation_type,
+                                                     &flow_plane_rotation_type, &flow_low_rank_linear_type,
+                                                     &flow_rank_one_linear_type, &flow_kronecker_linear_type,
+                                                     &flow_dct_type, NULL};
 static const flow_net_type *const net_types[] = {&flow_made_type, &flow_mlp_type, &flow_residual_net_type, NULL};
 static const flow_base_type *const base_types[] = {&flow_standard_normal_type, NULL};
 
@@ -48,6 +55,13 @@ json_t *flow_json_list(const int64_t *values, int64_t n) {
         }
     }
     return list;
+}
+
+json_t *flow_json_with(json_t *object, const char *key, json_t *value) {
+    if (object && value && json_object_set_new(object, key, value) == 0) return object;
+    if (!object) json_decref(value);  // json_object_set_new takes it over even when it fails
+    json_decref(object);
+    return NULL;
 }
 
 const char *flow_type_text(ad_type type) {
@@ -123,6 +137,14 @@ bool flow_json_number(const json_t *object, const char *key, double *value, ad_e
     *value = json_number_value(member);
     if (json_is_number(member)) return true;
     ad_fail(error, AD_EFORMAT, "%.64s: \"%s\" should be a number", type_of(object), key);
+    return false;
+}
+
+bool flow_json_bool(const json_t *object, const char *key, bool *value, ad_error *error) {
+    const json_t *member = json_object_get(object, key);
+    *value = json_is_true(member);
+    if (json_is_boolean(member)) return true;
+    ad_fail(error, AD_EFORMAT, "%.64s: \"%s\" should be true or false", type_of(object), key);
     return false;
 }
 

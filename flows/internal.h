@@ -48,6 +48,9 @@ bool flow_json_number(const json_t *object, const char *key, double *value, ad_e
 // One of n texts: its number.
 bool flow_json_choice(const json_t *object, const char *key, const char *const *texts, int n, int *value,
                       ad_error *error);
+bool flow_json_bool(const json_t *object, const char *key, bool *value, ad_error *error);
+// The object with one more member; takes both over. NULL when either is NULL or memory runs out.
+json_t *flow_json_with(json_t *object, const char *key, json_t *value);
 json_t *flow_json_list(const int64_t *values, int64_t n);
 const char *flow_type_text(ad_type type);  // "f32" or "f64"
 bool flow_json_type(const json_t *object, ad_type *type, ad_error *error);
@@ -116,6 +119,43 @@ double flow_rows_get(const flow_rows *rows, int64_t D, int64_t r, int64_t e);
 // The rows as they leave a layer's normalize, [n][D] doubles.
 ad_status flow_rows_map(const flow_layer *layer, const flow_rows *rows, double *out, ad_error *error);
 
+// ---- linear layers (linear.c) -------------------------------------------------------------------------------------
+
+// What a layer z = W x + b begins with.
+typedef struct flow_linear_layer {
+    flow_layer layer;
+    ad_param *b;   // [D]; NULL: no shift
+    double bound;  // of log-scales
+    ad_type type;
+} flow_linear_layer;
+// A zeroed layer of size bytes (the struct that begins with flow_linear_layer) with its shift, or NULL.
+void *flow_linear_layer_new(const flow_layer_type *type, size_t size, int64_t D, const flow_linear_options *options,
+                            ad_error *error);
+ad_var flow_linear_b(const flow_linear_layer *l, ad_tape *tape);  // AD_NONE: no shift
+ad_var flow_linear_shift(const flow_linear_layer *l, ad_var y);    // y + b
+ad_var flow_linear_unshift(const flow_linear_layer *l, ad_var z);  // z - b
+// The common options as a JSON object, and read back; *o is zero elsewhere.
+json_t *flow_linear_describe(const flow_linear_layer *l);
+bool flow_linear_read(const json_t *options, int64_t *D, flow_linear_options *o, ad_error *error);
+
+// bound tanh(raw / bound): raw where that is small, within +-bound wherever it is.
+ad_var flow_bounded(ad_var raw, double bound);
+// The lower or upper triangle of raw [D,D] with exp(*log_diagonal) on the diagonal, bounded.
+ad_var flow_triangle(ad_var raw, bool upper, double bound, ad_var *log_diagonal);
+
+// The product of reflections H_K ... H_1 along the rows of V [K,D].
+typedef struct flow_reflections {
+    ad_var V, U;  // [K,D]
+    ad_var Q;     // the product [D,D], where that is the cheaper way; or AD_NONE
+} flow_reflections;
+flow_reflections flow_reflections_use(ad_tape *tape, ad_param *V);
+ad_var flow_reflect(const flow_reflections *r, ad_var x, bool back);
+void flow_reflections_start(ad_param *V, bool random, uint64_t *seed);
+
+// Q [D][D] a random rotation. And W [D,D] one, or the identity.
+bool flow_random_rotation(double *Q, int64_t D, uint64_t seed, ad_error *error);
+bool flow_start_matrix(ad_param *W, bool random, uint64_t seed, ad_error *error);
+
 // ---- types, one per file ------------------------------------------------------------------------------------------
 
 extern const flow_layer_type flow_affine_autoregressive_type;
@@ -123,6 +163,10 @@ extern const flow_layer_type flow_affine_coupling_type, flow_permutation_type, f
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;
 extern const flow_layer_type flow_spline_coupling_type;
+extern const flow_layer_type flow_dense_linear_type, flow_diagonal_affine_type, flow_triangular_linear_type;
+extern const flow_layer_type flow_householder_type, flow_qr_linear_type, flow_svd_linear_type, flow_orthogonal_type;
+extern const flow_layer_type flow_rotation_type, flow_plane_rotation_type, flow_low_rank_linear_type;
+extern const flow_layer_type flow_rank_one_linear_type, flow_kronecker_linear_type, flow_dct_type;
 extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type;
 extern const flow_base_type flow_standard_normal_type;
 // Whether a net is a made of these sizes.
