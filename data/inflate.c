@@ -97,6 +97,6 @@ int64_t data_inflate_some(data_inflate *f, void *bytes, size_t room) {
     }
     size_t n = most - f->stream.avail_out;
     f->out += n;
-    if (f->out <= FREE_TEXT || f->out / MOST_GROWTH <= f->text->offset) return (int64_t)n;
+    if (f->out <= FREE_TEXT || f->out / MOST_GROWTH <= f->text->offset - f->stream.avail_in) return (int64_t)n;
     return fail(f, "the text is more than 250 times as long as its gzip data: expected a table, not a bomb");
 }

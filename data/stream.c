@@ -56,29 +56,43 @@ data_table *data_stream_array(data_stream *s, const data_array *a) {
     return NULL;
 }
 
+// Twice the room in *bytes.
+static ad_status grow(const data_stream *s, unsigned char **bytes, size_t *room) {
+    unsigned char *larger = *room > SIZE_MAX / 4 ? NULL : realloc(*bytes, 2 * *room);
+    if (larger == NULL) return out_of_memory(s, 2 * (uint64_t)*room);
+    *bytes = larger;
+    *room *= 2;
+    return AD_OK;
+}
+
+// Reads on into out, as far as that is not more than the compressed bytes are worth together with the *n before.
+static ad_status read_some(data_stream *s, unsigned char *out, size_t room, size_t *n) {
+    size_t more;
+    ad_status status = s->read(s, out, room, &more);
+    *n += more;
+    return status == AD_OK ? check_ratio(s, s->taken, *n) : status;
+}
+
+// When the room is full a piece is read before there is more, so that a bomb gets none.
 void *data_stream_all(data_stream *s, size_t *size) {
-    size_t room = 4 * DATA_HEAD, n = s->head_size, more;
+    size_t room = 4 * DATA_HEAD, n = s->head_size;
     unsigned char *bytes = malloc(room);
     ad_status status = bytes == NULL ? out_of_memory(s, room) : AD_OK;
     if (status == AD_OK) memcpy(bytes, s->head, n);
     while (status == AD_OK) {
-        status = s->read(s, bytes + n, room - n, &more);
-        if (status == AD_OK) status = check_ratio(s, s->taken, n + more);
-        if (status != AD_OK || more < room - n) break;
-        n = room;
-        unsigned char *larger = room > SIZE_MAX / 4 ? NULL : realloc(bytes, 2 * room);
-        if (larger == NULL) {
-            status = out_of_memory(s, 2 * room);
-        } else {
-            bytes = larger;
-            room *= 2;
-        }
+        status = read_some(s, bytes + n, room - n, &n);
+        if (status != AD_OK || n < room) break;
+        status = read_some(s, s->head, DATA_HEAD, &n);
+        if (status != AD_OK || n == room) break;
+        size_t full = room;
+        status = grow(s, &bytes, &room);
+        if (status == AD_OK) memcpy(bytes + full, s->head, n - full);
     }
     if (status != AD_OK) {
         free(bytes);
         return NULL;
     }
-    *size = n + more;
-    unsigned char *exact = realloc(bytes, *size + 1);
+    *size = n;
+    unsigned char *exact = realloc(bytes, n + 1);
     return exact == NULL ? bytes : exact;
 }

@@ -307,7 +307,7 @@ static void bombs_are_refused(void **state) {
     size_t size = gzip(bytes, 0, 1 << 20, zeros, SIZE);
     ad_error error;
     assert_null(data_read_csv(files_write("a.csv", bytes, size), NULL, &error));
-    util_assert_contains(error.message, "the row is longer than 1 MiB");
+    util_assert_contains(error.message, "expected a table, not a bomb");
     for (int i = 0; i < SIZE; i += 2) memcpy(zeros + i, "0\n", 2);
     size = gzip(bytes, 0, 1 << 20, zeros, SIZE);
     assert_null(data_read_csv(files_write("a.csv", bytes, size), NULL, &error));

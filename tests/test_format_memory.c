@@ -199,25 +199,102 @@ static void every_failed_allocation_of_a_folder_is_told(void **state) {
 
 // ---- hostile files --------------------------------------------------------------------------------------------------
 
-// 100 MiB of zeros in 100 KiB of gzip.
-static void write_zeros(const char *name) {
-    static const char nothing[1 << 16];
+typedef data_table *(*reader)(const char *path, ad_error *error);
+
+static data_table *raw_bytes(const char *name, ad_error *error) {
+    const data_raw raw = {.type = DATA_U8};
+    return data_read_raw(name, &raw, error);
+}
+
+static data_table *csv(const char *name, ad_error *error) {
+    const data_csv_options options = {.cache = DATA_CACHE_NEVER};
+    return data_read_csv(name, &options, error);
+}
+
+static data_table *only_array(const char *name, ad_error *error) {
+    return data_read_npz(name, NULL, error);
+}
+
+// The head, then 25 MiB of a text again and again, in 25 KiB of gzip.
+static void write_gz(const char *name, const void *head, unsigned size, const char *text) {
+    static char block[1 << 16];
+    for (size_t i = 0; i < sizeof block; i++) block[i] = text[i % (strlen(text) + (*text == 0))];
     gzFile file = gzopen(files_path(name), "wb9");
-    for (int i = 0; i < 1600; i++) assert_int_equal(gzwrite(file, nothing, sizeof nothing), sizeof nothing);
+    assert_int_equal(gzwrite(file, head, size), size);
+    for (int i = 0; i < 400; i++) assert_int_equal(gzwrite(file, block, sizeof block), sizeof block);
     gzclose(file);
+}
+
+static void put(unsigned char *at, uint64_t value, int n) {
+    for (int k = 0; k < n; k++) at[k] = (unsigned char)(value >> (8 * k));
+}
+
+// A zip file of one member, as its headers describe it: taken from a .gz file of one deflated stream.
+static void write_npz(const char *name, const char *gz) {
+    size_t size;
+    unsigned char *bytes = files_read(files_path(gz), &size), *packed = bytes + 10;
+    uint64_t n = size - 18, out = 0;
+    unsigned char *zip = calloc(1, size + 200), *at = zip, head[30] = "PK\3\4", central[46] = "PK\1\2",
+                  end[22] = "PK\5\6";
+    for (int k = 0; k < 4; k++) out |= (uint64_t)bytes[size - 4 + (size_t)k] << (8 * k);
+    put(head + 4, 20, 2), put(head + 8, 8, 2), memcpy(head + 14, bytes + size - 8, 4);
+    put(head + 18, n, 4), put(head + 22, out, 4), put(head + 26, 5, 2);
+    put(central + 4, 20, 2), memcpy(central + 6, head + 4, 26);
+    put(end + 8, 1, 2), put(end + 10, 1, 2), put(end + 12, 51, 4), put(end + 16, 35 + n, 4);
+    memcpy(at, head, 30), memcpy(at + 30, "x.npy", 5), memcpy(at + 35, packed, n), at += 35 + n;
+    memcpy(at, central, 46), memcpy(at + 46, "x.npy", 5), memcpy(at + 51, end, 22);
+    files_write(name, zip, (size_t)(at - zip) + 73);
+    free(zip);
+    free(bytes);
+}
+
+// The header of a .npy file of 25 MiB of bytes.
+static unsigned npy_head(unsigned char out[128]) {
+    int n = snprintf((char *)out + 10, 118, "{'descr': '|u1', 'fortran_order': False, 'shape': (26214400,), }");
+    memset(out + 10 + n, ' ', (size_t)(117 - n));
+    memcpy(out, "\x93NUMPY\1\0\x76\0", 10);
+    out[127] = '\n';
+    return 128;
+}
+
+// A PNG image of 16,384 x 16,384 bytes, without any.
+static void write_png(const char *name) {
+    unsigned char png[41] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x40\0\0\0\x40\0\x08";
+    uint32_t crc = (uint32_t)crc32(0, png + 12, 17);
+    for (int k = 0; k < 4; k++) png[29 + k] = (unsigned char)(crc >> (24 - 8 * k));
+    memcpy(png + 33, "\0\0\0\x40IDAT", 8);
+    files_write(name, png, sizeof png);
+}
+
+static void assert_refused(const char *name, reader read, const char *words) {
+    char file[500];
+    ad_error error = {AD_OK, ""};
+    strcpy(file, files_path(name));
+    size_t before = most_held = held;
+    if (read(file, &error) != NULL) fail_msg("%s is read", name);
+    util_assert_contains(error.message, words);
+    if (most_held - before > 12 << 20) fail_msg("%s: %zu KiB", name, (most_held - before) >> 10);
 }
 
 static void hostile_files_get_little_memory(void **state) {
     (void)state;
     if (!CAN_FAIL) skip();
-    write_zeros("zeros.u8.gz");
-    strcpy(path, files_path("zeros.u8.gz"));
-    const data_raw raw = {.type = DATA_U8};
-    ad_error error;
-    size_t before = most_held = held;
-    assert_null(data_read_raw(path, &raw, &error));
-    util_assert_contains(error.message, "expected at most 1000 times as many");
-    assert_true(most_held - before < 33 << 20);
+    unsigned char npy[128], idx[8] = {0, 0, 8, 1, 1, 0x90, 0, 0};
+    unsigned head = npy_head(npy);
+    write_gz("zeros.u8.gz", NULL, 0, "");
+    assert_refused("zeros.u8.gz", raw_bytes, "expected at most 1000 times as many");
+    write_gz("a.gz", idx, sizeof idx, "");
+    assert_refused("a.gz", data_read, "expected at most 1000 times");
+    write_gz("x.npy.gz", npy, head, "");
+    assert_refused("x.npy.gz", data_read, "expected at most 1000 times");
+    write_npz("x.npz", "x.npy.gz");
+    assert_refused("x.npz", only_array, "expected at most 1000 times");
+    write_gz("a.csv.gz", NULL, 0, "0");
+    assert_refused("a.csv.gz", csv, "not a bomb");
+    write_gz("a.csv.gz", NULL, 0, "0\n");
+    assert_refused("a.csv.gz", csv, "not a bomb");
+    write_png("a.png");
+    assert_refused("a.png", data_read, "claims an image of 268435456");
 }
 
 static int start(void **state) {
