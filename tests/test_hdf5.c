@@ -127,12 +127,13 @@ static data_table *read_x(const char *path, ad_error *error) {
     return data_read_hdf5(path, "x", error);
 }
 
+// Bits are not flipped: two of them make libhdf5 1.10.8 copy from address 0 (a contiguous layout called compact).
 static void every_truncation_is_safe(void **state) {
     (void)state;
     size_t size;
     unsigned char *bytes = files_read(write_file("a.h5", H5T_STD_U8LE, false), &size);
     double sum;
-    for (size_t n = 0; n < size; n += 7) damage_read("b.h5", bytes, n, read_x, &sum);
+    for (size_t n = 0; n < size; n++) damage_read("b.h5", bytes, n, read_x, &sum);
     free(bytes);
 }
 

@@ -84,6 +84,39 @@ static void refuses_what_does_not_fit(void **state) {
     }
 }
 
+static data_table *read_pairs(const char *path, ad_error *error) {
+    const data_raw raw = {.type = DATA_U16, .shape = ad_shape1(2)};
+    return data_read_raw(path, &raw, error);
+}
+
+static data_table *read_three_pairs(const char *path, ad_error *error) {
+    const data_raw raw = {.type = DATA_U16, .shape = ad_shape1(2), .rows = 3};
+    return data_read_raw(path, &raw, error);
+}
+
+// There is nothing but elements: each bit is one of them, and only a length of whole rows makes a table.
+static void every_damage_is_safe(void **state) {
+    (void)state;
+    const unsigned char *bytes = (const unsigned char *)"twelve bytes";
+    damage d = damage_all("a.bin", bytes, 12, read_pairs), fixed = damage_all("a.bin", bytes, 12, read_three_pairs);
+    assert_int_equal(d.cut, 2);
+    assert_int_equal(fixed.cut, 0);
+    assert_true(d.changed == 96 && fixed.changed == 96);
+}
+
+static void every_damage_of_a_compressed_file_is_found(void **state) {
+    (void)state;
+    gzFile file = gzopen(files_path("whole.gz"), "wb");
+    assert_int_equal(gzwrite(file, "twelve bytes", 12), 12);
+    gzclose(file);
+    size_t size;
+    unsigned char *bytes = files_read(files_path("whole.gz"), &size);
+    damage d = damage_all("a.gz", bytes, size, read_pairs);
+    assert_int_equal(d.cut, 0);
+    assert_int_equal(d.changed, 0);
+    free(bytes);
+}
+
 // ---- CIFAR ----------------------------------------------------------------------------------------------------------
 
 enum { IMAGE = 3072 };
@@ -178,17 +211,36 @@ static void refuses_other_sizes_labels_and_mixtures(void **state) {
     util_assert_contains(error.message, "no files of CIFAR given");
 }
 
+static data_table *read_cifar(const char *path, ad_error *error) {
+    return data_read_cifar(&path, 1, NULL, error);
+}
+
+// Of an image of label 0: pixels, and a label that becomes 1, 2, 4 or 8.
+static void every_damage_of_cifar_is_safe(void **state) {
+    (void)state;
+    size_t size;
+    unsigned char *bytes = files_read(write_cifar("whole.bin", 1, 1), &size);
+    damage d = damage_all("a.bin", bytes, size, read_cifar);
+    assert_int_equal(d.cut, 0);
+    assert_int_equal(d.changed, 8 * IMAGE);
+    assert_int_equal(d.flipped, 8 * IMAGE + 4);
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_rows_of_a_shape_from_an_offset),
         cmocka_unit_test(misaligned_reals_are_made_fit_for_a_tape),
         cmocka_unit_test(reads_compressed_rows),
         cmocka_unit_test(refuses_what_does_not_fit),
+        cmocka_unit_test(every_damage_is_safe),
+        cmocka_unit_test(every_damage_of_a_compressed_file_is_found),
         cmocka_unit_test(reads_cifar_10_in_place),
         cmocka_unit_test(reads_cifar_100_with_two_labels),
         cmocka_unit_test(reads_several_files_one_after_the_other),
         cmocka_unit_test(is_told_from_other_files_by_size_and_labels),
         cmocka_unit_test(refuses_other_sizes_labels_and_mixtures),
+        cmocka_unit_test(every_damage_of_cifar_is_safe),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }
