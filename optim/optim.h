@@ -136,6 +136,25 @@ typedef struct optim_plateau {
 // The scale after one more validation loss. A NaN is no better.
 AD_API double optim_plateau_update(optim_plateau *plateau, double loss);
 
+// ---- importance weights -------------------------------------------------------------------------------------------
+
+// What n draws of a model q say about a target p~ (which need not integrate to 1), from log w = log p~ - log q of each.
+typedef struct optim_importance {
+    int64_t n, zeros;          // draws, and how many of them have weight 0
+    double elbo, elbo_error;   // mean of log w (a lower bound of log Z on average), and its standard error
+    double log_z, log_z_error; // log of the mean of w: estimates log of the integral of p~; error by the delta method
+    double ess;                // Kish's effective sample size as a share of n, (sum w)^2 / sum w^2 / n
+    double pareto_k;           // k-hat (Vehtari et al. 2024): above 0.7 the weights' mean is not to be trusted, nor the errors
+    double acceptance;         // share accepted by a Metropolis chain that is offered the draws in turn; seed is its own
+} optim_importance;
+// Of log_weight [n], -INFINITY where w is 0. AD_ENONFINITE on NaN, on infinite weights, and when all are 0.
+AD_API ad_status optim_importance_of(const double *log_weight, int64_t n, uint64_t seed, optim_importance *out,
+                                     ad_error *error);
+// The expectation of f under the target, from self-normalised weights: sum w f / sum w; standard_error may be NULL. f [n] is
+// not looked at where w is 0.
+AD_API ad_status optim_expectation(const double *log_weight, const double *f, int64_t n, double *mean,
+                                   double *standard_error, ad_error *error);
+
 // ---- maximum likelihood -------------------------------------------------------------------------------------------
 
 typedef struct optim_progress {
