@@ -81,3 +81,15 @@ void optim_average_swap(optim_average *a) {
         }
     }
 }
+
+int64_t *optim_average_updates(optim_average *average) {
+    return &average->updates;
+}
+
+bool optim_average_kept(const optim_average *a, int i, optim_kept *kept) {
+    if (i >= a->n) return false;
+    char *at = a->values;
+    for (int k = 0; k < i; k++) at += bytes_of(a->params[k]);
+    *kept = (optim_kept){a->params[i]->type, a->params[i]->count, at};
+    return true;
+}

@@ -32,6 +32,20 @@ optim_batch optim_batch_of(const flow_rows *rows, const int64_t *index);
 // log_prob of its rows, recorded on a reset tape. Borrows batch until the run ends.
 ad_var optim_record_log_prob(const flow_model *model, ad_tape *tape, const optim_batch *batch);
 
+// ---- what a checkpoint holds of others ------------------------------------------------------------------------------
+
+typedef struct optim_kept {
+    ad_type type;
+    int64_t count;
+    void *data;  // bytes: no alignment
+} optim_kept;
+// Array number i of what an optimizer, an average or a snapshot keeps; false beyond the last.
+bool optim_kept_of(const optim_optimizer *optimizer, int i, optim_kept *kept);
+bool optim_average_kept(const optim_average *average, int i, optim_kept *kept);
+// Their counters.
+int64_t *optim_steps_of(optim_optimizer *optimizer);
+int64_t *optim_average_updates(optim_average *average);
+
 // ---- a model's tensors, kept aside (snapshot.c) -------------------------------------------------------------------
 
 // NULL when out of memory. Holds the tensors as they are.
@@ -40,5 +54,6 @@ optim_snapshot *optim_snapshot_new(const flow_model *model);
 void optim_snapshot_take(optim_snapshot *snapshot);
 void optim_snapshot_restore(const optim_snapshot *snapshot);
 void optim_snapshot_free(optim_snapshot *snapshot);
+bool optim_snapshot_kept(const optim_snapshot *snapshot, int i, optim_kept *kept);
 
 #endif

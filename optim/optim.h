@@ -131,10 +131,44 @@ typedef struct optim_plateau {
     // State.
     double scale;  // of the learning rate; 0 before the first value: 1
     double best;
-    int bad, values;
+    int64_t bad, values;
 } optim_plateau;
 // The scale after one more validation loss. A NaN is no better.
 AD_API double optim_plateau_update(optim_plateau *plateau, double loss);
+
+// ---- checkpoints --------------------------------------------------------------------------------------------------
+// A list of what a run is made of, written to and read from files PATH.STEP.safetensors. Each is written whole or not at all
+// and carries a digest, so that a run killed at any moment finds its last whole one:
+//
+//     optim_checkpoint *c = optim_checkpoint_new("run", 3, &error);
+//     optim_checkpoint_model(c, "model", model), optim_checkpoint_optimizer(c, "adam", adam);
+//     optim_checkpoint_count(c, "epoch", &epoch);
+//     optim_checkpoint_identity(c, "data", fingerprint);
+//     if (optim_checkpoint_load(c, &step, &error)) ...   // step -1: there is none yet
+//     for (...) { ...; if (step % 1000 == 0) optim_checkpoint_save(c, step, &error); }
+
+typedef struct optim_checkpoint optim_checkpoint;
+// Files start with path; the newest `keep` are kept (at least 2). NULL on an empty path and when memory is out.
+AD_API optim_checkpoint *optim_checkpoint_new(const char *path, int keep, ad_error *error);
+AD_API void optim_checkpoint_free(optim_checkpoint *checkpoint);
+// Adds something under a name of its own, all of it borrowed in the checkpoint's lifetime. Nothing is read now. A lack of
+// memory shows at the next load or save.
+AD_API void optim_checkpoint_model(optim_checkpoint *checkpoint, const char *name, const flow_model *model);
+AD_API void optim_checkpoint_optimizer(optim_checkpoint *checkpoint, const char *name, optim_optimizer *optimizer);
+AD_API void optim_checkpoint_average(optim_checkpoint *checkpoint, const char *name, optim_average *average);
+AD_API void optim_checkpoint_tensor(optim_checkpoint *checkpoint, const char *name, ad_type type, int64_t count, void *data);
+AD_API void optim_checkpoint_count(optim_checkpoint *checkpoint, const char *name, int64_t *value);
+// What must be the same when a run goes on: its data, options. text is copied.
+AD_API void optim_checkpoint_identity(optim_checkpoint *checkpoint, const char *name, const char *text);
+// Writes everything, then removes generations beyond those kept. On failure (disk full, folder gone) older files are as they
+// were, and the run may go on.
+AD_API ad_status optim_checkpoint_save(optim_checkpoint *checkpoint, int64_t step, ad_error *error);
+// Reads the newest whole file back into everything that was added; *step is its step, -1 when there are no files. Files that
+// are damaged are passed over (see optim_checkpoint_note). On an error nothing has changed: AD_EFORMAT when the file is of
+// another run, naming what differs; AD_EIO when there are files and none can be read.
+AD_API ad_status optim_checkpoint_load(optim_checkpoint *checkpoint, int64_t *step, ad_error *error);
+// What was wrong with the newest file that the last load passed over, or NULL.
+AD_API const char *optim_checkpoint_note(const optim_checkpoint *checkpoint);
 
 // ---- importance weights -------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fpmode.h"
+#include "internal.h"
 #include "op.h"
 #include "rule.h"
 
@@ -178,6 +179,22 @@ int64_t optim_steps(const optim_optimizer *optimizer) {
 
 const char *optim_name(const optim_optimizer *optimizer) {
     return optimizer->rule->name;
+}
+
+int64_t *optim_steps_of(optim_optimizer *optimizer) {
+    return &optimizer->steps;
+}
+
+bool optim_kept_of(const optim_optimizer *a, int i, optim_kept *kept) {
+    for (int64_t k = 0; k < a->n_segments; k++) {
+        const segment *s = &a->segments[k];
+        for (int slot = 0; s->start == 0 && slot < OPTIM_MOST_SLOTS && s->kept[slot]; slot++) {
+            if (i-- > 0) continue;
+            *kept = (optim_kept){s->param->type, s->param->count, s->kept[slot]};
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool has(const optim_optimizer *a, const ad_param *param) {

@@ -54,3 +54,14 @@ void optim_snapshot_free(optim_snapshot *snapshot) {
     free(snapshot->bytes);
     free(snapshot);
 }
+
+bool optim_snapshot_kept(const optim_snapshot *snapshot, int i, optim_kept *kept) {
+    int n;
+    const flow_tensor *t = flow_tensors(snapshot->model, &n);
+    if (i >= n) return false;
+    char *at = snapshot->bytes;
+    for (int k = 0; k < i; k++) at += tensor_bytes(&t[k]);
+    const ad_type type = t[i].param ? t[i].param->type : t[i].state->type;
+    *kept = (optim_kept){type, (int64_t)(tensor_bytes(&t[i]) / ad_type_size(type)), at};
+    return true;
+}
