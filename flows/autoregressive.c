@@ -1,189 +1,210 @@
-// autoregressive.c -- affine autoregressive layer: each feature scaled and shifted by a net of those before it.
+// autoregressive.c -- autoregressive layer: each feature mapped by parameters that a masked net gives of those before it.
 //
 // Papamakarios, Pavlakou and Murray 2017 (MAF); with the directions swapped Kingma et al. 2016 (IAF). The way in which all
-// that conditions is given takes one pass of the net; the other goes feature by feature, each hidden unit computed as soon as
-// what it sees is known: one pass in all, too.
-#include <math.h>
+// that conditions is given takes one pass of the net; the other goes level by level, each hidden unit computed as soon as
+// what it sees is known: one pass in all, too. Or it is iterated, by passes for all features at once: after as many as the
+// net has levels nothing changes any more (Song et al. 2021).
+#include <stdlib.h>
 
 #include "internal.h"
 
 typedef struct autoregressive {
     flow_layer layer;
-    flow_net *net;  // a MADE with 2 outputs a feature, a part: scale (raw) and shift
+    flow_transformer *transformer;  // a part
+    flow_net *net;                  // a made, a part
     bool inverse;
-    flow_scale scale;
-    double bound, floor;
+    flow_solve solve;
+    int passes;
+    double tolerance;
 } autoregressive;
 
-static const char *const scale_names[] = {"tanh", "exp", "softsign", "softplus", "sigmoid"};
-enum { SCALES = 5 };
+static const char *const solve_names[] = {"sweep", "passes", "fixed point"};
+enum { SOLVES = 3, MOST_PASSES = 1 << 20 };
 
-// ---- scale and shift ----------------------------------------------------------------------------------------------
+// ---- the two ways ---------------------------------------------------------------------------------------------------
 
-// Of parameters [n,2] or [2]: one of the two, [n].
-static ad_var parameter(ad_var parameters, int which) {
-    int64_t n = ad_shape_count(ad_shape_of(parameters)) / 2;
-    return ad_reshape(ad_slice(parameters, -1, which, 1), ad_shape1(n));
+static flow_parameters parameters_at(const autoregressive *a, ad_var v, ad_var context) {
+    return (flow_parameters){flow_made_apply(a->net, v, context), a->layer.x_shape.dim[0], a->transformer->P, true};
 }
 
-static ad_var log_scale(const autoregressive *a, ad_var r) {
-    switch (a->scale) {
-        case FLOW_SCALE_TANH:
-            return ad_scale(ad_tanh(ad_scale(r, 1 / a->bound)), a->bound);
-        case FLOW_SCALE_SOFTSIGN:
-            return ad_scale(ad_softsign(ad_scale(r, 1 / a->bound)), a->bound);
-        default:
-            return r;
+typedef struct sweeping {
+    const flow_transformer *transformer;
+    ad_var *log_det;
+    int64_t n;
+} sweeping;
+
+static ad_var step(void *arg, ad_var parameters, ad_var v) {
+    sweeping *s = arg;
+    flow_parameters p = {parameters, ad_dim(v, 0), s->transformer->P, true};
+    flow_result r = flow_transform(s->transformer, FLOW_GENERATE, p, v);
+    if (!ad_is_none(r.log_det)) s->log_det[s->n++] = r.log_det;
+    return r.value;
+}
+
+static ad_var flat(ad_var v) {
+    ad_shape s = ad_shape_of(v);
+    return s.rank == 1 ? v : ad_reshape(v, ad_shape1(ad_shape_count(s)));
+}
+
+static flow_result by_level(const autoregressive *a, ad_var v, ad_var context) {
+    sweeping s = {a->transformer, calloc((size_t)a->layer.x_shape.dim[0], sizeof(ad_var)), 0};
+    if (!s.log_det) {
+        ad_tape_fail(v.tape, AD_ENOMEM, "autoregressive: out of memory");
+        return (flow_result){flow_inert(v), flow_inert(v)};
     }
+    flow_result r = {flow_made_sweep(a->net, v, context, step, &s).value, AD_NONE};
+    for (int64_t i = 0; i < s.n; i++) s.log_det[i] = flat(s.log_det[i]);
+    if (s.n) r.log_det = flow_join(s.log_det, s.n);
+    free(s.log_det);
+    return r;
 }
 
-static bool is_direct(const autoregressive *a) {
-    return a->scale == FLOW_SCALE_SOFTPLUS || a->scale == FLOW_SCALE_SIGMOID;
-}
-static ad_var direct_scale(const autoregressive *a, ad_var r) {
-    return ad_offset(a->scale == FLOW_SCALE_SOFTPLUS ? ad_softplus(r) : ad_sigmoid(ad_offset(r, 2)), a->floor);
-}
-
-// Log-determinant, by feature, of v scale + shift.
-static ad_var log_det_of(const autoregressive *a, ad_var parameters) {
-    ad_var r = parameter(parameters, 0);
-    return is_direct(a) ? ad_log(direct_scale(a, r)) : log_scale(a, r);
+// From v itself: where it starts does not matter.
+static flow_result by_passes(const autoregressive *a, ad_var v, ad_var context) {
+    const int64_t levels = flow_made_levels(a->net), passes = a->passes ? a->passes : levels;
+    flow_result r = {v, AD_NONE};
+    for (int64_t i = 0; i < passes; i++) {
+        r = flow_transform(a->transformer, FLOW_GENERATE, parameters_at(a, r.value, context), v);
+    }
+    return r;
 }
 
-static ad_var scaled(const autoregressive *a, ad_var parameters, ad_var v) {
-    ad_var r = parameter(parameters, 0), shift = parameter(parameters, 1);
-    return ad_add(ad_mul(v, is_direct(a) ? direct_scale(a, r) : ad_exp(log_scale(a, r))), shift);
+typedef struct iterating {
+    const autoregressive *a;
+    ad_var v, context;
+} iterating;
+
+static ad_var pass(void *arg, ad_var y) {
+    const iterating *i = arg;
+    return flow_transform(i->a->transformer, FLOW_GENERATE, parameters_at(i->a, y, i->context), i->v).value;
 }
 
-static ad_var unscaled(void *arg, ad_var parameters, ad_var v) {
-    const autoregressive *a = arg;
-    ad_var r = parameter(parameters, 0), w = ad_sub(v, parameter(parameters, 1));
-    return is_direct(a) ? ad_div(w, direct_scale(a, r)) : ad_mul(w, ad_exp(ad_neg(log_scale(a, r))));
+static flow_result by_fixed_point(const autoregressive *a, ad_var v, ad_var context) {
+    iterating i = {a, v, context};
+    const int64_t levels = flow_made_levels(a->net);
+    ad_solver_options o = {.tolerance = a->tolerance, .max_iterations = (int)levels + 2};
+    ad_var y = ad_fixed_point(v, pass, &i, &o).value;
+    flow_result r = flow_transform(a->transformer, FLOW_GENERATE, parameters_at(a, y, context), v);
+    return (flow_result){y, r.log_det};
 }
 
-// ---- the two ways -------------------------------------------------------------------------------------------------
-
-static flow_result at_once(const autoregressive *a, ad_var v, ad_var context) {
-    ad_var parameters = flow_made_apply(a->net, v, context);
-    return (flow_result){scaled(a, parameters, v), log_det_of(a, parameters)};
-}
-
-static flow_result one_by_one(const autoregressive *a, ad_var v, ad_var context) {
-    flow_sweep s = flow_made_sweep(a->net, v, context, unscaled, (void *)(uintptr_t)a);
-    return (flow_result){s.value, ad_neg(log_det_of(a, s.parameters))};
+static flow_result transform(const autoregressive *a, flow_direction direction, ad_var v, ad_var context) {
+    if ((direction == FLOW_NORMALIZE) != a->inverse) {
+        return flow_transform(a->transformer, FLOW_NORMALIZE, parameters_at(a, v, context), v);
+    }
+    return (a->solve == FLOW_SOLVE_SWEEP ? by_level : a->solve == FLOW_SOLVE_PASSES ? by_passes : by_fixed_point)(a, v, context);
 }
 
 static flow_result normalize(const flow_layer *layer, ad_var x, ad_var context) {
-    const autoregressive *a = (const autoregressive *)layer;
-    return (a->inverse ? one_by_one : at_once)(a, x, context);
+    return transform((const autoregressive *)layer, FLOW_NORMALIZE, x, context);
 }
 
 static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
-    const autoregressive *a = (const autoregressive *)layer;
-    return (a->inverse ? at_once : one_by_one)(a, z, context);
+    return transform((const autoregressive *)layer, FLOW_GENERATE, z, context);
 }
 
-// ---- making one ---------------------------------------------------------------------------------------------------
+// ---- making one -----------------------------------------------------------------------------------------------------
 
-static bool settle(flow_autoregressive_options *o, ad_error *error) {
-    if (o->bound == 0) o->bound = 2;
-    if (o->floor == 0) o->floor = 1e-3;
-    if (!(o->bound > 0) || !isfinite(o->bound) || !(o->floor > 0) || !isfinite(o->floor)) {
-        ad_fail(error, AD_EARG, "affine autoregressive: bound %g, floor %g; both must be positive and finite", o->bound,
-                o->floor);
-    } else if ((unsigned)o->scale >= SCALES) {
-        ad_fail(error, AD_EARG, "affine autoregressive: scale is %d, expected 0 to %d", (int)o->scale, SCALES - 1);
+static bool settle(const flow_autoregressive_options *o, ad_error *error) {
+    if (o->scale != 0 || o->bound != 0 || o->floor != 0) {
+        ad_fail(error, AD_EARG, "autoregressive: scale, bound and floor are flow_affine_autoregressive's; a transformer has "
+                "its own");
+    } else if ((unsigned)o->solve >= SOLVES || o->passes < 0 || o->passes > MOST_PASSES || !(o->tolerance >= 0)) {
+        ad_fail(error, AD_EARG, "autoregressive: solve is %d, %d passes, tolerance %g: out of range", (int)o->solve,
+                o->passes, o->tolerance);
     } else {
         return true;
     }
     return false;
 }
 
-static flow_net *conditioner(const flow_autoregressive_options *o, int64_t D, int64_t C, ad_error *error) {
-    if (o->net) {
-        if (flow_is_made(o->net, D, C, 2)) return o->net;
-        ad_fail(error, AD_ESHAPE,
-                "affine autoregressive: the net is not a made of %lld features, context %lld and 2 outputs each",
-                (long long)D, (long long)C);
-        flow_net_free(o->net);
-        return NULL;
-    }
-    flow_made_options made = o->made;
-    made.mlp.zero_last = true;
-    return flow_made(D, C, 2, &made, error);
-}
-
-flow_layer *flow_affine_autoregressive(int64_t D, int64_t C, const flow_autoregressive_options *options,
-                                       ad_error *error) {
+flow_layer *flow_autoregressive(int64_t D, int64_t C, flow_transformer *transformer,
+                                const flow_autoregressive_options *options, ad_error *error) {
     flow_autoregressive_options o = options ? *options : (flow_autoregressive_options){.inverse = false};
-    autoregressive *a = flow_layer_new(&flow_affine_autoregressive_type, sizeof *a, D, C, error);
+    autoregressive *a = transformer ? flow_layer_new(&flow_autoregressive_type, sizeof *a, D, C, error) : NULL;
     if (!a || !settle(&o, error)) {
+        flow_transformer_free(transformer);
         flow_net_free(o.net);
         flow_layer_free(a ? &a->layer : NULL);
         return NULL;
     }
-    flow_net *net = conditioner(&o, D, C, error);
-    if (!net || flow_add_part(&a->layer.owner, "net", &net->owner, error)) {
-        flow_layer_free(&a->layer);
-        return NULL;
-    }
-    a->net = net;
     a->inverse = o.inverse;
-    a->scale = o.scale;
-    a->bound = o.bound;
-    a->floor = o.floor;
-    return &a->layer;
+    a->solve = o.solve;
+    a->passes = o.passes;
+    a->tolerance = o.tolerance;
+    a->transformer = transformer;
+    if (flow_add_part(&a->layer.owner, "transformer", &transformer->owner, error)) {
+        flow_net_free(o.net);
+    } else {
+        a->net = flow_conditioner_made("autoregressive", D, C, transformer, &o.made, o.net, error);
+        if (a->net && flow_add_part(&a->layer.owner, "net", &a->net->owner, error) == AD_OK) return &a->layer;
+    }
+    flow_layer_free(&a->layer);
+    return NULL;
 }
 
-// ---- descriptions -------------------------------------------------------------------------------------------------
+// ---- descriptions ---------------------------------------------------------------------------------------------------
 
 static json_t *describe(const flow_layer *layer) {
     const autoregressive *a = (const autoregressive *)layer;
-    return json_pack("{s:I, s:I, s:b, s:s, s:f, s:f, s:o}", "features", (json_int_t)layer->x_shape.dim[0], "context",
-                     (json_int_t)layer->C, "inverse", a->inverse, "scale", scale_names[a->scale], "bound", a->bound,
-                     "floor", a->floor, "net", flow_describe_net(a->net));
+    return json_pack("{s:I, s:I, s:b, s:s, s:i, s:f, s:o, s:o}", "features", (json_int_t)layer->x_shape.dim[0], "context",
+                     (json_int_t)layer->C, "inverse", a->inverse, "solve", solve_names[a->solve], "passes", a->passes,
+                     "tolerance", a->tolerance, "transformer", flow_describe_transformer(a->transformer), "net",
+                     flow_describe_net(a->net));
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
     flow_autoregressive_options o = {.inverse = json_is_true(json_object_get(options, "inverse"))};
-    int64_t D, C;
-    int scale;
+    int64_t D, C, passes;
+    int solve;
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ||
         !flow_json_int(options, "context", 0, FLOW_MAX_FEATURES, &C, error) ||
-        !flow_json_choice(options, "scale", scale_names, SCALES, &scale, error) ||
-        !flow_json_number(options, "bound", &o.bound, error) ||
-        !flow_json_number(options, "floor", &o.floor, error)) {
+        !flow_json_choice(options, "solve", solve_names, SOLVES, &solve, error) ||
+        !flow_json_int(options, "passes", 0, MOST_PASSES, &passes, error) ||
+        !flow_json_number(options, "tolerance", &o.tolerance, error)) {
         return NULL;
     }
-    o.scale = (flow_scale)scale;
-    o.net = flow_make_net(json_object_get(options, "net"), making, error);
-    return o.net ? flow_affine_autoregressive(D, C, &o, error) : NULL;
+    o.solve = (flow_solve)solve;
+    o.passes = (int)passes;
+    flow_transformer *t = flow_make_transformer(json_object_get(options, "transformer"), making, error);
+    if (t) o.net = flow_make_net(json_object_get(options, "net"), making, error);
+    if (o.net) return flow_autoregressive(D, C, t, &o, error);
+    flow_transformer_free(t);
+    return NULL;
 }
 
-// A random order where i says so.
-static flow_layer *example(int i, ad_error *error) {
-    int64_t D = 1 + i % 5, C = i % 3 == 2 ? 2 : 0, order[5];
-    uint64_t random = (uint64_t)i;
-    for (int64_t k = 0; k < D; k++) {
-        int64_t j = i % 4 == 1 ? (int64_t)(flow_random(&random) % (uint64_t)(k + 1)) : k;
-        order[k] = order[j];
-        order[j] = k;
+// Each feature sees what bits of i say of those that come before it in an order.
+static void example_adjacency(int i, int64_t D, bool *adjacency) {
+    uint64_t random = (uint64_t)i, bits = flow_random(&random);
+    for (int64_t d = 0; d < D; d++) {
+        for (int64_t e = 0; e < D; e++) {
+            const bool before = i % 2 ? e < d : e > d;
+            adjacency[d * D + e] = before && bits >> (d * D + e) % 64 & 1;
+        }
     }
-    flow_autoregressive_options o = {.inverse = i / 3 % 2,
-                                     .scale = (flow_scale)(i % SCALES),
-                                     .bound = 0.5 + i % 4,
-                                     .made = {.mlp = {.layers = i % 4 ? i % 4 : -1,
-                                                      .width = 3 + i % 8,
-                                                      .activation = (flow_activation)(i % 3),
-                                                      .seed = (uint64_t)i,
-                                                      .type = i % 2 ? AD_F64 : AD_F32},
-                                              .order = i % 2 ? order : NULL}};
-    return flow_affine_autoregressive(D, C, &o, error);
 }
 
-const flow_layer_type flow_affine_autoregressive_type = {.name = "affine autoregressive",
-                                                         .normalize = normalize,
-                                                         .generate = generate,
-                                                         .describe = describe,
-                                                         .make = make,
-                                                         .example = example};
+static flow_layer *example(int i, ad_error *error) {
+    const int64_t D = 1 + i % 6, C = i % 3 == 2 ? 2 : 0;
+    bool adjacency[36];
+    example_adjacency(i, D, adjacency);
+    flow_autoregressive_options o = {
+        .inverse = i / 3 % 2,
+        .solve = (flow_solve)(i / 4 % SOLVES),
+        .made = {.mlp = {.layers = i % 4 ? 1 + i % 2 : -1,
+                         .width = 3 + i % 8,
+                         .activation = (flow_activation)(i % 3),
+                         .seed = (uint64_t)i,
+                         .type = i % 2 ? AD_F64 : AD_F32},
+                 .arrange = i % 5 ? (flow_order)(i % 3) : FLOW_ORDER_NATURAL,
+                 .adjacency = i % 5 ? NULL : adjacency,
+                 .residual = i / 2 % 3 == 1}};
+    return flow_autoregressive(D, C, flow_example_transformer(i, error), &o, error);
+}
+
+const flow_layer_type flow_autoregressive_type = {.name = "autoregressive",
+                                                  .normalize = normalize,
+                                                  .generate = generate,
+                                                  .describe = describe,
+                                                  .make = make,
+                                                  .example = example};

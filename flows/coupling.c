@@ -1,60 +1,55 @@
-// coupling.c -- affine coupling: half of the features shifted and scaled by a net of the other half.
+// coupling.c -- coupling: some features mapped one by one, by parameters that a net gives of the others.
 //
-// Dinh, Sohl-Dickstein and Bengio 2017, eq. 7-8, with one net for shift and log-scale (Kingma and Dhariwal 2018). The
-// log-scale is bounded both ways: unbounded ones overflow on data far from the training set, and the inverse of many
-// layers loses its digits as the product of the scales grows. generate is z2 exp(s) + t, so that exp(s) and t read as
-// the scale and the place of x2 given x1.
-#include <math.h>
-#include <stdio.h>
+// Dinh, Krueger and Bengio 2015; Dinh, Sohl-Dickstein and Bengio 2017, eq. 7-8; with one net for all parameters Kingma and
+// Dhariwal 2018. With a transformer of its own for the features kept, of learned parameters, as in nflows's splines.
+#include <stdlib.h>
 
 #include "internal.h"
 
 typedef struct coupling {
     flow_layer layer;
-    flow_net *net;  // [kept + C] -> [2 changed], a part
-    flow_half keep;
-    int64_t split;
-    double bound;
+    flow_transformer *transformer, *kept_transformer;  // parts; the second may be NULL
+    flow_net *net;        // [kept + C] -> [changed P], a part
+    ad_param *kept_raw;   // of kept_transformer
+    bool inverse;
+    int64_t n_kept;
+    int64_t *order, *place;  // [D] each: kept features, then the others; and where in that order each feature is
 } coupling;
 
-static const char *const keep_names[] = {"first", "second"};
+// ---- both directions ------------------------------------------------------------------------------------------------
 
-static int64_t kept(int64_t D, flow_half keep, int64_t split) {
-    return keep == FLOW_KEEP_FIRST ? split : D - split;
+// Kept and changed features in the places they have in v; parts that are ranges need no copy.
+static ad_var join(const coupling *c, ad_var kept, ad_var changed) {
+    const int64_t D = c->layer.x_shape.dim[0], k = c->n_kept;
+    ad_var first[] = {kept, changed}, last[] = {changed, kept};
+    if (c->order[k - 1] == k - 1) return ad_concat(first, 2, 0);
+    if (c->order[0] == D - k) return ad_concat(last, 2, 0);
+    return ad_take(ad_concat(first, 2, 0), 0, c->place, D);
 }
 
-// x in its two parts; of k features one may be empty.
-static ad_var part(const coupling *c, ad_var v, flow_half half) {
-    int64_t D = c->layer.x_shape.dim[0];
-    return half == FLOW_KEEP_FIRST ? ad_slice(v, 0, 0, c->split) : ad_slice(v, 0, c->split, D - c->split);
-}
-
-// Log-scale, times sign, and shift, given the kept part. // [changed] each
-static void condition(const coupling *c, ad_var x1, ad_var context, double sign, ad_var *s, ad_var *t) {
-    ad_var in[2] = {x1, context};
-    ad_var u = ad_is_none(context) ? x1 : ad_is_none(x1) ? context : ad_concat(in, 2, 0);
-    ad_var out = flow_net_apply(c->net, u);
-    int64_t n = c->net->out / 2;
-    ad_var r = ad_slice(out, 0, 0, n);
-    *t = ad_slice(out, 0, n, n);
-    *s = isfinite(c->bound) ? ad_scale(ad_tanh(ad_scale(r, 1 / c->bound)), sign * c->bound) : ad_scale(r, sign);
+// Kept features through their own map, where they have one.
+static flow_result map_kept(const coupling *c, flow_direction direction, ad_var kept) {
+    if (!c->kept_transformer) return (flow_result){kept, AD_NONE};
+    flow_parameters p = flow_use_raw(kept.tape, c->kept_raw, c->n_kept, c->kept_transformer);
+    return flow_transform(c->kept_transformer, direction, p, kept);
 }
 
 static flow_result transform(const coupling *c, flow_direction direction, ad_var v, ad_var context) {
-    int64_t D = c->layer.x_shape.dim[0];
-    bool whole = kept(D, c->keep, c->split) == 0;  // D = 1: all from the context
-    ad_var v1 = whole ? AD_NONE : part(c, v, c->keep), v2 = whole ? v : part(c, v, (flow_half)!c->keep);
-    ad_var s, t, w2;
-    if (direction == FLOW_NORMALIZE) {
-        condition(c, v1, context, -1, &s, &t);
-        w2 = ad_mul(ad_sub(v2, t), ad_exp(s));
-    } else {
-        condition(c, v1, context, 1, &s, &t);
-        w2 = ad_add(ad_mul(v2, ad_exp(s)), t);
-    }
-    if (whole) return (flow_result){w2, s};
-    ad_var both[2] = {c->keep == FLOW_KEEP_FIRST ? v1 : w2, c->keep == FLOW_KEEP_FIRST ? w2 : v1};
-    return (flow_result){ad_concat(both, 2, 0), s};
+    const int64_t D = c->layer.x_shape.dim[0], k = c->n_kept, n = D - k;
+    const flow_transformer *t = c->transformer;
+    if (c->inverse) direction = !direction;
+    ad_var kept = k ? ad_take(v, 0, c->order, k) : AD_NONE, changed = k ? ad_take(v, 0, c->order + k, n) : v;
+    flow_result own = map_kept(c, direction, kept);
+    // The net sees the kept features as they are on the data side, in both directions.
+    ad_var in[2] = {direction == FLOW_NORMALIZE ? kept : own.value, context};
+    ad_var u = ad_is_none(context) ? in[0] : k == 0 ? context : ad_concat(in, 2, 0);
+    flow_parameters p = {flow_net_apply(c->net, u), n, t->P, t->type->by_feature};
+    flow_result r = flow_transform(t, direction, p, changed);
+    if (k == 0) return r;
+    flow_terms terms = {.n = 0};
+    flow_terms_add(&terms, r.log_det);
+    flow_terms_add(&terms, own.log_det);
+    return (flow_result){join(c, own.value, r.value), flow_terms_join(&terms)};
 }
 
 static flow_result normalize(const flow_layer *layer, ad_var x, ad_var context) {
@@ -65,100 +60,208 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
     return transform((const coupling *)layer, FLOW_GENERATE, z, context);
 }
 
-// Defaults filled in; false and a message when out of range.
-static bool settle(flow_coupling_options *o, int64_t D, int64_t C, ad_error *error) {
-    if (o->bound == 0) o->bound = 2;
-    if (o->split == 0) o->split = (D + 1) / 2;
-    if (D == 1) o->split = o->keep == FLOW_KEEP_FIRST ? 0 : 1;  // nothing kept
-    if (!(o->bound > 0)) {
-        ad_fail(error, AD_EARG, "affine coupling: bound %g of the log-scale is not positive", o->bound);
-    } else if ((unsigned)o->keep > FLOW_KEEP_SECOND) {
-        ad_fail(error, AD_EARG, "affine coupling: keep is %d, expected first or second half", (int)o->keep);
-    } else if (D == 1 && C == 0) {
-        ad_fail(error, AD_EARG, "affine coupling: one feature and no context leave nothing to condition on");
-    } else if (D > 1 && (o->split < 1 || o->split >= D)) {
-        ad_fail(error, AD_EARG, "affine coupling: split %lld leaves one part of %lld features empty",
-                (long long)o->split, (long long)D);
-    } else {
-        return true;
-    }
-    return false;
+// ---- which features are kept ----------------------------------------------------------------------------------------
+
+static void release(flow_owner *owner) {
+    free(((coupling *)owner)->order);
 }
 
-static flow_net *conditioner(const flow_coupling_options *o, int64_t in, int64_t out, ad_error *error) {
-    if (o->net) {
-        if (o->net->in == in && o->net->out == out) return o->net;
-        ad_fail(error, AD_ESHAPE, "affine coupling: the net is [%lld] -> [%lld], expected [%lld] -> [%lld]",
-                (long long)o->net->in, (long long)o->net->out, (long long)in, (long long)out);
-        flow_net_free(o->net);
-        return NULL;
-    }
-    flow_mlp_options mlp = o->mlp;
-    mlp.zero_last = true;
-    return flow_mlp(in, out, &mlp, error);
+static bool in_first_part(const flow_coupling_options *o, int64_t split, int64_t d) {
+    return o->alternate ? d % 2 == 0 : d < split;
 }
 
-flow_layer *flow_affine_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error) {
-    flow_coupling_options o = options ? *options : (flow_coupling_options){0};
-    coupling *c = flow_layer_new(&flow_affine_coupling_type, sizeof *c, D, C, error);
-    if (!c || !settle(&o, D, C, error)) {
-        flow_net_free(o.net);
-        flow_layer_free(c ? &c->layer : NULL);
-        return NULL;
+// Whether features are kept, in kept[D].
+static void choose(const flow_coupling_options *o, int64_t D, int64_t *kept) {
+    const int64_t split = o->split ? o->split : (D + 1) / 2;
+    uint64_t random = o->seed;
+    for (int64_t d = 0; d < D; d++) {
+        int64_t j = o->shuffle && !o->kept ? (int64_t)(flow_random(&random) % (uint64_t)(d + 1)) : d;
+        if (j != d) kept[d] = kept[j];  // Fisher and Yates, inside out
+        kept[j] = o->kept ? o->kept[d] : D > 1 && in_first_part(o, split, d) == (o->keep == FLOW_KEEP_FIRST);
     }
-    int64_t k = kept(D, o.keep, o.split);
-    flow_net *net = conditioner(&o, k + C, 2 * (D - k), error);
+}
+
+static bool settle_parts(coupling *c, const flow_coupling_options *o, ad_error *error) {
+    const int64_t D = c->layer.x_shape.dim[0];
+    if ((unsigned)o->keep > FLOW_KEEP_SECOND) {
+        ad_fail(error, AD_EARG, "coupling: keep is %d, expected first or second part", (int)o->keep);
+        return false;
+    }
+    if (D > 1 && !o->kept && (o->split < 0 || o->split >= D)) {
+        ad_fail(error, AD_EARG, "coupling: split %lld leaves one part of %lld features empty", (long long)o->split,
+                (long long)D);
+        return false;
+    }
+    c->layer.owner.release = release;
+    c->order = malloc(2 * (size_t)D * sizeof *c->order);
+    if (!c->order) {
+        ad_fail(error, AD_ENOMEM, "coupling: out of memory");
+        return false;
+    }
+    c->place = c->order + D;
+    choose(o, D, c->place);
+    int64_t n = 0, kept = 0;
+    for (int64_t d = 0; d < D; d++) kept += c->place[d];
+    for (int changed = 0; changed < 2; changed++) {
+        for (int64_t d = 0; d < D; d++) {
+            if (c->place[d] != changed) c->order[n++] = d;
+        }
+    }
+    for (int64_t i = 0; i < D; i++) c->place[c->order[i]] = i;
+    c->n_kept = kept;
+    if (kept == D) ad_fail(error, AD_EARG, "coupling: all features are kept, none is changed");
+    if (kept + c->layer.C == 0) {
+        ad_fail(error, AD_EARG, "coupling: no feature kept and no context leave nothing to condition on");
+    }
+    return kept < D && kept + c->layer.C > 0;
+}
+
+// ---- making one -----------------------------------------------------------------------------------------------------
+
+// What the options gave, until the layer owns it.
+static void drop(flow_transformer *transformer, flow_transformer *kept_transformer, flow_net *net) {
+    flow_transformer_free(transformer);
+    flow_transformer_free(kept_transformer);
+    flow_net_free(net);
+}
+
+static bool add_kept(coupling *c, flow_transformer *t, ad_type type, ad_error *error) {
+    if (!t) return true;
+    if (flow_add_part(&c->layer.owner, "kept_transformer", &t->owner, error)) return false;
+    c->kept_transformer = t;
+    if (c->n_kept == 0) {
+        ad_fail(error, AD_EARG, "coupling: a transformer for the features kept, but none is kept");
+        return false;
+    }
+    c->kept_raw = flow_add_raw(&c->layer.owner, "kept_raw", type, c->n_kept, t, error);
+    return c->kept_raw != NULL;
+}
+
+// Takes over transformers and net.
+static bool assemble(coupling *c, flow_transformer *t, const flow_coupling_options *o, ad_error *error) {
+    const int64_t D = c->layer.x_shape.dim[0];
+    if (flow_add_part(&c->layer.owner, "transformer", &t->owner, error)) {
+        drop(NULL, o->kept_transformer, o->net);
+        return false;
+    }
+    c->transformer = t;
+    const flow_conditioner_options how = {o->conditioner, o->mlp, o->residual, o->net};
+    flow_net *net = flow_conditioner_net("coupling", c->n_kept + c->layer.C, D - c->n_kept, t, &how, error);
     if (!net || flow_add_part(&c->layer.owner, "net", &net->owner, error)) {
-        flow_layer_free(&c->layer);
-        return NULL;
+        flow_transformer_free(o->kept_transformer);
+        return false;
     }
     c->net = net;
-    c->keep = o.keep;
-    c->split = o.split;
-    c->bound = o.bound;
-    return &c->layer;
+    return add_kept(c, o->kept_transformer, net->owner.n_params ? net->owner.params[0]->type : AD_F32, error);
 }
+
+flow_layer *flow_coupling(int64_t D, int64_t C, flow_transformer *transformer, const flow_coupling_options *options,
+                          ad_error *error) {
+    flow_coupling_options o = options ? *options : (flow_coupling_options){.inverse = false};
+    coupling *c = transformer ? flow_layer_new(&flow_coupling_type, sizeof *c, D, C, error) : NULL;
+    if (c && o.bound != 0) {
+        ad_fail(error, AD_EARG, "coupling: bound %g is flow_affine_coupling's; a transformer has its own", o.bound);
+    } else if (c && settle_parts(c, &o, error)) {
+        c->inverse = o.inverse;
+        if (assemble(c, transformer, &o, error)) return &c->layer;
+        transformer = o.kept_transformer = NULL;
+        o.net = NULL;
+    }
+    drop(transformer, o.kept_transformer, o.net);
+    flow_layer_free(c ? &c->layer : NULL);
+    return NULL;
+}
+
+// ---- described ------------------------------------------------------------------------------------------------------
 
 static json_t *describe(const flow_layer *layer) {
     const coupling *c = (const coupling *)layer;
-    json_t *bound = isfinite(c->bound) ? json_real(c->bound) : json_null();  // null: none
-    return json_pack("{s:I, s:I, s:s, s:I, s:o, s:o}", "features", (json_int_t)layer->x_shape.dim[0], "context",
-                     (json_int_t)layer->C, "keep", keep_names[c->keep], "split", (json_int_t)c->split, "bound", bound,
-                     "net", flow_describe_net(c->net));
+    json_t *kept = c->kept_transformer ? flow_describe_transformer(c->kept_transformer) : json_null();
+    return json_pack("{s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "features", (json_int_t)layer->x_shape.dim[0], "context",
+                     (json_int_t)layer->C, "inverse", c->inverse, "kept", flow_json_list(c->order, c->n_kept),
+                     "transformer", flow_describe_transformer(c->transformer), "kept_transformer", kept, "net",
+                     flow_describe_net(c->net));
+}
+
+// The features listed, as a new array of D; NULL, with a message, when one is not a feature.
+static bool *read_kept(const json_t *options, int64_t D, ad_error *error) {
+    const json_t *list = json_object_get(options, "kept");
+    bool *kept = calloc((size_t)D, sizeof *kept), fits = json_is_array(list);
+    if (!kept) {
+        ad_fail(error, AD_ENOMEM, "coupling: out of memory");
+        return NULL;
+    }
+    for (size_t i = 0; i < json_array_size(list) && fits; i++) {
+        const json_t *item = json_array_get(list, i);
+        const json_int_t d = json_integer_value(item);
+        fits = json_is_integer(item) && d >= 0 && d < D && !kept[d];
+        if (fits) kept[d] = true;
+    }
+    if (fits) return kept;
+    ad_fail(error, AD_EFORMAT, "coupling: \"kept\" should list some of the features, 0 to %lld", (long long)(D - 1));
+    free(kept);
+    return NULL;
+}
+
+// False when one of the parts described cannot be made: none is kept then.
+static bool read_parts(const json_t *options, const flow_making *making, flow_transformer **t, flow_coupling_options *o,
+                       ad_error *error) {
+    const json_t *kept = json_object_get(options, "kept_transformer");
+    const bool has_kept = kept && !json_is_null(kept);
+    *t = flow_make_transformer(json_object_get(options, "transformer"), making, error);
+    if (*t && has_kept) o->kept_transformer = flow_make_transformer(kept, making, error);
+    if (*t && !has_kept == !o->kept_transformer) o->net = flow_make_net(json_object_get(options, "net"), making, error);
+    if (o->net) return true;
+    drop(*t, o->kept_transformer, NULL);
+    return false;
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    flow_coupling_options o = {.bound = INFINITY};
+    flow_coupling_options o = {.inverse = json_is_true(json_object_get(options, "inverse"))};
+    flow_transformer *t;
     int64_t D, C;
-    int keep;
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ||
         !flow_json_int(options, "context", 0, FLOW_MAX_FEATURES, &C, error) ||
-        !flow_json_choice(options, "keep", keep_names, 2, &keep, error) ||
-        !flow_json_int(options, "split", 0, D, &o.split, error) ||
-        (!json_is_null(json_object_get(options, "bound")) && !flow_json_number(options, "bound", &o.bound, error))) {
+        !read_parts(options, making, &t, &o, error)) {
         return NULL;
     }
-    o.keep = (flow_half)keep;
-    o.net = flow_make_net(json_object_get(options, "net"), making, error);
-    return o.net ? flow_affine_coupling(D, C, &o, error) : NULL;
+    bool *kept = NULL;
+    if (D > o.net->in + o.net->out) {  // features that no parameter of the file stands for take no memory
+        ad_fail(error, AD_EFORMAT, "coupling: %lld features, but the net is [%lld] -> [%lld]", (long long)D,
+                (long long)o.net->in, (long long)o.net->out);
+    } else {
+        o.kept = kept = read_kept(options, D, error);
+    }
+    if (!kept) drop(t, o.kept_transformer, o.net);
+    flow_layer *layer = kept ? flow_coupling(D, C, t, &o, error) : NULL;
+    free(kept);
+    return layer;
 }
 
 static flow_layer *example(int i, ad_error *error) {
-    int64_t D = 1 + i % 5, C = i % 5 == 0 ? 2 : i % 3;
-    flow_coupling_options o = {.keep = i / 2 % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST,
-                               .bound = i % 4 == 3 ? INFINITY : 0.5 + i % 4,
-                               .split = D > 2 && i % 3 == 2 ? 1 : 0,
-                               .mlp = {.layers = i % 3 ? i % 3 : -1,
-                                       .width = 8 + i % 7,
-                                       .activation = (flow_activation)(i % 3),
-                                       .seed = (uint64_t)i,
-                                       .type = i % 2 ? AD_F64 : AD_F32}};
-    return flow_affine_coupling(D, C, &o, error);
+    static const bool middle[6] = {false, true, false, true, true, false}, none[6] = {false};
+    const int64_t D = 1 + i % 6, C = D == 1 ? 2 : i % 3;
+    const ad_type type = i % 2 ? AD_F64 : AD_F32;
+    const flow_activation activation = (flow_activation)(i % 3);
+    flow_coupling_options o = {
+        .inverse = i / 2 % 2,
+        .kept = i % 11 == 7 && D > 1 ? middle : i % 11 == 8 && C ? none : NULL,
+        .keep = i / 3 % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST,
+        .split = D > 2 && i % 4 == 2 ? 1 : 0,
+        .alternate = i % 4 == 3,
+        .shuffle = i % 5 == 4,
+        .seed = (uint64_t)i,
+        .conditioner = i % 4 == 1 ? FLOW_RESIDUAL_NET : FLOW_MLP,
+        .mlp = {.layers = i % 3 ? 1 : -1, .width = 5 + i % 5, .activation = activation, .seed = (uint64_t)i, .type = type},
+        .residual = {.blocks = 1, .width = 5, .activation = activation, .seed = (uint64_t)i, .type = type}};
+    flow_transformer *t = flow_example_transformer(i, error);
+    if (t && D > 1 && i % 7 == 5 && !o.kept) o.kept_transformer = flow_example_transformer(i / 7, error);
+    return flow_coupling(D, C, t, &o, error);
 }
 
-const flow_layer_type flow_affine_coupling_type = {.name = "affine coupling",
-                                                   .normalize = normalize,
-                                                   .generate = generate,
-                                                   .describe = describe,
-                                                   .make = make,
-                                                   .example = example};
+const flow_layer_type flow_coupling_type = {.name = "coupling",
+                                            .normalize = normalize,
+                                            .generate = generate,
+                                            .describe = describe,
+                                            .make = make,
+                                            .example = example};

@@ -4,10 +4,10 @@
 #include "internal.h"
 
 // The registry: a new type is one line here and one in internal.h.
-static const flow_layer_type *const layer_types[] = {&flow_affine_coupling_type, &flow_permutation_type,
+static const flow_layer_type *const layer_types[] = {&flow_coupling_type, &flow_permutation_type,
                                                      &flow_standardise_type, &flow_chain_type,
                                                      &flow_lu_linear_type, &flow_planar_type,
-                                                     &flow_spline_coupling_type, &flow_affine_autoregressive_type,
+                                                     &flow_autoregressive_type, &flow_elementwise_type,
                                                      &flow_whiten_type, &flow_logit_type,
                                                      &flow_dequantise_type, &flow_clip_type,
                                                      &flow_dense_linear_type, &flow_diagonal_affine_type,
@@ -20,6 +20,17 @@ static const flow_layer_type *const layer_types[] = {&flow_affine_coupling_type,
 static const flow_net_type *const net_types[] = {&flow_made_type, &flow_mlp_type, &flow_residual_net_type, NULL};
 static const flow_base_type *const base_types[] = {&flow_standard_normal_type, NULL};
 
+static const flow_transformer_type *const transformer_types[] = {
+    &flow_additive_transformer_type, &flow_affine_transformer_type, &flow_spline_transformer_type, NULL};
+
+const flow_transformer_type *const *flow_transformer_types(void) {
+    return transformer_types;
+}
+flow_transformer *flow_example_transformer(int i, ad_error *error) {
+    int n = 0;
+    while (transformer_types[n]) n++;
+    return transformer_types[i % n]->example(i / n, error);
+}
 const flow_layer_type *const *flow_layer_types(void) {
     return layer_types;
 }
@@ -38,6 +49,9 @@ static json_t *with_type(const char *name, json_t *options) {
 
 json_t *flow_describe_layer(const flow_layer *layer) {
     return with_type(layer->type->name, layer->type->describe(layer));
+}
+json_t *flow_describe_transformer(const flow_transformer *transformer) {
+    return with_type(transformer->type->name, transformer->type->describe(transformer));
 }
 json_t *flow_describe_net(const flow_net *net) {
     return with_type(net->type->name, net->type->describe(net));
@@ -103,6 +117,22 @@ flow_layer *flow_make_layer(const json_t *description, const flow_making *making
     flow_layer *layer = type->make(description, making, error);
     if (layer) layer->initialised = true;
     return layer;
+}
+
+static const flow_transformer_type *find_transformer(const flow_transformer_type *const *types, const char *name) {
+    for (; types && *types; types++) {
+        if (strcmp((*types)->name, name) == 0) return *types;
+    }
+    return NULL;
+}
+
+flow_transformer *flow_make_transformer(const json_t *description, const flow_making *making, ad_error *error) {
+    const char *name = type_of(description);
+    const flow_transformer_type *type = making ? find_transformer(making->transformers, name) : NULL;
+    if (!type) type = find_transformer(transformer_types, name);
+    if (type) return type->make(description, making, error);
+    ad_fail(error, AD_EFORMAT, "unknown transformer '%.64s': not one of the library's, nor of the types given", name);
+    return NULL;
 }
 
 flow_net *flow_make_net(const json_t *description, const flow_making *making, ad_error *error) {

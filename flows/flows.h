@@ -114,8 +114,10 @@ AD_API void flow_set_step(flow_model *model, uint64_t step);
 AD_API ad_status flow_save(const flow_model *model, const char *path, ad_error *error);
 
 typedef struct flow_layer_type flow_layer_type;
+typedef struct flow_transformer_type flow_transformer_type;
 typedef struct flow_load_options {
-    const flow_layer_type *const *types;  // layers beside the library's own, ended by NULL; or NULL
+    const flow_layer_type *const *types;               // layers beside the library's own, ended by NULL; or NULL
+    const flow_transformer_type *const *transformers;  // the same of transformers
 } flow_load_options;
 // The model of a file, rebuilt from its own description. options may be NULL. NULL, and nothing kept, when the file
 // cannot be read, is of an unknown version, names an unknown layer, lacks a tensor, or has one of another shape or
@@ -156,68 +158,64 @@ AD_API void flow_net_free(flow_net *net);
 // The net's output for x [..., in] -> [..., out].
 AD_API ad_var flow_net_apply(const flow_net *net, ad_var x);
 
+typedef enum flow_order { FLOW_ORDER_NATURAL = 0, FLOW_ORDER_REVERSED, FLOW_ORDER_RANDOM /* of mlp.seed */ } flow_order;
 typedef struct flow_made_options {
-    flow_mlp_options mlp;  // hidden layers, as there; by default two of 64 units
-    const int64_t *order;  // [D] features, each after those that it may depend on; NULL: 0, 1, 2, ...
+    flow_mlp_options mlp;   // hidden layers, as there; by default two of 64 units
+    flow_order arrange;     // each feature sees all before it: in the order 0, 1, 2, ..., in the reversed or a random one
+    const int64_t *order;   // instead: [D] features, each after those that it may depend on
+    const bool *adjacency;  // instead: [D][D], element d D + e: feature d sees feature e, and no others; without circles; D at
+                            // most 4,096
+    bool residual;          // a masked residual net, as flow_residual_net, of mlp.layers blocks
 } flow_made_options;
-// A masked autoregressive net (MADE, Germain et al. 2015): P parameters of each of D features, from the features before it
-// in the order given and from all of the context. As a net [D + C] -> [D P]. options may be NULL; order is copied. Hidden
-// units are sorted by degree: their number of features seen, from 0 (with a context or D = 1) or 1 to D - 1, evenly spread.
+// A masked autoregressive net (MADE, Germain et al. 2015; residual as Durkan and Nash 2019): P parameters of each of D
+// features, from the features that it sees and from all of the context. As a net [D + C] -> [D P]. options may be NULL; order
+// and adjacency are copied. Hidden units are sorted by degree: their number of features seen, from 0 (with a context or D = 1)
+// or 1 to D - 1, evenly spread; with an adjacency each sees what one of the features sees, so that a feature depends on those
+// that it is said to see, and on none that these see in turn.
 AD_API flow_net *flow_made(int64_t D, int64_t C, int64_t P, const flow_made_options *options, ad_error *error);
 // The parameters [D,P] of all features of x [D], context [C] (AD_NONE when C is 0). Fails on the tape when shapes are others
 // (AD_ESHAPE), or the net is no made (AD_EARG).
 AD_API ad_var flow_made_apply(const flow_net *made, ad_var x, ad_var context);
-// What a feature becomes: v [1] given its parameters [P].
+// What features become: v [n] given their parameters [n P], those of one feature one after the other. n is 1, but with an
+// adjacency, where features that do not depend on one another come together.
 typedef ad_var (*flow_made_step)(void *arg, ad_var parameters, ad_var v);
 typedef struct flow_sweep {
     ad_var value;       // [D]
     ad_var parameters;  // [D,P]: flow_made_apply's at value, to the bit
 } flow_sweep;
-// value with value_d = step(parameters of d at value, v_d), feature by feature in the order: the inverse of what
+// value with value_d = step(parameters of d at value, v_d), feature by feature in the order (with an adjacency level by
+// level: a feature follows those that it sees): the inverse of what
 // flow_made_apply's parameters do to all at once. Each hidden unit is computed once, as soon as what it sees is known, so
 // that a sweep costs about one flow_made_apply; it records some 25 ops a feature and layer.
 AD_API flow_sweep flow_made_sweep(const flow_net *made, ad_var v, ad_var context, flow_made_step step, void *arg);
 
-// ---- layers -------------------------------------------------------------------------------------------------------
-// Constructors return a layer owned by the caller until a chain or model takes it over, or NULL with *error filled in.
+// ---- transformers -------------------------------------------------------------------------------------------------
+// A transformer maps one feature, increasingly, by P raw parameters that may be any numbers: of a net, or learned. Couplings,
+// autoregressive and elementwise layers take any. Constructors return one owned by the caller until a layer takes it over
+// (one layer, on its failure too), or NULL with *error filled in.
 
-typedef enum flow_half { FLOW_KEEP_FIRST = 0, FLOW_KEEP_SECOND } flow_half;
+typedef struct flow_transformer flow_transformer;
 
-typedef struct flow_coupling_options {
-    flow_half keep;        // the part left alone, which conditions the other
-    int64_t split;         // features in the first part; 0: (D + 1) / 2
-    double bound;          // |log-scale| stays below it, by bound tanh(r / bound); 0: 2; INFINITY: plain exp
-    flow_mlp_options mlp;  // of the conditioner (zero_last is set: the layer starts as the identity)
-    flow_net *net;         // instead: a net [kept + C] -> [2 changed], owned by the layer, also on failure
-} flow_coupling_options;
-// Affine coupling (Dinh et al. 2017; Kingma and Dhariwal 2018): x2 = z2 exp(s) + t, z2 = (x2 - t) exp(-s), where (s, t)
-// come from one net of (x1, context): log-scale in its first half of outputs, shift in its second. x: [D], D >= 2, or D
-// = 1 with a context. Generate is the exact inverse.
-AD_API flow_layer *flow_affine_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error);
+// Raw parameters of n features, P each, n P elements in all: by feature (those of a feature one after the other: [n,P]), as
+// masked nets give them, or by parameter ([P,n]).
+typedef struct flow_parameters {
+    ad_var raw;  // of any shape
+    int64_t n, P;
+    bool by_feature;
+} flow_parameters;
+// Parameter i of all features, [n]; all parameters, [n,P]. Fastest where they lie so.
+AD_API ad_var flow_parameter(flow_parameters parameters, int64_t i);
+AD_API ad_var flow_parameters_by_feature(flow_parameters parameters);
 
-typedef enum flow_conditioner { FLOW_MLP = 0, FLOW_RESIDUAL_NET } flow_conditioner;
+AD_API void flow_transformer_free(flow_transformer *transformer);
+// Features v [n] through the map, and back; log_det is left in parts, or AD_NONE for zero.
+AD_API flow_result flow_transformer_normalize(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
+AD_API flow_result flow_transformer_generate(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
 
-typedef struct flow_spline_coupling_options {
-    int64_t bins;              // K, 2 to 4096; 0: 8
-    ad_spline_options spline;  // bound of the box, least widths, heights and slopes, as there
-    bool divide;               // spline.scale is 1 / sqrt(width of the conditioner), as in nflows; not with net
-    const bool *kept;          // [D], borrowed: features left alone, to condition the others; NULL: as the next three say
-    flow_half keep;            // the part left alone
-    int64_t split;             // features in the first part; 0: (D + 1) / 2
-    bool alternate;            // the first part is features 0, 2, 4, ...
-    flow_conditioner conditioner;
-    flow_mlp_options mlp;      // of the conditioner; zero_last is set in either, the layer starts as the identity
-    flow_residual_net_options residual;
-    flow_net *net;  // instead: a net [kept + C] -> [changed (3 K - 1)], owned by the layer, also on failure
-} flow_spline_coupling_options;
-// Coupling of monotone rational-quadratic splines (Durkan et al. 2019): normalize takes each feature that is not kept
-// through a spline (ad_rational_quadratic) whose 3 K - 1 raw parameters a net gives of (kept features, context), those
-// of one feature one after the other. Outside [-bound, bound] it is the identity. Generate is the exact inverse. x:
-// [D], D >= 2, or D = 1 with a context; nothing kept needs a context.
-AD_API flow_layer *flow_spline_coupling(int64_t D, int64_t C, const flow_spline_coupling_options *options,
-                                        ad_error *error);
+// normalize: v + shift (Dinh, Krueger and Bengio 2015). P = 1.
+AD_API flow_transformer *flow_additive_transformer(ad_error *error);
 
-// How a scale comes from a raw output r of a net.
+// How a scale comes from a raw number r.
 typedef enum flow_scale {
     FLOW_SCALE_TANH = 0,  // exp(bound tanh(r / bound))
     FLOW_SCALE_EXP,       // exp(r)
@@ -225,18 +223,110 @@ typedef enum flow_scale {
     FLOW_SCALE_SOFTPLUS,  // softplus(r) + floor, as nflows's
     FLOW_SCALE_SIGMOID    // sigmoid(r + 2) + floor
 } flow_scale;
-typedef struct flow_autoregressive_options {
-    bool inverse;  // the other direction is the one-pass one (IAF)
+typedef struct flow_affine_transformer_options {
     flow_scale scale;
-    double bound, floor;     // see there; 0: 2 and 1e-3
-    flow_made_options made;  // the conditioner (zero_last is set: with the first three scales it starts as the identity)
-    flow_net *net;           // instead: a made with C and P = 2 (raw scale, shift), owned by the layer, also on failure
+    double bound, floor;  // see there; 0: 2 and 1e-3. bound INFINITY: exp(r)
+    bool no_shift;        // the scale alone: P = 1
+} flow_affine_transformer_options;
+// normalize: v scale + shift; parameters (raw scale, shift). options may be NULL.
+AD_API flow_transformer *flow_affine_transformer(const flow_affine_transformer_options *options, ad_error *error);
+
+typedef struct flow_spline_transformer_options {
+    int64_t bins;              // K, 2 to 4096; 0: 8
+    ad_spline_options spline;  // bound of the box, least widths, heights and slopes, as there
+    double divide;             // spline.scale, where that is 0, is 1 / sqrt(divide): of the width of the net, as in nflows
+} flow_spline_transformer_options;
+// normalize: a monotone rational-quadratic spline (ad_rational_quadratic; Durkan et al. 2019), the identity outside [-bound,
+// bound]. P = 3 K - 1. options may be NULL.
+AD_API flow_transformer *flow_spline_transformer(const flow_spline_transformer_options *options, ad_error *error);
+
+// ---- layers -------------------------------------------------------------------------------------------------------
+// Constructors return a layer owned by the caller until a chain or model takes it over, or NULL with *error filled in.
+
+typedef enum flow_half { FLOW_KEEP_FIRST = 0, FLOW_KEEP_SECOND } flow_half;
+typedef enum flow_conditioner { FLOW_MLP = 0, FLOW_RESIDUAL_NET } flow_conditioner;
+
+typedef struct flow_coupling_options {
+    flow_half keep;        // the part left alone, which conditions the other
+    int64_t split;         // features in the first part; 0: (D + 1) / 2
+    double bound;          // flow_affine_coupling's alone: of its log-scales; 0: 2; INFINITY: plain exp
+    flow_mlp_options mlp;  // of the conditioner (zero_last is set: the layer starts as the identity)
+    flow_net *net;         // instead: a net [kept + C] -> [changed P], laid out as the transformer's type says (by_feature), owned
+                           // by the layer, also on failure
+    bool inverse;          // normalize and generate swapped
+    const bool *kept;      // [D], borrowed: features left alone, to condition the others; NULL: as keep, split and these say
+    bool alternate;        // the first part is features 0, 2, 4, ...
+    bool shuffle;          // parts are as large, but of features at random (of seed)
+    uint64_t seed;
+    flow_conditioner conditioner;
+    flow_residual_net_options residual;   // of the conditioner; as mlp
+    flow_transformer *kept_transformer;   // maps the kept features by learned parameters; owned by the layer, also on failure
+} flow_coupling_options;
+// Coupling (Dinh et al. 2015, 2017; nflows): the transformer maps the features that are not kept, by parameters that a net
+// gives of (kept features, context). x: [D], D >= 2, or D = 1 with a context; nothing kept needs a context. With
+// kept_transformer the net sees the kept features as they are on the data side (the latent side, with inverse). Generate is the
+// exact inverse. Owns the transformer, on failure too.
+AD_API flow_layer *flow_coupling(int64_t D, int64_t C, flow_transformer *transformer, const flow_coupling_options *options,
+                                 ad_error *error);
+// Affine coupling (Dinh et al. 2017; Kingma and Dhariwal 2018): x2 = z2 exp(s) + t, z2 = (x2 - t) exp(-s), |s| < bound, where
+// (s, t) come from one net of (x1, context): raw log-scale in its first half of outputs, shift in its second.
+AD_API flow_layer *flow_affine_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error);
+
+typedef struct flow_spline_coupling_options {
+    int64_t bins;              // K, 2 to 4096; 0: 8
+    ad_spline_options spline;  // bound of the box, least widths, heights and slopes, as there
+    bool divide;               // spline.scale is 1 / sqrt(width of the conditioner), as in nflows; not with net
+    const bool *kept;          // these as flow_coupling_options
+    flow_half keep;
+    int64_t split;
+    bool alternate;
+    flow_conditioner conditioner;
+    flow_mlp_options mlp;
+    flow_residual_net_options residual;
+    flow_net *net;
+} flow_spline_coupling_options;
+// Coupling of monotone rational-quadratic splines (Durkan et al. 2019): flow_coupling with flow_spline_transformer.
+AD_API flow_layer *flow_spline_coupling(int64_t D, int64_t C, const flow_spline_coupling_options *options,
+                                        ad_error *error);
+
+// How an autoregressive layer goes the way in which a feature's parameters depend on others not known yet.
+typedef enum flow_solve {
+    FLOW_SOLVE_SWEEP = 0,   // level by level, each hidden unit computed once (flow_made_sweep)
+    FLOW_SOLVE_PASSES,      // all features at once, again and again (Jacobi; Song et al. 2021): so many passes through the net
+    FLOW_SOLVE_FIXED_POINT  // the same until nothing changes by more than tolerance (ad_fixed_point)
+} flow_solve;
+typedef struct flow_autoregressive_options {
+    bool inverse;            // the other direction is the one-pass one (IAF)
+    flow_scale scale;        // these two flow_affine_autoregressive's alone: see there
+    double bound, floor;
+    flow_made_options made;  // the conditioner (zero_last is set: the layer starts as the identity, where the transformer can)
+    flow_net *net;           // instead: a made with C and P, owned by the layer, also on failure
+    flow_solve solve;
+    int passes;              // 0: as many as the made has levels (D, or the longest path of its adjacency), which is exact
+    double tolerance;        // as ad_solver_options
 } flow_autoregressive_options;
-// Affine autoregressive layer (MAF, Papamakarios et al. 2017): z_d = scale_d x_d + shift_d, scale and shift from context and
-// the features of x before d in the made's order. With inverse (IAF, Kingma et al. 2016) x_d = scale_d z_d + shift_d, from
-// those of z. Both directions cost about one pass through the net.
+// Autoregressive layer (Papamakarios et al. 2017): z_d is x_d mapped by the transformer, by parameters that a masked net gives of
+// context and the features of x that d sees. With inverse (IAF, Kingma et al. 2016) x_d is z_d mapped, by parameters given of
+// z. Both directions cost about one pass through the net. Owns the transformer, on failure too.
+AD_API flow_layer *flow_autoregressive(int64_t D, int64_t C, flow_transformer *transformer,
+                                       const flow_autoregressive_options *options, ad_error *error);
+// Affine autoregressive layer (MAF): z_d = scale_d x_d + shift_d, by flow_affine_transformer of scale, bound and floor. With
+// inverse x_d = scale_d z_d + shift_d.
 AD_API flow_layer *flow_affine_autoregressive(int64_t D, int64_t C, const flow_autoregressive_options *options,
                                               ad_error *error);
+
+typedef struct flow_elementwise_options {
+    bool inverse;  // normalize and generate swapped
+    ad_type type;  // of the learned parameters, where there is no context
+    flow_conditioner conditioner;  // these as flow_coupling_options, where there is one
+    flow_mlp_options mlp;
+    flow_residual_net_options residual;
+    flow_net *net;  // instead: a net [C] -> [D P]
+} flow_elementwise_options;
+// Each feature mapped on its own by the transformer: by learned parameters ("raw"), or by those that a net gives of the context
+// alone. Starts as the identity, where the transformer can. Owns the transformer, on failure too.
+AD_API flow_layer *flow_elementwise(int64_t D, int64_t C, flow_transformer *transformer,
+                                    const flow_elementwise_options *options, ad_error *error);
 
 // z[i] = x[order[i]]; order NULL: reversed. order is copied. log_det 0.
 AD_API flow_layer *flow_permutation(int64_t D, const int64_t *order, ad_error *error);
@@ -506,6 +596,7 @@ AD_API ad_status flow_add_part(flow_owner *owner, const char *name, flow_owner *
 typedef struct flow_making {
     const flow_layer_type *const *types;  // beside the library's own; NULL: none
     int64_t *elements;                    // what tensors may still take; NULL: no limit
+    const flow_transformer_type *const *transformers;  // as types
 } flow_making;
 // Takes n elements for tensors about to be made, so that a bad file cannot ask for more memory than it is worth: false,
 // with a message, when fewer are left.
@@ -538,7 +629,28 @@ struct flow_layer {
 // A zeroed layer of size bytes (sizeof the struct that begins with flow_layer) for rows of shape [D], or NULL.
 AD_API void *flow_layer_new(const flow_layer_type *type, size_t size, int64_t D, int64_t C, ad_error *error);
 
-// Nets and bases are the same idea.
+// Transformers, nets and bases are the same idea.
+struct flow_transformer_type {
+    const char *name;
+    // Both directions of n features v [n], recorded as ops; log_det: log-slopes, of any shape, or AD_NONE for zero. v and
+    // parameters are shared or per row.
+    flow_result (*normalize)(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
+    flow_result (*generate)(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
+    struct json_t *(*describe)(const flow_transformer *transformer);
+    flow_transformer *(*make)(const struct json_t *options, const flow_making *making, ad_error *error);
+    flow_transformer *(*example)(int i, ad_error *error);
+    // Raw parameters [P] of the identity, or of what comes near it: raw is 0 at the call. NULL: zeros.
+    void (*identity)(const flow_transformer *transformer, double *raw);
+    bool by_feature;  // how parameters lie where a net may choose; see flow_parameters
+};
+struct flow_transformer {
+    flow_owner owner;
+    const flow_transformer_type *type;
+    int64_t P;  // raw parameters a feature
+};
+// A zeroed transformer of size bytes (sizeof the struct that begins with flow_transformer), or NULL.
+AD_API void *flow_transformer_new(const flow_transformer_type *type, size_t size, int64_t P, ad_error *error);
+
 typedef struct flow_net_type {
     const char *name;
     ad_var (*apply)(const flow_net *net, ad_var x);
@@ -566,8 +678,9 @@ struct flow_base {
     int64_t C;
 };
 
-// The library's layer types, ended by NULL.
+// The library's types of layers, and of transformers, ended by NULL.
 AD_API const flow_layer_type *const *flow_layer_types(void);
+AD_API const flow_transformer_type *const *flow_transformer_types(void);
 
 #ifdef __cplusplus
 }

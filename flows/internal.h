@@ -36,10 +36,12 @@ ad_var flow_inert(ad_var v);
 
 // {"type": name, options...}; NULL when out of memory.
 json_t *flow_describe_layer(const flow_layer *layer);
+json_t *flow_describe_transformer(const flow_transformer *transformer);
 json_t *flow_describe_net(const flow_net *net);
 json_t *flow_describe_base(const flow_base *base);
 // The object of a description, or NULL (unknown type, bad options).
 flow_layer *flow_make_layer(const json_t *description, const flow_making *making, ad_error *error);
+flow_transformer *flow_make_transformer(const json_t *description, const flow_making *making, ad_error *error);
 flow_net *flow_make_net(const json_t *description, const flow_making *making, ad_error *error);
 flow_base *flow_make_base(const json_t *description, const flow_making *making, ad_error *error);
 // A member of a description: false, and a message naming it, when it is absent, of another type or out of range.
@@ -109,6 +111,33 @@ json_t *flow_linear_net_describe(const flow_linear_net *m, const flow_depth *dep
 // The sizes of a description; depth 0 is none.
 bool flow_linear_net_read(const json_t *options, const flow_depth *depth, flow_linear_net *m, ad_error *error);
 
+// ---- transformers and the nets that give their parameters (transformer.c, conditioner.c) ------------------------------
+
+flow_result flow_transform(const flow_transformer *t, flow_direction direction, flow_parameters p, ad_var v);
+// The raw parameters [P] of (nearly) the identity.
+void flow_identity(const flow_transformer *t, double *raw);
+// Puts them into the first n P elements of param, by feature or by parameter.
+bool flow_start_as_identity(const flow_transformer *t, ad_param *param, int64_t n, bool by_feature, ad_error *error);
+// Adds learned parameters of n features, laid out as t's type has them, that start as the identity; and records them.
+ad_param *flow_add_raw(flow_owner *owner, const char *name, ad_type type, int64_t n, const flow_transformer *t,
+                       ad_error *error);
+flow_parameters flow_use_raw(ad_tape *tape, ad_param *raw, int64_t n, const flow_transformer *t);
+typedef struct flow_conditioner_options {
+    flow_conditioner kind;
+    flow_mlp_options mlp;
+    flow_residual_net_options residual;
+    flow_net *net;
+} flow_conditioner_options;
+// A net [in] -> [n P] that makes t start as the identity; or the net given, checked, and freed when it does not fit. who is
+// the layer, for messages.
+flow_net *flow_conditioner_net(const char *who, int64_t in, int64_t n, const flow_transformer *t,
+                               const flow_conditioner_options *o, ad_error *error);
+// The same, a made.
+flow_net *flow_conditioner_made(const char *who, int64_t D, int64_t C, const flow_transformer *t,
+                                const flow_made_options *options, flow_net *net, ad_error *error);
+// Example number i of one type or another.
+flow_transformer *flow_example_transformer(int i, ad_error *error);
+
 // ---- rows on the host (rows.c) ------------------------------------------------------------------------------------
 
 // Number of rows picked, after checking that they are there; -1 and a message otherwise. C 0: no context wanted.
@@ -158,19 +187,24 @@ bool flow_start_matrix(ad_param *W, bool random, uint64_t seed, ad_error *error)
 
 // ---- types, one per file ------------------------------------------------------------------------------------------
 
-extern const flow_layer_type flow_affine_autoregressive_type;
-extern const flow_layer_type flow_affine_coupling_type, flow_permutation_type, flow_standardise_type, flow_chain_type;
+extern const flow_layer_type flow_autoregressive_type, flow_coupling_type, flow_elementwise_type;
+extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;
-extern const flow_layer_type flow_spline_coupling_type;
 extern const flow_layer_type flow_dense_linear_type, flow_diagonal_affine_type, flow_triangular_linear_type;
 extern const flow_layer_type flow_householder_type, flow_qr_linear_type, flow_svd_linear_type, flow_orthogonal_type;
 extern const flow_layer_type flow_rotation_type, flow_plane_rotation_type, flow_low_rank_linear_type;
 extern const flow_layer_type flow_rank_one_linear_type, flow_kronecker_linear_type, flow_dct_type;
+extern const flow_transformer_type flow_additive_transformer_type, flow_affine_transformer_type;
+extern const flow_transformer_type flow_spline_transformer_type;
 extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type;
 extern const flow_base_type flow_standard_normal_type;
 // Whether a net is a made of these sizes.
 bool flow_is_made(const flow_net *net, int64_t D, int64_t C, int64_t P);
+// Of a made: after so many passes a fixed point of it is exact.
+int64_t flow_made_levels(const flow_net *made);
+// All parts joined along the first axis; overwrites them.
+ad_var flow_join(ad_var *part, int64_t n);
 // Of a chain.
 int flow_chain_length(const flow_layer *chain);
 const flow_layer *flow_chain_at(const flow_layer *chain, int i);

@@ -28,6 +28,14 @@ static inline ad_param *layers_param(const flow_layer *layer, const char *name) 
     return NULL;
 }
 
+static inline flow_owner *layers_part(const flow_layer *layer, const char *name) {
+    for (int i = 0; i < layer->owner.n_parts; i++) {
+        if (strcmp(layer->owner.parts[i].name, name) == 0) return layer->owner.parts[i].owner;
+    }
+    fail_msg("no part '%s'", name);
+    return NULL;
+}
+
 static inline void layers_set(ad_param *param, const double *values) {
     for (int64_t i = 0; i < param->count; i++) ad_param_set(param, i, values[i]);
 }

@@ -553,7 +553,7 @@ static void overflow_is_traced_to_its_layer(void **state) {
     const int64_t index[1] = {1};
     flow_rows rows = {.x = util_source(x, 2), .index = index, .n = 1};
     assert_int_equal(flow_find_nonfinite(model, &rows, &error), AD_ENONFINITE);
-    util_assert_contains(error.message, "layer 1 (affine coupling) gives value inf in row 1 of the data");
+    util_assert_contains(error.message, "layer 1 (coupling) gives value inf in row 1 of the data");
     flow_model_free(model);
 }
 
@@ -646,7 +646,7 @@ static void bad_options_are_refused(void **state) {
     const double mean[1] = {0}, sd[1] = {0};
     flow_coupling_options c = {.split = 3}, bound = {.bound = -1};
     assert_refused(flow_affine_coupling(1, 0, NULL, &error), "nothing to condition on");
-    assert_refused(flow_affine_coupling(0, 0, NULL, &error), "affine coupling: 0 features");
+    assert_refused(flow_affine_coupling(0, 0, NULL, &error), "coupling: 0 features");
     assert_refused(flow_affine_coupling(3, 0, &c, &error), "split 3 leaves one part of 3 features empty");
     assert_refused(flow_affine_coupling(3, 0, &bound, &error), "bound -1");
     assert_refused(flow_permutation(2, twice, &error), "each of 0 to 1 once");
@@ -804,8 +804,8 @@ static void a_file_cannot_ask_for_more_memory_than_it_is_worth(void **state) {
         "\"activation\":\"relu\",\"precision\":\"f32\"}";
     char text[1000];
     snprintf(text, sizeof text,
-             "{\"version\":1,\"layer\":{\"type\":\"affine coupling\",\"features\":2,\"context\":0,"
-             "\"keep\":\"first\",\"split\":1,\"bound\":2.0,\"net\":%s}}",
+             "{\"version\":1,\"layer\":{\"type\":\"coupling\",\"features\":2,\"context\":0,\"inverse\":false,"
+             "\"kept\":[0],\"transformer\":{\"type\":\"additive\"},\"kept_transformer\":null,\"net\":%s}}",
              net);
     assert_refused(flow_load(tampered(-1, NULL, text), NULL, &error), "far more parameters than the file holds");
 }
@@ -849,7 +849,7 @@ static void own_layers_are_loaded_by_name(void **state) {
     assert_status_ok(flow_save(model, files_path("own.safetensors"), &error));
     assert_refused(flow_load(files_path("own.safetensors"), NULL, &error), "unknown layer 'plus'");
     const flow_layer_type *const types[] = {&plus_type, NULL};
-    flow_model *loaded = flow_load(files_path("own.safetensors"), &(flow_load_options){types}, &error);
+    flow_model *loaded = flow_load(files_path("own.safetensors"), &(flow_load_options){.types = types}, &error);
     assert_made(loaded);
     assert_models_equal(model, loaded);
     flow_model_free(model);

@@ -151,7 +151,7 @@ static void a_sweep_records_some_nodes_a_feature(void **state) {
     (void)state;
     uint32_t few = nodes_to_generate(20), many = nodes_to_generate(40);
     if (few > 20 * 30) fail_msg("%u nodes for 20 features", few);
-    if (many > 2 * few) fail_msg("%u nodes for 40 features, %u for 20", many, few);
+    if (many > 2 * few + 10) fail_msg("%u nodes for 40 features, %u for 20", many, few);
 }
 
 // More features than an op takes operands.
@@ -333,7 +333,7 @@ static void inverse_swaps_the_directions(void **state) {
         flow_layer *layer = flow_affine_autoregressive(4, 0, &o, &error);
         assert_made(layer);
         uint64_t seed = 9;
-        ad_param *W = layer->owner.parts[0].owner->params[4];
+        ad_param *W = layer->owner.parts[1].owner->params[4];  // of the net: parts[0] is the transformer
         for (int64_t i = 0; i < W->count; i++) ad_param_set(W, i, util_uniform(&seed, -1, 1));
         ad_tape *tape = ad_tape_new(NULL, AD_F64);
         ad_source source = util_source(x, 3);
@@ -409,7 +409,7 @@ static void bad_options_are_refused(void **state) {
     assert_refused(flow_made(2, 0, 1, &(flow_made_options){.order = beyond}, &error), "each of 0 to 1 once");
     assert_refused(flow_made(0, 0, 1, NULL, &error), "made: 0 features");
     assert_refused(flow_made(2, 0, (int64_t)1 << 40, NULL, &error), "out of range");
-    assert_refused(flow_affine_autoregressive(0, 0, NULL, &error), "affine autoregressive: 0 features");
+    assert_refused(flow_affine_autoregressive(0, 0, NULL, &error), "autoregressive: 0 features");
     assert_refused(flow_affine_autoregressive(2, 0, &(flow_autoregressive_options){.bound = -1}, &error), "bound -1");
     assert_refused(flow_affine_autoregressive(2, 0, &(flow_autoregressive_options){.scale = (flow_scale)9}, &error), "scale is 9");
     flow_autoregressive_options mlp = {.net = flow_mlp(2, 4, NULL, &error)}, wide = {.net = flow_made(2, 0, 3, NULL, &error)};

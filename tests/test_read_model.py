@@ -32,17 +32,24 @@ def mlp(net, tensors, name, h):
     return h
 
 
+def affine(transformer, raw, v, inverse):
+    """Of the scales that models have by default: log-scales, tanh-bounded; raw [P n]."""
+    scale, shift = np.split(raw, 2, axis=1)
+    if transformer["scale"] == "tanh":
+        scale = transformer["bound"] * np.tanh(scale / transformer["bound"])
+    if inverse:
+        return (v - shift) * np.exp(-scale), -scale
+    return v * np.exp(scale) + shift, scale
+
+
 def coupling(layer, tensors, name, x):
-    split = layer["split"]
-    first, second = x[:, :split], x[:, split:]
-    kept, changed = (first, second) if layer["keep"] == "first" else (second, first)
-    out = mlp(layer["net"], tensors, name + ".net", kept)
-    scale, shift = np.split(out, 2, axis=1)
-    if layer["bound"] is not None:
-        scale = layer["bound"] * np.tanh(scale / layer["bound"])
-    changed = (changed - shift) * np.exp(-scale)
-    parts = (kept, changed) if layer["keep"] == "first" else (changed, kept)
-    return np.concatenate(parts, axis=1), -scale.sum(axis=1)
+    kept = layer["kept"]
+    changed = [d for d in range(layer["features"]) if d not in kept]
+    assert layer["transformer"]["type"] == "affine" and layer["kept_transformer"] is None
+    raw = mlp(layer["net"], tensors, name + ".net", x[:, kept])
+    z = x.copy()
+    z[:, changed], log_det = affine(layer["transformer"], raw, x[:, changed], layer["inverse"])
+    return z, log_det.sum(axis=1)
 
 
 def normalize(layer, tensors, name, x):
@@ -56,7 +63,7 @@ def normalize(layer, tensors, name, x):
     if layer["type"] == "standardise":
         sd = tensors[name + ".sd"]
         return (x - tensors[name + ".mean"]) / sd, np.full(len(x), -np.log(sd).sum())
-    if layer["type"] == "affine coupling":
+    if layer["type"] == "coupling":
         return coupling(layer, tensors, name, x)
     raise ValueError(layer["type"])
 

@@ -3,8 +3,8 @@
 
 #include "layers.h"
 
-static flow_net *net_of(flow_layer *layer) {
-    return (flow_net *)(void *)layer->owner.parts[0].owner;
+static flow_net *net_of(const flow_layer *layer) {
+    return (flow_net *)(void *)layers_part(layer, "net");
 }
 
 // A layer's net set from the arrays l<layer>_W0, l<layer>_b0, ... of a file.
@@ -330,7 +330,7 @@ static void check_trip(ad_type type, const double *x, const trip *t) {
 static void check_wild(const flow_layer *layer, ad_type type, bool normalize, const double *x, double scale) {
     trip t;
     double gx[2 * WILD_ROWS];
-    const flow_net *net = (const flow_net *)(void *)layer->owner.parts[0].owner;
+    const flow_net *net = net_of(layer);
     ad_tape *tape = ad_tape_new(NULL, type);
     ad_source source = util_source(x, WILD_ROWS);
     ad_var v = ad_input(util_rows(tape, "data", WILD_ROWS), ad_shape1(2), &source), g;
@@ -486,46 +486,39 @@ static void bad_options_are_refused(void **state) {
     util_assert_contains(layers_error.message, "501 blocks");
 }
 
-static const flow_layer_type *spline_type(void) {
-    flow_layer *layer = flow_spline_coupling(2, 0, NULL, &layers_error);
-    layers_assert_made(layer);
-    const flow_layer_type *type = layer->type;
-    flow_layer_free(layer);
-    return type;
-}
-
-// A description as a file has it, with other members in kept's place.
-static void file_refused(const char *members, const char *words) {
-    char text[700];
+// The layer of a description as a file has it, which should be refused.
+static void file_refused(const char *features, const char *kept, const char *bins, const char *net, ad_status status,
+                         const char *words) {
+    char text[900];
     snprintf(text, sizeof text,
-             "{\"type\":\"spline coupling\",\"features\":3,\"context\":0,%s,\"bound\":3.0,\"min_width\":1e-3,"
-             "\"min_height\":1e-3,\"min_derivative\":1e-3,\"scale\":1.0,\"net\":{\"type\":\"residual net\",\"in\":1,"
-             "\"out\":10,\"blocks\":400,\"width\":16777216,\"activation\":\"relu\",\"precision\":\"f32\"}}",
-             members);
+             "{\"type\":\"coupling\",\"features\":%s,\"context\":0,\"inverse\":false,\"kept\":%s,\"transformer\":{\"type\":"
+             "\"rational-quadratic spline\",\"bins\":%s,\"bound\":3.0,\"min_width\":1e-3,\"min_height\":1e-3,"
+             "\"min_derivative\":1e-3,\"scale\":1.0},\"kept_transformer\":null,\"net\":{\"type\":%s,\"activation\":\"relu\","
+             "\"precision\":\"f32\"}}",
+             features, kept, bins, net);
     json_t *options = json_loads(text, 0, NULL);
     assert_non_null(options);
     int64_t elements = 10000;
     flow_making making = {.elements = &elements};
-    layers_assert_refused(spline_type()->make(options, &making, &layers_error), AD_EFORMAT, words);
+    flow_layer *some = flow_spline_coupling(2, 0, NULL, &layers_error);
+    layers_assert_made(some);
+    layers_assert_refused(some->type->make(options, &making, &layers_error), status, words);
+    flow_layer_free(some);
     json_decref(options);
 }
 
 static void bad_descriptions_are_refused(void **state) {
     (void)state;
-    file_refused("\"kept\":[3],\"bins\":2", "\"kept\" should list some of the features, 0 to 2");
-    file_refused("\"kept\":[1,1],\"bins\":2", "\"kept\" should list");
-    file_refused("\"kept\":\"all\",\"bins\":2", "\"kept\" should list");
-    file_refused("\"kept\":[0],\"bins\":5000", "\"bins\" should be a whole number from 2 to 4096");
-    file_refused("\"kept\":[0],\"bins\":2", "far more parameters than the file holds");
+    const char *net = "\"mlp\",\"in\":1,\"out\":10,\"layers\":0,\"width\":1";
+    const char *large = "\"residual net\",\"in\":1,\"out\":10,\"blocks\":400,\"width\":16777216";
+    file_refused("3", "[3]", "2", net, AD_EFORMAT, "\"kept\" should list some of the features, 0 to 2");
+    file_refused("3", "[1,1]", "2", net, AD_EFORMAT, "\"kept\" should list");
+    file_refused("3", "\"all\"", "2", net, AD_EFORMAT, "\"kept\" should list");
+    file_refused("3", "[0]", "5000", net, AD_EFORMAT, "\"bins\" should be a whole number from 2 to 4096");
+    file_refused("3", "[0]", "2", large, AD_EFORMAT, "far more parameters than the file holds");
+    file_refused("3", "[0,1]", "2", net, AD_ESHAPE, "the net is [1] -> [10], expected [2] -> [5]");
     // Features of no parameter take no memory.
-    const char *text = "{\"features\":16777216,\"context\":0,\"kept\":[0],\"bins\":2,\"bound\":3,\"min_width\":1e-3,"
-                       "\"min_height\":1e-3,\"min_derivative\":1e-3,\"scale\":1,\"net\":{\"type\":\"mlp\",\"in\":1,"
-                       "\"out\":5,\"layers\":0,\"width\":1,\"activation\":\"relu\",\"precision\":\"f32\"}}";
-    json_t *options = json_loads(text, 0, NULL);
-    assert_non_null(options);
-    layers_assert_refused(spline_type()->make(options, &(flow_making){0}, &layers_error), AD_ESHAPE,
-                          "the net is [1] -> [5], expected [1] -> [83886075]");
-    json_decref(options);
+    file_refused("16777216", "[0]", "2", net, AD_EFORMAT, "16777216 features, but the net is [1] -> [10]");
 }
 
 int main(void) {

@@ -1,0 +1,37 @@
+// named_layers.c -- couplings and autoregressive layers under the names of the field: a transformer and a form in one call.
+#include <math.h>
+
+#include "internal.h"
+
+// Papers write the affine coupling in the direction of generate: x2 = z2 exp(s) + t.
+flow_layer *flow_affine_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error) {
+    flow_coupling_options o = options ? *options : (flow_coupling_options){.inverse = false};
+    flow_transformer *t = flow_affine_transformer(&(flow_affine_transformer_options){.bound = o.bound}, error);
+    o.bound = 0;
+    o.inverse = !o.inverse;
+    return flow_coupling(D, C, t, &o, error);
+}
+
+flow_layer *flow_spline_coupling(int64_t D, int64_t C, const flow_spline_coupling_options *options, ad_error *error) {
+    flow_spline_coupling_options o = options ? *options : (flow_spline_coupling_options){.bins = 0};
+    const int64_t width = o.conditioner == FLOW_RESIDUAL_NET ? o.residual.width : o.mlp.width;
+    const bool divide = o.divide && !o.net && width >= 0;
+    flow_spline_transformer_options spline = {o.bins, o.spline, !divide ? 0 : width ? (double)width : 64};
+    flow_coupling_options c = {.kept = o.kept,
+                               .keep = o.keep,
+                               .split = o.split,
+                               .alternate = o.alternate,
+                               .conditioner = o.conditioner,
+                               .mlp = o.mlp,
+                               .residual = o.residual,
+                               .net = o.net};
+    return flow_coupling(D, C, flow_spline_transformer(&spline, error), &c, error);
+}
+
+flow_layer *flow_affine_autoregressive(int64_t D, int64_t C, const flow_autoregressive_options *options, ad_error *error) {
+    flow_autoregressive_options o = options ? *options : (flow_autoregressive_options){.inverse = false};
+    flow_transformer *t = flow_affine_transformer(&(flow_affine_transformer_options){.scale = o.scale, .bound = o.bound, .floor = o.floor}, error);
+    o.scale = FLOW_SCALE_TANH;
+    o.bound = o.floor = 0;
+    return flow_autoregressive(D, C, t, &o, error);
+}
