@@ -38,6 +38,11 @@ ad_status check_run(checking *c, flow_direction direction, const double *in, con
 // log|det a| of a [D][D], which becomes its inverse; infinity norms of both. -INFINITY when it is singular.
 double check_invert(double *a, int64_t D, double *norm, double *inverse_norm);
 
+// ---- check_structure.c ----------------------------------------------------------------------------------------------
+
+// What the layer declares of its Jacobian against the Jacobians [B][D][D].
+ad_status check_structure(checking *c, flow_direction direction, const double *jacobians);
+
 // ---- check_gradients.c --------------------------------------------------------------------------------------------
 
 // Gradients of a scalar of value and log_det in input, context and every parameter, against differences.

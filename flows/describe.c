@@ -48,7 +48,8 @@ static json_t *with_type(const char *name, json_t *options) {
 }
 
 json_t *flow_describe_layer(const flow_layer *layer) {
-    return with_type(layer->type->name, layer->type->describe(layer));
+    const flow_layer_type *type = layer->type;
+    return with_type(type->name, type->derived ? flow_derived_describe(layer) : type->describe(layer));
 }
 json_t *flow_describe_transformer(const flow_transformer *transformer) {
     return with_type(transformer->type->name, transformer->type->describe(transformer));
@@ -114,7 +115,8 @@ flow_layer *flow_make_layer(const json_t *description, const flow_making *making
         ad_fail(error, AD_EFORMAT, "unknown layer '%.64s': not one of the library's, nor of the types given", name);
         return NULL;
     }
-    flow_layer *layer = type->make(description, making, error);
+    flow_layer *layer = type->derived ? flow_derived_make(type, description, making, error)
+                                      : type->make(description, making, error);
     if (layer) layer->initialised = true;
     return layer;
 }

@@ -214,6 +214,15 @@ static inline double flow_said(double v) {
     return v == v ? v : (double)NAN;
 }
 
+// ---- layers derived from a map (derive.c, derive_map.c, derive_inverse.c) ------------------------------------------
+
+flow_result flow_derived_record(const flow_layer *layer, flow_direction direction, ad_var v, ad_var context);
+json_t *flow_derived_describe(const flow_layer *layer);
+flow_layer *flow_derived_make(const flow_layer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error);
+// The direction in which a layer's map is given: normalize of those written by hand.
+flow_direction flow_given_direction(const flow_layer *layer);
+
 // Frees the object that begins with owner, its parts and tensors.
 void flow_owner_free(flow_owner *owner);
 

@@ -64,7 +64,9 @@ flow_result flow_record(const flow_layer *layer, flow_direction direction, int i
     if (layer->C == 0) context = AD_NONE;
     if (flow_check_call(normalize ? "normalize" : "generate", v, normalize ? layer->x_shape : layer->z_shape, context,
                         layer->C)) {
-        result = (normalize ? layer->type->normalize : layer->type->generate)(layer, v, context);
+        const flow_layer_type *type = layer->type;
+        result = type->derived ? flow_derived_record(layer, direction, v, context)
+                               : (normalize ? type->normalize : type->generate)(layer, v, context);
     }
     ad_scope_end(v.tape);
     return result;
