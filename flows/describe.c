@@ -18,7 +18,12 @@ static const flow_layer_type *const layer_types[] = {&flow_coupling_type, &flow_
                                                      &flow_rank_one_linear_type, &flow_kronecker_linear_type,
                                                      &flow_dct_type, NULL};
 static const flow_net_type *const net_types[] = {&flow_made_type, &flow_mlp_type, &flow_residual_net_type, NULL};
-static const flow_base_type *const base_types[] = {&flow_standard_normal_type, NULL};
+static const flow_base_type *const base_types[] = {&flow_standard_normal_type, &flow_base_normal_type,
+                                                   &flow_base_logistic_type, &flow_base_laplace_type,
+                                                   &flow_base_gumbel_type, &flow_base_student_type,
+                                                   &flow_base_full_type, &flow_base_pca_type,
+                                                   &flow_base_mixture_type, &flow_base_uniform_type,
+                                                   &flow_base_tempered_type, NULL};
 
 static const flow_transformer_type *const transformer_types[] = {
     &flow_additive_transformer_type, &flow_affine_transformer_type, &flow_spline_transformer_type, NULL};
@@ -33,6 +38,12 @@ flow_transformer *flow_example_transformer(int i, ad_error *error) {
 }
 const flow_layer_type *const *flow_layer_types(void) {
     return layer_types;
+}
+const flow_net_type *const *flow_net_types(void) {
+    return net_types;
+}
+const flow_base_type *const *flow_base_types(void) {
+    return base_types;
 }
 
 // ---- to JSON ------------------------------------------------------------------------------------------------------
@@ -137,21 +148,35 @@ flow_transformer *flow_make_transformer(const json_t *description, const flow_ma
     return NULL;
 }
 
+static const flow_net_type *find_net(const flow_net_type *const *types, const char *name) {
+    for (; types && *types; types++) {
+        if (strcmp((*types)->name, name) == 0) return *types;
+    }
+    return NULL;
+}
+
 flow_net *flow_make_net(const json_t *description, const flow_making *making, ad_error *error) {
     const char *name = type_of(description);
-    for (int i = 0; net_types[i]; i++) {
-        if (strcmp(net_types[i]->name, name) == 0) return net_types[i]->make(description, making, error);
+    const flow_net_type *type = making ? find_net(making->nets, name) : NULL;
+    if (!type) type = find_net(net_types, name);
+    if (type) return type->make(description, making, error);
+    ad_fail(error, AD_EFORMAT, "unknown net '%.64s': not one of the library's, nor of the types given", name);
+    return NULL;
+}
+
+static const flow_base_type *find_base(const flow_base_type *const *types, const char *name) {
+    for (; types && *types; types++) {
+        if (strcmp((*types)->name, name) == 0) return *types;
     }
-    ad_fail(error, AD_EFORMAT, "unknown net '%.64s'", name);
     return NULL;
 }
 
 flow_base *flow_make_base(const json_t *description, const flow_making *making, ad_error *error) {
     const char *name = type_of(description);
-    for (int i = 0; base_types[i]; i++) {
-        if (strcmp(base_types[i]->name, name) == 0) return base_types[i]->make(description, making, error);
-    }
-    ad_fail(error, AD_EFORMAT, "unknown base density '%.64s'", name);
+    const flow_base_type *type = making ? find_base(making->bases, name) : NULL;
+    if (!type) type = find_base(base_types, name);
+    if (type) return type->make(description, making, error);
+    ad_fail(error, AD_EFORMAT, "unknown base density '%.64s': not one of the library's, nor of the types given", name);
     return NULL;
 }
 

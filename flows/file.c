@@ -76,8 +76,8 @@ static flow_model *from_json(const char *text, int64_t elements, const flow_load
         ad_fail(error, AD_EFORMAT, "model of version %lld; this library reads version %d",
                 (long long)json_integer_value(version), (int)VERSION);
     } else {
-        flow_making making = {.elements = &elements};
-        if (options) making.types = options->types, making.transformers = options->transformers;
+        flow_load_options none = {.types = NULL}, o = options ? *options : none;
+        flow_making making = {o.types, o.nets, o.bases, &elements, o.transformers};
         flow_layer *layer = flow_make_layer(json_object_get(json, "layer"), &making, error);
         flow_base *base = layer ? flow_make_base(json_object_get(json, "base"), &making, error) : NULL;
         model = flow_model_new(layer, base, error);

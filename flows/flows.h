@@ -59,9 +59,13 @@ AD_API ad_var flow_log_prob(const flow_model *model, ad_var x, ad_var context);
 AD_API flow_result flow_normalize(const flow_model *model, ad_var x, ad_var context);
 AD_API flow_result flow_generate(const flow_model *model, ad_var z, ad_var context);
 // Samples, [D] per row of rows. random is borrowed until the run ends: the same seed, step and stream give the same
-// rows.
+// rows. stream is below 2^24: base densities that need several streams take the higher numbers.
 AD_API ad_var flow_sample(const flow_model *model, ad_rows rows, const ad_random *random, uint32_t stream,
                           ad_var context);
+// Samples at temperature T: of the base density to the power 1/T^2 (Kingma and Dhariwal 2018, section 6.1; see
+// flow_temper), through the layers. Fails on the tape (AD_EARG) where flow_temper would.
+AD_API ad_var flow_sample_tempered(const flow_model *model, double T, ad_rows rows, const ad_random *random,
+                                   uint32_t stream, ad_var context);
 // Samples and their log-density ([] per row) in one pass through the layers.
 AD_API flow_draw flow_sample_and_log_prob(const flow_model *model, ad_rows rows, const ad_random *random,
                                           uint32_t stream, ad_var context);
@@ -115,9 +119,13 @@ AD_API ad_status flow_save(const flow_model *model, const char *path, ad_error *
 
 typedef struct flow_layer_type flow_layer_type;
 typedef struct flow_transformer_type flow_transformer_type;
-typedef struct flow_load_options {
-    const flow_layer_type *const *types;               // layers beside the library's own, ended by NULL; or NULL
-    const flow_transformer_type *const *transformers;  // the same of transformers
+typedef struct flow_net_type flow_net_type;
+typedef struct flow_base_type flow_base_type;
+typedef struct flow_load_options {  // each beside the library's own, ended by NULL; or NULL
+    const flow_layer_type *const *types;
+    const flow_transformer_type *const *transformers;
+    const flow_net_type *const *nets;
+    const flow_base_type *const *bases;
 } flow_load_options;
 // The model of a file, rebuilt from its own description. options may be NULL. NULL, and nothing kept, when the file
 // cannot be read, is of an unknown version, names an unknown layer, lacks a tensor, or has one of another shape or
@@ -513,7 +521,77 @@ AD_API flow_result flow_layer_generate(const flow_layer *layer, ad_var z, ad_var
 
 // Independent standard normals, [D].
 AD_API flow_base *flow_standard_normal(int64_t D, ad_error *error);
+
+// Location and scale of bases of independent features. Without a context they are learned, one pair a feature (parameter
+// "values" [2,D]: location, raw log-scale), and start at 0 and 1; with a context [C] they are what a net says of it.
+typedef struct flow_scaled_options {
+    bool fixed;            // location 0 and scale 1, nothing learned; C is 0
+    bool classes;          // the context is a class, one-hot: a location and a scale of each, "values" [2 D,C]
+    double bound;          // the log-scale is bound tanh(raw / bound); 0: 10; at most 50
+    flow_mlp_options mlp;  // of the net (zero_last is set, so that it starts at 0 and 1; type is this type)
+    flow_net *net;         // instead: a net [C] -> [2 D], owned by the base, also on failure
+    ad_type type;          // of the parameters: AD_F32 (0) or AD_F64
+} flow_scaled_options;
+// Independent normals, z = location + scale e: learned, conditional or (classes) class-conditional. options may be NULL.
+// Samples of this base and those below are differentiable in what is learned, unless said otherwise.
+AD_API flow_base *flow_base_normal(int64_t D, int64_t C, const flow_scaled_options *options, ad_error *error);
+// The same of logistic densities (fixed: the base of NICE, Dinh et al. 2015), Laplace, and Gumbel (of the maximum).
+AD_API flow_base *flow_base_logistic(int64_t D, int64_t C, const flow_scaled_options *options, ad_error *error);
+AD_API flow_base *flow_base_laplace(int64_t D, int64_t C, const flow_scaled_options *options, ad_error *error);
+AD_API flow_base *flow_base_gumbel(int64_t D, int64_t C, const flow_scaled_options *options, ad_error *error);
+
+typedef struct flow_student_options {
+    double df;      // degrees of freedom, 0.5 to 1e6 (1: Cauchy); 0: 5
+    bool learn_df;  // each feature's is learned, from df on; stays above 2
+    flow_scaled_options scaled;
+} flow_student_options;
+// Independent Student-t densities, for data with heavy tails. Sampled exactly (Bailey 1994), differentiably in df too.
+AD_API flow_base *flow_base_student(int64_t D, int64_t C, const flow_student_options *options, ad_error *error);
+
+typedef struct flow_full_options {
+    double bound;  // of the log of the factor's diagonal, as in flow_scaled_options
+    ad_type type;
+} flow_full_options;
+// A normal of full covariance L L^T, z = mean + L e: parameters "mean" [D] and "L" [D,D] (below the diagonal L, on it the
+// raw log of L's, above it nothing). Starts as the standard normal. D at most 8,192. options may be NULL.
+AD_API flow_base *flow_base_full(int64_t D, const flow_full_options *options, ad_error *error);
+
+typedef struct flow_pca_options {
+    double bound;   // of the noise's log, as in flow_scaled_options
+    uint64_t seed;  // of W, which starts uniform in +-1/sqrt(D)
+    ad_type type;
+} flow_pca_options;
+// A normal of low rank plus noise (probabilistic PCA, Tipping and Bishop 1999): z = mean + W y + s e with y [K], 1 <= K <= D.
+// Parameters "mean" [D], "W" [D,K] and "log_noise" [1], raw. Costs O(D K) a row. options may be NULL.
+AD_API flow_base *flow_base_pca(int64_t D, int64_t K, const flow_pca_options *options, ad_error *error);
+
+typedef struct flow_mixture_options {
+    int64_t components;    // K; 0: 8
+    double bound;          // of log-scales, as in flow_scaled_options
+    flow_mlp_options mlp;  // of the net, with a context (zero_last is set; type is this type); seed of the means' start
+    flow_net *net;         // instead: a net [C] -> [K (1 + 2 D)], owned by the base, also on failure
+    ad_type type;
+} flow_mixture_options;
+// A mixture of K independent normals; parameter "values" [K, 1 + 2 D]: each one's logit, mean and raw log-scale, with a
+// context a net's. Means start spread over +-2. A sample is of a component drawn exactly: its gradient is right in that one's
+// mean and scale, and none reaches the logits, so that losses on samples (reverse KL) do not learn the weights; log_prob
+// does. options may be NULL.
+AD_API flow_base *flow_base_mixture(int64_t D, int64_t C, const flow_mixture_options *options, ad_error *error);
+
+// Uniform on the box [low, high]^D; both 0: [0, 1]^D. Its log-density outside is minus infinity: for layers whose latents
+// stay in the box.
+AD_API flow_base *flow_base_uniform(int64_t D, double low, double high, ad_error *error);
+
+// base to the power 1/T^2, normalised: a normal with its noise times T, Laplace with T^2, uniform as it is. Owns base, on
+// failure too; of NULL, NULL with *error left alone. Fails (AD_EARG) on bases whose power is no scaled copy of themselves.
+AD_API flow_base *flow_temper(flow_base *base, double T, ad_error *error);
+
 AD_API void flow_base_free(flow_base *base);
+// One base on its own: the log-density of each row of z [D], shape [] per row, summed in f64; samples as flow_sample's.
+// Both fail on the tape (AD_ESHAPE) when D or C are not the base's.
+AD_API ad_var flow_base_log_prob(const flow_base *base, ad_var z, ad_var context);
+AD_API ad_var flow_base_sample(const flow_base *base, ad_rows rows, const ad_random *random, uint32_t stream,
+                               ad_var context);
 
 // ---- presets ------------------------------------------------------------------------------------------------------
 
@@ -596,6 +674,8 @@ AD_API ad_status flow_add_part(flow_owner *owner, const char *name, flow_owner *
 // How an object is made again from its description.
 typedef struct flow_making {
     const flow_layer_type *const *types;  // beside the library's own; NULL: none
+    const flow_net_type *const *nets;     // the same
+    const flow_base_type *const *bases;
     int64_t *elements;                    // what tensors may still take; NULL: no limit
     const flow_transformer_type *const *transformers;  // as types
 } flow_making;
@@ -774,36 +854,47 @@ struct flow_transformer {
 // A zeroed transformer of size bytes (sizeof the struct that begins with flow_transformer), or NULL.
 AD_API void *flow_transformer_new(const flow_transformer_type *type, size_t size, int64_t P, ad_error *error);
 
-typedef struct flow_net_type {
+struct flow_net_type {
     const char *name;
     ad_var (*apply)(const flow_net *net, ad_var x);
     struct json_t *(*describe)(const flow_net *net);
     flow_net *(*make)(const struct json_t *options, const flow_making *making, ad_error *error);
-} flow_net_type;
+};
 struct flow_net {
     flow_owner owner;
     const flow_net_type *type;
     int64_t in, out;
 };
 
-typedef struct flow_base_type {
+struct flow_base_type {
     const char *name;
     // Parts of the log-density, of any shape: callers sum them.
     ad_var (*log_prob)(const flow_base *base, ad_var z, ad_var context);
     ad_var (*sample)(const flow_base *base, ad_rows rows, const ad_random *random, uint32_t stream, ad_var context);
     struct json_t *(*describe)(const flow_base *base);
     flow_base *(*make)(const struct json_t *options, const flow_making *making, ad_error *error);
-} flow_base_type;
+    // A configuration for the law tests: number i of as many as one likes.
+    flow_base *(*example)(int i, ad_error *error);
+    // Where the density is the same to both sides, [D] shared or per row; and the p with which scaling about it by T^p is
+    // the density to the power 1/T^2 (1 of normals). NULL: there is none, flow_temper fails.
+    ad_var (*center)(const flow_base *base, ad_tape *tape, ad_var context);
+    double noise_power;
+};
 struct flow_base {
     flow_owner owner;
     const flow_base_type *type;
     ad_shape shape;
     int64_t C;
+    double low, high;  // between which elements lie; equal: anywhere
 };
+// A zeroed base of size bytes (sizeof the struct that begins with flow_base) for rows of shape [D], or NULL.
+AD_API void *flow_base_new(const flow_base_type *type, size_t size, int64_t D, int64_t C, ad_error *error);
 
-// The library's types of layers, and of transformers, ended by NULL.
+// The library's types, ended by NULL.
 AD_API const flow_layer_type *const *flow_layer_types(void);
 AD_API const flow_transformer_type *const *flow_transformer_types(void);
+AD_API const flow_net_type *const *flow_net_types(void);
+AD_API const flow_base_type *const *flow_base_types(void);
 
 #ifdef __cplusplus
 }

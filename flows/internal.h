@@ -185,6 +185,13 @@ void flow_reflections_start(ad_param *V, bool random, uint64_t *seed);
 bool flow_random_rotation(double *Q, int64_t D, uint64_t seed, ad_error *error);
 bool flow_start_matrix(ad_param *W, bool random, uint64_t seed, ad_error *error);
 
+// ---- base densities ------------------------------------------------------------------------------------------------
+
+#define FLOW_HALF_LOG_2PI 0.91893853320467274178
+// Whether flow_temper would take it; samples z of it at temperature T.
+bool flow_can_temper(const flow_base *base, double T, ad_error *error);
+ad_var flow_temper_noise(const flow_base *base, double T, ad_var z, ad_var context);
+
 // ---- types, one per file ------------------------------------------------------------------------------------------
 
 extern const flow_layer_type flow_autoregressive_type, flow_coupling_type, flow_elementwise_type;
@@ -198,7 +205,9 @@ extern const flow_layer_type flow_rank_one_linear_type, flow_kronecker_linear_ty
 extern const flow_transformer_type flow_additive_transformer_type, flow_affine_transformer_type;
 extern const flow_transformer_type flow_spline_transformer_type;
 extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type;
-extern const flow_base_type flow_standard_normal_type;
+extern const flow_base_type flow_standard_normal_type, flow_base_normal_type, flow_base_logistic_type;
+extern const flow_base_type flow_base_laplace_type, flow_base_gumbel_type, flow_base_student_type, flow_base_full_type;
+extern const flow_base_type flow_base_pca_type, flow_base_mixture_type, flow_base_uniform_type, flow_base_tempered_type;
 // Whether a net is a made of these sizes.
 bool flow_is_made(const flow_net *net, int64_t D, int64_t C, int64_t P);
 // Of a made: after so many passes a fixed point of it is exact.

@@ -197,6 +197,19 @@ ad_var flow_sample(const flow_model *model, ad_rows rows, const ad_random *rando
     return flow_record(model->layer, FLOW_GENERATE, -1, z, context).value;
 }
 
+ad_var flow_sample_tempered(const flow_model *model, double T, ad_rows rows, const ad_random *random, uint32_t stream,
+                            ad_var context) {
+    ad_error error;
+    ad_var z = sample_base(model, rows, random, stream, context);
+    if (!check("flow_sample_tempered", model, z, context, true)) return flow_inert(z);
+    if (!flow_can_temper(model->base, T, &error)) {
+        ad_tape_fail(z.tape, error.status, "flow_sample_tempered: %s", error.message);
+        return flow_inert(z);
+    }
+    z = flow_temper_noise(model->base, T, z, model->base->C ? context : AD_NONE);
+    return flow_record(model->layer, FLOW_GENERATE, -1, z, context).value;
+}
+
 flow_draw flow_sample_and_log_prob(const flow_model *model, ad_rows rows, const ad_random *random, uint32_t stream,
                                    ad_var context) {
     ad_var z = sample_base(model, rows, random, stream, context);
