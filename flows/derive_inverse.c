@@ -265,11 +265,11 @@ flow_result flow_derived_record(const flow_layer *layer, flow_direction directio
     return (flow_result){x, ad_is_none(log_det) ? log_det : ad_neg(log_det)};
 }
 
-ad_solution flow_solve(const flow_layer *layer, ad_var v, ad_var context) {
+ad_solution flow_derived_solve(const flow_layer *layer, ad_var v, ad_var context) {
     ad_solution s = {flow_inert(v), flow_inert(v), flow_inert(v), flow_inert(v)};
     if (!flow_check_call(layer->type->name, v, layer->x_shape, context, layer->C)) return s;
     if (!layer->type->derived) {
-        ad_tape_fail(v.tape, AD_EARG, "flow_solve: '%s' is not a layer derived from a map", layer->type->name);
+        ad_tape_fail(v.tape, AD_EARG, "flow_derived_solve: '%s' is not a layer derived from a map", layer->type->name);
         return s;
     }
     const derived *d = derive_of(layer);

@@ -830,7 +830,7 @@ AD_API flow_layer *flow_derive(const flow_layer_type *type, int64_t D, int64_t C
                                ad_error *error);
 // The direction that is not the map's, for v [D], without failing the run: value, done ([] per row, 1 where solved),
 // iterations, and as residual the largest |map(value) - v|: all to be kept. A given or explicit one takes 0 iterations.
-AD_API ad_solution flow_solve(const flow_layer *layer, ad_var v, ad_var context);
+AD_API ad_solution flow_derived_solve(const flow_layer *layer, ad_var v, ad_var context);
 
 // Transformers, nets and bases are the same idea.
 struct flow_transformer_type {
