@@ -126,6 +126,8 @@ static bool join(chain *c, ad_error *error) {
     c->layer.low = c->layers[0]->low;
     c->layer.high = c->layers[0]->high;
     c->layer.discrete = c->layers[0]->discrete;
+    c->layer.z_low = c->layers[c->n - 1]->z_low;
+    c->layer.z_high = c->layers[c->n - 1]->z_high;
     c->layer.z_shape = c->layers[c->n - 1]->z_shape;
     return true;
 }

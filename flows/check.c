@@ -7,13 +7,21 @@
 
 // ---- points, and parameters away from where they start --------------------------------------------------------------
 
+// A point between low and high, made of one that is anywhere.
+static double within(double v, double low, double high) {
+    if (!(low < high)) return v;
+    if (isfinite(low)) return isfinite(high) ? low + (high - low) / (1 + exp(-v)) : low + exp(v);
+    return isfinite(high) ? high - exp(v) : v;
+}
+
 static void draw(checking *c) {
-    const double low = c->layer->low, range = c->layer->high - low;
+    const flow_layer *l = c->layer;
     for (int64_t i = 0; i < c->B * c->D; i++) {
-        c->x[i] = c->o.spread * check_normal(&c->random);
-        if (range > 0) c->x[i] = low + range / (1 + exp(-c->x[i]));
+        c->x[i] = within(c->o.spread * check_normal(&c->random), l->low, l->high);
     }
-    for (int64_t i = 0; i < c->B * c->D; i++) c->z[i] = c->o.spread * check_normal(&c->random);
+    for (int64_t i = 0; i < c->B * c->D; i++) {
+        c->z[i] = within(c->o.spread * check_normal(&c->random), l->z_low, l->z_high);
+    }
     for (int64_t i = 0; i < c->B * c->C; i++) c->context[i] = check_normal(&c->random);
     for (int64_t i = 0; i < c->B * c->C; i++) c->context2[i] = check_normal(&c->random);
 }

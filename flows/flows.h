@@ -403,6 +403,34 @@ typedef struct flow_lu_linear_options {
 // above, raw on it) and "b" [D]. generate solves with both factors; no matrix is inverted.
 AD_API flow_layer *flow_lu_linear(int64_t D, const flow_lu_linear_options *options, ad_error *error);
 
+typedef struct flow_bijector_options {
+    bool inverse;      // normalize is the map's inverse
+    double a, b;       // the map's numbers, in order; 0: as the list below says
+    bool learn;        // they are parameters, one each a feature, that start there and stay within their range
+    double low, high;  // of "soft clip"; both 0: 0 and 1
+    ad_type type;      // of the parameters
+} flow_bijector_options;
+// An increasing map applied to each feature, z = f(x), or x = f(z) with inverse; by name, with its numbers (default; range):
+//   "leaky relu"     a x below 0; slope (0.1; 0.001 to 1,000)
+//   "elu"            e^x - 1 below 0, onto x > -1
+//   "sneaky relu"    the same slopes, bent smoothly (Finzi et al. 2019); slope (0.1; 0.001 to 0.999)
+//   "bent identity"  x + (sqrt(1 + x^2) - 1) / 2
+//   "exp", "softplus", "squareplus"  onto the positive numbers; squareplus (x + sqrt(x^2 + a)) / 2, square (4; 0.001 to 1,000)
+//   "sigmoid", "normal cdf", "laplace cdf", "cauchy cdf", "gumbel cdf"  onto (0, 1)
+//   "kumaraswamy"    1 - (1 - x^a)^b of (0, 1); a, b (1; 0.02 to 50)
+//   "tanh", "softsign"  onto (-1, 1)
+//   "leaky tanh"     tanh, from +-edge on straight lines (3; 0.1 to 5); "log tanh": logarithms (1; 0.1 to 5)
+//   "power"          sign(x) |x|^a, within 0.001 of 0 a straight line; exponent (3; 0.1 to 10)
+//   "symlog"         sign(x) log(1 + a |x|) / a; scale (1; 0.01 to 100)
+//   "asinh"
+//   "sinh arcsinh"   sinh(a asinh(x) + b) (Jones and Pewsey 2009); tail (1; 0.05 to 20), skew (0; -10 to 10)
+//   "lambert w"      x exp(a x^2 / 2) (Goerg 2015), heavy tails; tail (0.1; 0.001 to 2). Its inverse is a root per element.
+//   "soft clip"      onto (low, high), nearly the identity inside; hinge, the width of its bends (1; 0.001 to 1,000)
+// Where a side has ends, a value on an end is taken as the nearest number within; beyond them log_det stands for density 0
+// (-inf in normalize, inf in generate), and flow_init_from_data fails on such data, naming row and feature. A model whose z
+// has ends needs a base density, or a next layer, that lies within them. Parameters have the names above.
+AD_API flow_layer *flow_bijector(int64_t D, const char *name, const flow_bijector_options *options, ad_error *error);
+
 // What linear layers z = W x + b have in common.
 typedef struct flow_linear_options {
     bool no_shift;  // z = W x, without the parameter "b" [D]
@@ -725,7 +753,8 @@ struct flow_layer {
     ad_shape x_shape, z_shape;  // of a row on the data side and on the latent side
     int64_t C;                  // context features; 0: takes none
     bool initialised;           // nothing left to do for flow_init_from_data
-    double low, high;           // between which elements of the data side lie; equal: anywhere
+    double low, high;           // between which elements of the data side lie (infinite: no end); equal: anywhere
+    double z_low, z_high;       // the same of the latent side
     bool discrete;              // normalize adds noise to whole numbers, which generate takes off: first of a chain only
     flow_jacobian jacobian;     // what flow_check is to see held; zero: nothing is said
 };

@@ -192,12 +192,37 @@ bool flow_start_matrix(ad_param *W, bool random, uint64_t seed, ad_error *error)
 bool flow_can_temper(const flow_base *base, double T, ad_error *error);
 ad_var flow_temper_noise(const flow_base *base, double T, ad_var z, ad_var context);
 
+// ---- maps of one number (bijector_maps.c) ---------------------------------------------------------------------------
+
+enum { FLOW_CURVE_PARAMETERS = 2 };
+// The numbers a map has, as vars that broadcast with its argument; and its box.
+typedef struct flow_curve_numbers {
+    ad_var a, b;
+    double low, high;
+} flow_curve_numbers;
+typedef struct flow_curve_parameter {
+    const char *name;         // NULL: there is none
+    double start, low, high;  // by default, and the range
+    bool log;                 // learned as its logarithm
+} flow_curve_parameter;
+typedef struct flow_curve {
+    const char *name;
+    // An increasing map, its inverse (NULL: by a root), and the logarithm of its slope, elementwise.
+    ad_var (*value)(const flow_curve_numbers *n, ad_var x);
+    ad_var (*inverse)(const flow_curve_numbers *n, ad_var y);
+    ad_var (*log_slope)(const flow_curve_numbers *n, ad_var x);
+    double x_box[2], y_box[2];  // what it maps onto what; equal: all numbers; the first larger: the box of its options
+    flow_curve_parameter p[FLOW_CURVE_PARAMETERS];
+} flow_curve;
+const flow_curve *flow_curves(int *n);
+
 // ---- types, one per file ------------------------------------------------------------------------------------------
 
 extern const flow_layer_type flow_autoregressive_type, flow_coupling_type, flow_elementwise_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;
+extern const flow_layer_type flow_bijector_type;
 extern const flow_layer_type flow_dense_linear_type, flow_diagonal_affine_type, flow_triangular_linear_type;
 extern const flow_layer_type flow_householder_type, flow_qr_linear_type, flow_svd_linear_type, flow_orthogonal_type;
 extern const flow_layer_type flow_rotation_type, flow_plane_rotation_type, flow_low_rank_linear_type;
