@@ -390,10 +390,15 @@ AD_API data_table *data_density_table(const data_density *density, ad_type type,
 //   "rings"         radius 3, 2.25, 1.5 or .75, any angle, + .08 n. Entropy 2.62318
 //   "swissroll"     (t cos t, t sin t) / 5 + .2 n, t = 1.5 pi (1 + 2 u). Entropy 2.66965. By nodes, as moons
 //   "2spirals"      +-((-t cos t + .5 u', t sin t + .5 u'') / 3) + .1 n, t = 3 pi sqrt(u). Entropy 2.64545. By nodes
+//   "pinwheel"      (1 + .3 n, .1 n') = f turned by -(2 pi k / 5 + e^f0 / 4), k one of 0 .. 4, and doubled. Entropy 2.31779,
+//                   to 1e-8: where arms fold over themselves, of probability 4e-9, one of the layers counts
 //   "diamond"       400 points 5 / 19 apart, a square of side 5 turned by 45 degrees, + .04 n. Entropy 2.38608
-//   "banana"        x1 = n, x2 = x1^2 / 2 - 1 + n' / e. Entropy log 2 pi = 1.83788
+//   "four_circles"  radius 2 about one of (+-1, +-1), any angle, + .1 n. Entropy 2.87082
+//   "gaussian", "banana", "crescent_cubed", "sine", "abs", "sign"  x1 = n, x2 = m(x1) + s n', of entropy log(2 pi e s):
+//                   m = 0, x1^2 / 2 - 1, x1^3 / 5, sin(5 x1), |x1| - 1, x1 + sign(x1);
+//                   s = 1 / 2, 1 / e, 1, 1 / e, e^-3/2, e^-3/2 (Durkan et al. 2019)
 //   "funnel"        [10]: x0 = 3 n, the others e^(x0 / 2) n (Neal 2003). Entropy 5 log(2 pi e) + log 3 = 15.28800
-// Energies, without a sampler: log_prob is -U, not normalised.
+// Energies, log_prob not normalised; samplers are exact, by rejection where need be:
 //   "double_well"   a^4 / 4 - 3 a^2 + a + b^2 / 2 (Noe et al. 2019). Log-normaliser 12.06493, entropy 1.63701
 //   "many_well_2", "many_well_6", "many_well_32"  the sum over pairs (a, b) of -a / 2 - 6 a^2 + a^4 + b^2 / 2 (Midgley
 //                   et al. 2023). A pair has log-normaliser 10.29348 and entropy 1.71858; P(a > 0) is .844307

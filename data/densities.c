@@ -4,9 +4,11 @@
 #include "densities.h"
 
 static const data_density *const all[] = {
-    &data_moons,       &data_8gaussians,   &data_checkerboard, &data_circles, &data_rings,       &data_swissroll,
-    &data_2spirals,    &data_diamond,      &data_funnel,       &data_banana,  &data_double_well, &data_many_well_2,
-    &data_many_well_6, &data_many_well_32, &data_u1,           &data_u2,      &data_u3,          &data_u4};
+    &data_moons,        &data_8gaussians,   &data_checkerboard, &data_circles,     &data_rings,
+    &data_swissroll,    &data_2spirals,     &data_pinwheel,     &data_diamond,     &data_flat,
+    &data_parabola,     &data_cubic,        &data_wave,         &data_corner,      &data_jump,
+    &data_funnel,       &data_four_circles, &data_double_well,  &data_many_well_2, &data_many_well_6,
+    &data_many_well_32, &data_u1,           &data_u2,           &data_u3,          &data_u4};
 
 const data_density *data_density_number(int64_t number) {
     return number >= 0 && number < (int64_t)(sizeof all / sizeof *all) ? all[number] : NULL;

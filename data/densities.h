@@ -42,7 +42,8 @@ ad_var data_nodes_log_prob(const data_nodes *nodes, ad_var x);
 
 // One line a density, here and in densities.c.
 extern const data_density data_moons, data_8gaussians, data_checkerboard, data_circles, data_rings, data_swissroll,
-    data_2spirals, data_diamond, data_funnel, data_banana, data_double_well, data_many_well_2, data_many_well_6,
-    data_many_well_32, data_u1, data_u2, data_u3, data_u4;
+    data_2spirals, data_pinwheel, data_diamond, data_four_circles, data_flat, data_parabola, data_cubic, data_wave,
+    data_corner, data_jump, data_funnel, data_double_well, data_many_well_2, data_many_well_6, data_many_well_32,
+    data_u1, data_u2, data_u3, data_u4;
 
 #endif

@@ -1,5 +1,4 @@
-// density_funnel.c -- Neal's funnel in ten dimensions (Neal 2003), and a banana: a normal number sets the others'
-// scale, or place.
+// density_funnel.c -- Neal's funnel in ten dimensions (Neal 2003): a normal number sets the others' scale.
 #include <math.h>
 
 #include "densities.h"
@@ -29,35 +28,9 @@ static ad_var funnel_ops(ad_var x) {
     return ad_offset(ad_neg(ad_add(first, rest)), -D * log(2 * DATA_PI) / 2 - log(3));
 }
 
-static void sample_banana(int64_t n, uint64_t seed, int64_t first, double *x) {
-    for (int64_t i = 0; i < n; i++, x += 2) {
-        data_draw draw = {seed, (uint64_t)(first + i)};
-        data_normal_pair(&draw, 0, x);
-        x[1] = x[0] * x[0] / 2 - 1 + exp(-1) * x[1];
-    }
-}
-
-static double log_banana(const double *x) {
-    double d = (x[1] - x[0] * x[0] / 2 + 1) * exp(1);
-    return -(x[0] * x[0] + d * d) / 2 - log(2 * DATA_PI) + 1;
-}
-
-static ad_var banana_ops(ad_var x) {
-    data_expect(x, "banana", 2);
-    ad_var square = ad_square(data_element(x, 0)), mean = ad_offset(ad_scale(square, 0.5), -1);
-    ad_var d = ad_scale(ad_sub(data_element(x, 1), mean), exp(1));
-    return ad_offset(ad_scale(ad_add(square, ad_square(d)), -0.5), 1 - log(2 * DATA_PI));
-}
-
 const data_density data_funnel = {.name = "funnel",
                                   .dimension = D,
                                   .entropy = 15.2879976207148363,  // 5 log(2 pi e) + log 3
                                   .sample = sample_funnel,
                                   .log_density = log_funnel,
                                   .log_prob = funnel_ops};
-const data_density data_banana = {.name = "banana",
-                                  .dimension = 2,
-                                  .entropy = 1.83787706640934548,  // log 2 pi
-                                  .sample = sample_banana,
-                                  .log_density = log_banana,
-                                  .log_prob = banana_ops};

@@ -1,4 +1,5 @@
-// density_rings.c -- circles about the origin with normal noise: two, and four.
+// density_rings.c -- circles with normal noise: two and four about the origin, and four that cross (Durkan et al.
+// 2019).
 #include <math.h>
 
 #include "densities.h"
@@ -44,7 +45,9 @@ static ad_var log_i0e_ops(ad_var k) {
         weight[i] = i == 0 || i == STEPS ? -log(2) : 0;
     }
     ad_tape *tape = k.tape;
-    ad_var least = ad_number(tape, reach * reach / (DATA_PI * DATA_PI)), shape = ad_insert_axis(k, 1);  // [n, 1]
+    // Below infinity: there it would be times 0, where the density is 0 anyway.
+    ad_var least = ad_number(tape, reach * reach / (DATA_PI * DATA_PI));
+    ad_var shape = ad_insert_axis(ad_minimum(k, ad_number(tape, 1e36)), 1);  // [n, 1]
     // The result does not depend on h, so neither does its gradient.
     ad_var h = ad_scale(ad_rsqrt(ad_maximum(ad_stop_gradient(shape), least)), reach);
     ad_var s = ad_sin(ad_mul(h, ad_constant(tape, ad_shape1(STEPS + 1), at)));
@@ -102,3 +105,44 @@ const data_density data_rings = {.name = "rings",
                                  .sample = sample_four,
                                  .log_density = log_density_four,
                                  .log_prob = log_prob_four};
+
+// ---- four circles of radius 2 about (1, 1), (1, -1), (-1, 1), (-1, -1), noise .1
+// ----------------------------------------
+
+static const rings single = {"four_circles", 1, {2}, 0.1};
+
+static void sample_crossing(int64_t n, uint64_t seed, int64_t first, double *x) {
+    for (int64_t i = 0; i < n; i++, x += 2) {
+        data_draw draw = {seed, (uint64_t)(first + i)};
+        int quarter = (int)(4 * data_uniform(&draw, 4));  // beyond the draws of a ring
+        sample(&single, 1, seed, first + i, x);
+        x[0] += quarter % 2 == 0 ? 1 : -1;
+        x[1] += quarter / 2 == 0 ? 1 : -1;
+    }
+}
+
+static double log_density_crossing(const double *x) {
+    double sum = -INFINITY;
+    for (int quarter = 0; quarter < 4; quarter++) {
+        double from[2] = {x[0] + (quarter % 2 == 0 ? -1 : 1), x[1] + (quarter / 2 == 0 ? -1 : 1)};
+        sum = data_log_add(sum, log_density(&single, from));
+    }
+    return sum - log(4);
+}
+
+static ad_var log_prob_crossing(ad_var x) {
+    data_expect(x, single.name, 2);
+    ad_var parts[4];
+    for (int quarter = 0; quarter < 4; quarter++) {
+        const double to[2] = {quarter % 2 == 0 ? -1 : 1, quarter / 2 == 0 ? -1 : 1};
+        parts[quarter] = log_prob(&single, ad_add(x, ad_constant(x.tape, ad_shape1(2), to)));
+    }
+    return ad_offset(ad_logsumexp(ad_stack(parts, 4, 0)), -log(4));
+}
+
+const data_density data_four_circles = {.name = "four_circles",
+                                        .dimension = 2,
+                                        .entropy = 2.87081901759,
+                                        .sample = sample_crossing,
+                                        .log_density = log_density_crossing,
+                                        .log_prob = log_prob_crossing};
