@@ -32,6 +32,26 @@ optim_batch optim_batch_of(const flow_rows *rows, const int64_t *index);
 // log_prob of its rows, recorded on a reset tape. Borrows batch until the run ends.
 ad_var optim_record_log_prob(const flow_model *model, ad_tape *tape, const optim_batch *batch);
 
+// ---- draws of a model beside a target (path.c) ----------------------------------------------------------------------
+
+// False, and an error on the tape, where what a loss gets cannot be used.
+bool optim_check_sampling(const char *who, const flow_model *model, const optim_target *target,
+                          const optim_sampling *sampling);
+// log p~ of x under the target's name, beta times.
+ad_var optim_record_target(const optim_target *target, const optim_sampling *sampling, ad_var x);
+// Draws, with what they weigh and how log w changes as they move, parameters being held fixed in both.
+typedef struct optim_path {
+    ad_var x;           // depends on the parameters
+    ad_var log_weight;  // [] per row, stopped
+    ad_var slope;       // d log w / dx, of x's shape, stopped
+} optim_path;
+optim_path optim_record_path(const flow_model *model, const optim_target *target, const optim_sampling *sampling);
+// A scalar of that value whose gradient is that of sum of coefficient (slope . x): coefficient [] per row, stopped here.
+ad_var optim_along(const optim_path *path, ad_var value, ad_var coefficient);
+// The stopped value, with the gradient of another scalar.
+ad_var optim_value_and_gradient(ad_var value, ad_var other);
+optim_divergence_loss optim_no_loss(const optim_sampling *sampling);
+
 // ---- what a checkpoint holds of others ------------------------------------------------------------------------------
 
 typedef struct optim_kept {

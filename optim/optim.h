@@ -189,6 +189,58 @@ AD_API ad_status optim_importance_of(const double *log_weight, int64_t n, uint64
 AD_API ad_status optim_expectation(const double *log_weight, const double *f, int64_t n, double *mean,
                                    double *standard_error, ad_error *error);
 
+// ---- targets: log-densities known up to a constant ------------------------------------------------------------------
+
+// A density p~ to fit a flow q to, without data: its logarithm as ops, x (of the model's shape) per row -> [] per row, may be
+// -INFINITY. arg and name (for messages; NULL: "target") are borrowed.
+typedef struct optim_target {
+    ad_var (*log_prob)(void *arg, ad_var x);
+    void *arg;
+    const char *name;
+} optim_target;
+// A trained density as target, to distil it into a student that samples fast. Borrows the model, which takes no context.
+AD_API optim_target optim_teacher(const flow_model *model);
+
+// Where draws of the model come from, and beta: log p~ counts beta times.
+typedef struct optim_sampling {
+    ad_rows rows;             // one draw a row
+    const ad_random *random;  // read at run: a new step, new draws. Borrowed
+    uint32_t stream;
+    ad_var beta;     // shared scalar, say an ad_scalar that rises to 1; zero-initialised: 1
+    ad_var context;  // per row; zero-initialised: none
+} optim_sampling;
+typedef struct optim_divergence_loss {
+    ad_var loss;        // shared scalar, to be minimised
+    ad_var log_weight;  // [] per row: beta log p~ - log q of the draws
+} optim_divergence_loss;
+
+// Losses, recorded on the tape of sampling's rows; n is the number of rows. Each is an estimate of a divergence less (up to)
+// log Z, and its gradient one of the divergence's.
+
+// The reverse KL divergence, mean of log q - beta log p~ (Rezende and Mohamed 2015): minus the evidence lower bound. Parameters
+// of the target, where it has some, get a gradient, too.
+AD_API optim_divergence_loss optim_reverse_kl(const flow_model *model, const optim_target *target,
+                                              const optim_sampling *sampling);
+// The same value, and the gradient without the part of mean 0 that holds the draws fixed (the score): variance 0 where q is
+// p~ (Roeder, Wu and Duvenaud 2017; Vaitl et al. 2022). Costs one more pass through the model, by normalize. Here and below
+// parameters of the target get no gradient.
+AD_API optim_divergence_loss optim_path_kl(const flow_model *model, const optim_target *target,
+                                           const optim_sampling *sampling);
+// With L = log(mean w^(1 - alpha)) / (1 - alpha), w = p~^beta / q: -L for alpha >= 0, where L is a lower bound of log Z (Renyi's,
+// Li and Turner 2016; alpha 0: that of importance-weighted autoencoders), L for alpha < 0, an upper bound (-1: the chi^2
+// divergence). alpha 1 is optim_path_kl. Larger alpha seeks modes, smaller covers them. All rows are one group. Gradients are
+// doubly reparameterised (Tucker et al. 2019): sum of (alpha v + (1 - alpha) v^2) d log w / dx dx, v the normalised
+// w^(1 - alpha). alpha must be finite.
+AD_API optim_divergence_loss optim_alpha_divergence(const flow_model *model, const optim_target *target,
+                                                    const optim_sampling *sampling, double alpha);
+// KL(p || q) from the draws of q themselves by self-normalised weights v (reweighted wake-sleep, Bornschein and Bengio 2015):
+// gradient - sum of v d log q, biased by 1/n. Covers modes that q has found; large weights make it noisy.
+AD_API optim_divergence_loss optim_forward_kl(const flow_model *model, const optim_target *target,
+                                              const optim_sampling *sampling);
+// The same with the doubly reparameterised gradient, - sum of (v - v^2) d log w / dx dx.
+AD_API optim_divergence_loss optim_forward_path_kl(const flow_model *model, const optim_target *target,
+                                                   const optim_sampling *sampling);
+
 // ---- maximum likelihood -------------------------------------------------------------------------------------------
 
 typedef struct optim_progress {
