@@ -58,7 +58,8 @@ static double log_density(const double *x) {
 }
 
 static ad_var log_box_ops(ad_var m) {
-    ad_var distance = ad_scale(ad_abs(m), -1 / s);
+    // Farther away the density is 0 in any type, and the difference of two infinities would be no number.
+    ad_var distance = ad_maximum(ad_scale(ad_abs(m), -1 / s), ad_number(m.tape, -1e15));
     ad_var near = ad_normal_log_cdf(ad_offset(distance, box / (2 * s)));
     ad_var far = ad_normal_log_cdf(ad_offset(distance, -box / (2 * s)));
     return ad_add(near, ad_log1mexp(ad_sub(far, near)));
