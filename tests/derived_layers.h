@@ -199,9 +199,77 @@ static flow_layer *potential_example(int i, ad_error *error) {
     return flow_derive(&potential_type, 1 + i % 3, i % 2 ? 0 : 2, &o, error);
 }
 
+// ---- both directions, or log_det, given -----------------------------------------------------------------------------
+
+static ad_var affine(const flow_call *c, ad_var v) {
+    return ad_add(ad_mul(v, ad_exp(flow_use_parameter(c, 0))), flow_use_parameter(c, 1));
+}
+static ad_var affine_back(const flow_call *c, ad_var v) {
+    return ad_mul(ad_sub(v, flow_use_parameter(c, 1)), ad_exp(ad_neg(flow_use_parameter(c, 0))));
+}
+static const flow_derivation affine_map = {FLOW_AUTOREGRESSIVE, .normalize = affine, .generate = affine_back,
+                                           .conditioner = 2};
+static const flow_derivation affine_coupling_map = {FLOW_COUPLING, .normalize = affine, .generate = affine_back,
+                                                    .conditioner = 2};
+static flow_layer *affine_example(int i, ad_error *error);
+static flow_layer *affine_coupling_example(int i, ad_error *error);
+static const flow_layer_type affine_type = {
+    .name = "affine, both ways", .derived = &affine_map, .example = affine_example};
+static const flow_layer_type affine_coupling_type = {
+    .name = "affine coupling, both ways", .derived = &affine_coupling_map, .example = affine_coupling_example};
+static flow_layer *affine_example(int i, ad_error *error) {
+    flow_derive_options o = bend_options(i);
+    return flow_derive(&affine_type, 1 + i % 3, i % 2, &o, error);
+}
+static flow_layer *affine_coupling_example(int i, ad_error *error) {
+    flow_derive_options o = bend_options(i);
+    return flow_derive(&affine_coupling_type, 2 + i % 3, i % 2, &o, error);
+}
+
+static ad_var matrix(const flow_call *c) {
+    ad_var W = flow_use(c, "W");
+    return ad_add(W, ad_diag(ad_fill(c->tape, ad_shape1(ad_dim(W, 0)), 3)));
+}
+static ad_var multiply(const flow_call *c, ad_var x) {
+    return ad_linear(matrix(c), x, AD_NONE);
+}
+static ad_var divide(const flow_call *c, ad_var z) {
+    return ad_solve(matrix(c), z);
+}
+static const flow_derivation matrix_map = {
+    FLOW_DENSE, .normalize = multiply, .generate = divide,
+    .tensors = {{.name = "W", .dim = {FLOW_DIM_FEATURES, FLOW_DIM_FEATURES}, .spread = 0.5}}};
+static flow_layer *matrix_example(int i, ad_error *error);
+static const flow_layer_type matrix_type = {.name = "matrix", .derived = &matrix_map, .example = matrix_example};
+static flow_layer *matrix_example(int i, ad_error *error) {
+    flow_derive_options o = {.type = derived_precision(i), .seed = (uint64_t)i};
+    return flow_derive(&matrix_type, 1 + i % 3, 0, &o, error);
+}
+
+// x + sin(a x) / (2 max(1, a)), feature by feature: its log_det is known, and D is free.
+static ad_var wave_rate(const flow_call *c) {
+    return ad_maximum(flow_use(c, "a"), ad_number(c->tape, 1));
+}
+static ad_var wave(const flow_call *c, ad_var x) {
+    return ad_scale(ad_div(ad_sin(ad_mul(flow_use(c, "a"), x)), wave_rate(c)), 0.5);
+}
+static ad_var wave_log_det(const flow_call *c, ad_var x) {
+    ad_var a = flow_use(c, "a");
+    return ad_log(ad_offset(ad_scale(ad_mul(ad_div(a, wave_rate(c)), ad_cos(ad_mul(a, x))), 0.5), 1));
+}
+static const flow_derivation wave_map = {FLOW_CONTRACTIVE, .generate = wave, .log_det = wave_log_det,
+                                         .tensors = {{.name = "a", .start = 1.2}}};
+static flow_layer *wave_example(int i, ad_error *error);
+static const flow_layer_type wave_type = {.name = "wave", .derived = &wave_map, .example = wave_example};
+static flow_layer *wave_example(int i, ad_error *error) {
+    return flow_derive(&wave_type, i == 0 ? 20 : 1 + i % 3, 0, &(flow_derive_options){.type = derived_precision(i)},
+                       error);
+}
+
 static const flow_layer_type *const derived_types[] = {
     &sinh_arcsinh_type,        &leaky_type,       &bend_type,      &bend_coupling_type,
     &bend_autoregressive_type, &cubic_chain_type, &pendulum_type,  &householder_type,
-    &bottleneck_type,          &residual_type,    &potential_type, NULL};
+    &bottleneck_type,          &residual_type,    &potential_type, &affine_type,
+    &affine_coupling_type,     &matrix_type,      &wave_type,      NULL};
 
 #endif
