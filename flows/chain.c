@@ -1,14 +1,9 @@
 // chain.c -- layers one after another: itself a layer.
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "internal.h"
 
-typedef struct chain {
-    flow_layer layer;
-    flow_layer **layers;  // [n], parts "0", "1", ...
-    int n;
-} chain;
+typedef flow_layer_list chain;
 
 int flow_chain_length(const flow_layer *layer) {
     return ((const chain *)layer)->n;
@@ -35,10 +30,6 @@ static flow_result normalize(const flow_layer *layer, ad_var x, ad_var context) 
 
 static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
     return run((const chain *)layer, FLOW_GENERATE, z, context);
-}
-
-static void release(flow_owner *owner) {
-    free(((chain *)owner)->layers);
 }
 
 // Index of the last layer that still wants to see data; -1: none.
@@ -104,23 +95,13 @@ static bool shape_ok(const chain *c, int i, ad_error *error) {
     return false;
 }
 
-// Settles shapes, context and what remains to be initialised.
-static bool join(chain *c, ad_error *error) {
-    c->layer.initialised = true;
-    for (int i = 0; i < c->n; i++) {
-        const flow_layer *l = c->layers[i];
-        if (!shape_ok(c, i, error)) return false;
-        if (l->C && c->layer.C && l->C != c->layer.C) {
-            ad_fail(error, AD_ESHAPE, "chain: layer %d (%s) takes a context of %lld, one before it of %lld", i,
-                    l->type->name, (long long)l->C, (long long)c->layer.C);
-            return false;
-        }
-        if (l->C) c->layer.C = l->C;
-        if (i > 0 && l->discrete) {
-            ad_fail(error, AD_EARG, "chain: layer %d (%s) takes whole numbers, so it has to be the first", i, l->type->name);
-            return false;
-        }
-        if (!l->initialised) c->layer.initialised = false;
+flow_layer *flow_chain(flow_layer *const *layers, int n, ad_error *error) {
+    chain *c = flow_layer_list_new(&flow_chain_type, layers, n, error);
+    bool ok = c != NULL;
+    for (int i = 0; ok && i < n; i++) ok = shape_ok(c, i, error);
+    if (!ok || !flow_layer_list_context(c, error)) {
+        flow_layer_free(c ? &c->layer : NULL);
+        return NULL;
     }
     c->layer.x_shape = c->layers[0]->x_shape;
     c->layer.low = c->layers[0]->low;
@@ -129,70 +110,11 @@ static bool join(chain *c, ad_error *error) {
     c->layer.z_low = c->layers[c->n - 1]->z_low;
     c->layer.z_high = c->layers[c->n - 1]->z_high;
     c->layer.z_shape = c->layers[c->n - 1]->z_shape;
-    return true;
-}
-
-static bool adopt(chain *c, flow_layer *const *layers, int n, ad_error *error) {
-    char name[16];
-    for (int i = 0; i < n; i++) {
-        snprintf(name, sizeof name, "%d", i);
-        if (flow_add_part(&c->layer.owner, name, &layers[i]->owner, error)) {
-            for (int k = i + 1; k < n; k++) flow_layer_free(layers[k]);  // layer i is freed already
-            return false;
-        }
-        c->layers[c->n++] = layers[i];
-    }
-    return true;
-}
-
-flow_layer *flow_chain(flow_layer *const *layers, int n, ad_error *error) {
-    int missing = n < 1;
-    for (int i = 0; i < n; i++) missing += layers[i] == NULL;
-    if (n < 1) ad_fail(error, AD_EARG, "chain: no layers");
-    chain *c = missing ? NULL : flow_layer_new(&flow_chain_type, sizeof *c, 1, 0, error);
-    if (c) c->layers = calloc((size_t)n, sizeof(flow_layer *));
-    if (!c || !c->layers) {
-        if (c) ad_fail(error, AD_ENOMEM, "chain: out of memory");
-        for (int i = 0; i < n; i++) flow_layer_free(layers[i]);
-        flow_layer_free(c ? &c->layer : NULL);
-        return NULL;
-    }
-    c->layer.owner.release = release;
-    if (adopt(c, layers, n, error) && join(c, error)) return &c->layer;
-    flow_layer_free(&c->layer);
-    return NULL;
-}
-
-static json_t *describe(const flow_layer *layer) {
-    const chain *c = (const chain *)layer;
-    json_t *list = json_array();
-    for (int i = 0; list && i < c->n; i++) {
-        if (json_array_append_new(list, flow_describe_layer(c->layers[i])) == 0) continue;
-        json_decref(list);
-        list = NULL;
-    }
-    return json_pack("{s:o}", "layers", list);
+    return &c->layer;
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    const json_t *list = json_object_get(options, "layers");
-    size_t n = json_array_size(list);
-    if (n < 1 || n > 100000) {
-        ad_fail(error, AD_EFORMAT, "chain: \"layers\" should be a list of 1 to 100000 layers");
-        return NULL;
-    }
-    flow_layer **layers = calloc(n, sizeof *layers);
-    if (!layers) {
-        ad_fail(error, AD_ENOMEM, "chain: out of memory");
-        return NULL;
-    }
-    for (size_t i = 0; i < n; i++) {
-        layers[i] = flow_make_layer(json_array_get(list, i), making, error);
-        if (!layers[i]) break;  // flow_chain frees the others and fails
-    }
-    flow_layer *layer = flow_chain(layers, (int)n, error);
-    free(layers);
-    return layer;
+    return flow_layer_list_make(options, making, flow_chain, error);
 }
 
 static flow_layer *example(int i, ad_error *error) {
@@ -213,7 +135,7 @@ static flow_layer *example(int i, ad_error *error) {
 const flow_layer_type flow_chain_type = {.name = "chain",
                                          .normalize = normalize,
                                          .generate = generate,
-                                         .describe = describe,
+                                         .describe = flow_layer_list_describe,
                                          .make = make,
                                          .init = init,
                                          .example = example};

@@ -540,6 +540,13 @@ AD_API flow_layer *flow_planar(int64_t D, const flow_planar_options *options, ad
 // constructor that failed) fails with *error left as that constructor filled it in.
 AD_API flow_layer *flow_chain(flow_layer *const *layers, int n, ad_error *error);
 
+// layers[i] on features of their own: the first takes the first features of a row, and so on. Each takes rows [D_i], and the
+// context as in a chain. Ownership and a NULL among them as flow_chain.
+AD_API flow_layer *flow_split(flow_layer *const *layers, int n, ad_error *error);
+// The layer with its directions swapped. Owns it, on failure too. One that wants to see data cannot, this way round:
+// flow_init_from_data then fails.
+AD_API flow_layer *flow_inverse(flow_layer *layer, ad_error *error);
+
 AD_API void flow_layer_free(flow_layer *layer);
 // One layer on its own: as flow_normalize and flow_generate.
 AD_API flow_result flow_layer_normalize(const flow_layer *layer, ad_var x, ad_var context);

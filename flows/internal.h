@@ -138,6 +138,23 @@ flow_net *flow_conditioner_made(const char *who, int64_t D, int64_t C, const flo
 // Example number i of one type or another.
 flow_transformer *flow_example_transformer(int i, ad_error *error);
 
+// ---- layers that consist of layers (layer_list.c) -----------------------------------------------------------------
+
+typedef struct flow_layer_list {
+    flow_layer layer;
+    flow_layer **layers;  // [n], parts "0", "1", ...
+    int n;
+} flow_layer_list;
+// A layer that owns them (on failure they are freed), of one feature and no context until told; or NULL, with *error as the
+// constructor of one that is NULL left it.
+flow_layer_list *flow_layer_list_new(const flow_layer_type *type, flow_layer *const *layers, int n, ad_error *error);
+// Its context is that of its layers, which must agree; it is initialised when they are.
+bool flow_layer_list_context(flow_layer_list *list, ad_error *error);
+json_t *flow_layer_list_describe(const flow_layer *layer);
+flow_layer *flow_layer_list_make(const json_t *options, const flow_making *making,
+                                 flow_layer *(*constructor)(flow_layer *const *layers, int n, ad_error *error),
+                                 ad_error *error);
+
 // ---- rows on the host (rows.c) ------------------------------------------------------------------------------------
 
 // Number of rows picked, after checking that they are there; -1 and a message otherwise. C 0: no context wanted.
@@ -219,6 +236,7 @@ const flow_curve *flow_curves(int *n);
 // ---- types, one per file ------------------------------------------------------------------------------------------
 
 extern const flow_layer_type flow_autoregressive_type, flow_coupling_type, flow_elementwise_type;
+extern const flow_layer_type flow_inverse_type, flow_split_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;

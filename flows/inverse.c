@@ -1,0 +1,58 @@
+// inverse.c -- a layer with its directions swapped.
+#include "internal.h"
+
+typedef struct inverse {
+    flow_layer layer;
+    flow_layer *inner;  // a part
+} inverse;
+
+static flow_result normalize(const flow_layer *layer, ad_var x, ad_var context) {
+    return flow_record(((const inverse *)layer)->inner, FLOW_GENERATE, -1, x, context);
+}
+
+static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
+    return flow_record(((const inverse *)layer)->inner, FLOW_NORMALIZE, -1, z, context);
+}
+
+// Data come to the side where the layer has its latents: what it would fit is not known.
+static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    (void)rows;
+    return ad_fail(error, AD_EORDER, "inverse: a %s cannot be initialised from data the other way round; give it its numbers",
+                   ((const inverse *)layer)->inner->type->name);
+}
+
+flow_layer *flow_inverse(flow_layer *layer, ad_error *error) {
+    inverse *v = layer ? flow_layer_new(&flow_inverse_type, sizeof *v, 1, layer->C, error) : NULL;
+    if (!v) {
+        flow_layer_free(layer);
+        return NULL;
+    }
+    v->inner = layer;
+    v->layer.x_shape = layer->z_shape;
+    v->layer.z_shape = layer->x_shape;
+    v->layer.initialised = layer->initialised;
+    if (flow_add_part(&v->layer.owner, "layer", &layer->owner, error) == AD_OK) return &v->layer;
+    flow_layer_free(&v->layer);
+    return NULL;
+}
+
+static json_t *describe(const flow_layer *layer) {
+    return json_pack("{s:o}", "layer", flow_describe_layer(((const inverse *)layer)->inner));
+}
+
+static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
+    return flow_inverse(flow_make_layer(json_object_get(options, "layer"), making, error), error);
+}
+
+static flow_layer *example(int i, ad_error *error) {
+    const flow_layer_type *types[] = {&flow_coupling_type, &flow_lu_linear_type, &flow_elementwise_type, &flow_planar_type};
+    return flow_inverse(types[i % 4]->example(i / 4, error), error);
+}
+
+const flow_layer_type flow_inverse_type = {.name = "inverse",
+                                           .normalize = normalize,
+                                           .generate = generate,
+                                           .describe = describe,
+                                           .make = make,
+                                           .init = init,
+                                           .example = example};
