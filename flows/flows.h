@@ -630,31 +630,63 @@ AD_API ad_var flow_base_sample(const flow_base *base, ad_rows rows, const ad_ran
 
 // ---- presets ------------------------------------------------------------------------------------------------------
 
+// All start as the identity, or near it. options may be NULL; seed and type of their mlp are those of the whole model. A
+// standardising layer stands in front, whose numbers flow_init_from_data fits, unless raw.
+
+// What stands between layers.
 typedef enum flow_mix {
-    FLOW_MIX_HALVES = 0,  // couplings keep the first and the second half in turn
-    FLOW_MIX_REVERSE,     // features reversed between couplings
-    FLOW_MIX_RANDOM       // features permuted at random between couplings
+    FLOW_MIX_USUAL = 0,  // as the preset says
+    FLOW_MIX_HALVES,     // nothing: couplings keep the first and the second half in turn
+    FLOW_MIX_REVERSE,    // features reversed
+    FLOW_MIX_RANDOM,     // features permuted at random
+    FLOW_MIX_LU          // and in front of the first: features permuted at random and an LU linear
 } flow_mix;
+
+typedef struct flow_nice_options {
+    int layers;    // couplings; 0: 4
+    flow_mix mix;  // usual: halves
+    bool raw;
+    flow_mlp_options mlp;  // of the conditioners
+} flow_nice_options;
+// NICE (Dinh, Krueger and Bengio 2015): additive couplings, a learned scale of each feature, standard normal base.
+AD_API flow_model *flow_nice(int64_t D, int64_t C, const flow_nice_options *options, ad_error *error);
 
 typedef struct flow_realnvp_options {
     int layers;    // couplings; 0: 8
     double bound;  // of the log-scales, as flow_coupling_options
-    flow_mix mix;
-    bool raw;              // no standardising layer in front
-    flow_mlp_options mlp;  // of the conditioners; seed and type are those of the whole model
+    flow_mix mix;  // usual: halves
+    bool raw;
+    flow_mlp_options mlp;  // of the conditioners
 } flow_realnvp_options;
-// RealNVP for vectors (Dinh et al. 2017): standardise, affine couplings, standard normal base. Starts as the identity.
+// RealNVP for vectors (Dinh et al. 2017): affine couplings, standard normal base.
 AD_API flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error);
 
 typedef struct flow_maf_options {
-    int layers;         // autoregressive ones; 0: 5
-    bool random_order;  // features permuted at random between layers, else reversed
-    bool raw;           // no standardising layer in front
-    flow_autoregressive_options layer;  // of each; seed and type are those of the whole model; net must be NULL
+    int layers;    // autoregressive ones; 0: 5
+    flow_mix mix;  // usual: reverse
+    bool raw;
+    flow_autoregressive_options layer;  // of each; net must be NULL
 } flow_maf_options;
-// Masked autoregressive flow (Papamakarios et al. 2017), or inverse: standardise, affine autoregressive layers, standard
-// normal base.
+// Masked autoregressive flow (Papamakarios et al. 2017), or inverse: affine autoregressive layers, standard normal base.
 AD_API flow_model *flow_maf(int64_t D, int64_t C, const flow_maf_options *options, ad_error *error);
+// Inverse autoregressive flow (Kingma et al. 2016): flow_maf with layer.inverse.
+AD_API flow_model *flow_iaf(int64_t D, int64_t C, const flow_maf_options *options, ad_error *error);
+
+typedef struct flow_nsf_options {
+    int layers;           // 0: 5
+    int64_t bins;         // as flow_spline_transformer_options: 0: 8
+    double bound;         // of the box; 0: 3
+    flow_mix mix;         // usual: LU
+    bool raw;
+    bool autoregressive;  // layers are autoregressive, else couplings that keep even and odd features in turn
+    bool inverse;         // the layers' directions swapped: an autoregressive one then samples in one pass
+    bool map_kept;        // couplings map the features kept as well, by learned splines
+    bool plain;           // conditioners are plain nets, else residual ones
+    flow_mlp_options mlp; // of the conditioners: layers (of residual nets: blocks), width, activation
+} flow_nsf_options;
+// Neural spline flow (Durkan et al. 2019): rational-quadratic splines, raw widths and heights over the root of the conditioner's
+// width; standard normal base.
+AD_API flow_model *flow_nsf(int64_t D, int64_t C, const flow_nsf_options *options, ad_error *error);
 
 // ---- checking -----------------------------------------------------------------------------------------------------
 

@@ -1,81 +1,164 @@
-// presets.c -- models by name.
+// presets.c -- models by name: layers of one kind with something between them that mixes features.
 #include <stdlib.h>
 
 #include "internal.h"
 
-static flow_layer *coupling(int i, int64_t D, int64_t C, const flow_realnvp_options *o, ad_error *error) {
-    flow_coupling_options c = {.bound = o->bound, .mlp = o->mlp};
-    c.keep = o->mix == FLOW_MIX_HALVES && i % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST;
+// ---- what presets share ---------------------------------------------------------------------------------------------
+
+typedef struct plan {
+    const char *name;
+    int layers;
+    flow_mix mix;
+    bool raw, scaled;  // no standardising layer in front; a learned scale of each feature at the end
+    uint64_t seed;
+    ad_type type;
+    flow_layer *(*layer)(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error);
+    const void *options;
+} plan;
+
+static flow_layer *mixing(const plan *p, int i, int64_t D, ad_error *error) {
+    const uint64_t seed = flow_subseed(~p->seed, (uint64_t)i);
+    flow_lu_linear_options lu = {.shuffle = true, .seed = seed, .type = p->type};
+    switch (p->mix) {
+        case FLOW_MIX_REVERSE:
+            return flow_permutation(D, NULL, error);
+        case FLOW_MIX_RANDOM:
+            return flow_random_permutation(D, seed, error);
+        default:
+            return flow_lu_linear(D, &lu, error);
+    }
+}
+
+// Layers in order, as many as until one fails, whose NULL is then among them; their number.
+static int make_layers(const plan *p, int64_t D, int64_t C, flow_layer **layers, ad_error *error) {
+    int n = 0;
+    if (!p->raw) {
+        layers[n++] = flow_standardise(D, &(flow_standardise_options){.type = p->type}, error);
+        if (!layers[n - 1]) return n;
+    }
+    for (int i = 0; i < p->layers; i++) {
+        if (p->mix == FLOW_MIX_LU || (p->mix != FLOW_MIX_HALVES && i > 0)) {
+            layers[n++] = mixing(p, i, D, error);
+            if (!layers[n - 1]) return n;
+        }
+        layers[n++] = p->layer(p->options, p->mix, i, D, C, error);
+        if (!layers[n - 1]) return n;
+    }
+    if (!p->scaled) return n;
+    const flow_affine_transformer_options scale = {.bound = 5, .no_shift = true};
+    layers[n++] = flow_elementwise(D, 0, flow_affine_transformer(&scale, error),
+                                   &(flow_elementwise_options){.type = p->type}, error);
+    return n;
+}
+
+static flow_model *build(plan *p, int usual_layers, flow_mix usual_mix, int64_t D, int64_t C, ad_error *error) {
+    if (p->layers == 0) p->layers = usual_layers;
+    if (p->mix == FLOW_MIX_USUAL) p->mix = usual_mix;
+    if (p->layers < 1 || p->layers > 10000 || (unsigned)p->mix > FLOW_MIX_LU) {
+        ad_fail(error, AD_EARG, "%s: %d layers, mix %d; expected 1 to 10000 layers and mix 0 to %d", p->name, p->layers,
+                (int)p->mix, FLOW_MIX_LU);
+        return NULL;
+    }
+    flow_layer **layers = calloc(2 * (size_t)p->layers + 2, sizeof *layers);
+    if (!layers) {
+        ad_fail(error, AD_ENOMEM, "%s: out of memory", p->name);
+        return NULL;
+    }
+    const int n = make_layers(p, D, C, layers, error);
+    flow_layer *chain = flow_chain(layers, n, error);  // with a NULL among them: frees the rest and fails
+    free(layers);
+    return chain ? flow_model_new(chain, flow_standard_normal(D, error), error) : NULL;
+}
+
+// Of couplings that alternate the part that they keep; others leave that to what stands between them.
+static flow_half keep(flow_mix mix, int i) {
+    return mix == FLOW_MIX_HALVES && i % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST;
+}
+
+// ---- nice, realnvp --------------------------------------------------------------------------------------------------
+
+static flow_layer *nice_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
+    const flow_nice_options *o = options;
+    flow_coupling_options c = {.keep = keep(mix, i), .mlp = o->mlp};
+    c.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
+    return flow_coupling(D, C, flow_additive_transformer(error), &c, error);
+}
+
+flow_model *flow_nice(int64_t D, int64_t C, const flow_nice_options *options, ad_error *error) {
+    flow_nice_options o = options ? *options : (flow_nice_options){.layers = 0};
+    plan p = {"nice", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, nice_layer, &o};
+    return build(&p, 4, FLOW_MIX_HALVES, D, C, error);
+}
+
+static flow_layer *realnvp_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
+    const flow_realnvp_options *o = options;
+    flow_coupling_options c = {.keep = keep(mix, i), .bound = o->bound, .mlp = o->mlp};
     c.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
     return flow_affine_coupling(D, C, &c, error);
 }
 
-static flow_layer *between(int i, int64_t D, const flow_realnvp_options *o, ad_error *error) {
-    if (o->mix == FLOW_MIX_REVERSE) return flow_permutation(D, NULL, error);
-    return flow_random_permutation(D, flow_subseed(~o->mlp.seed, (uint64_t)i), error);
-}
-
 flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error) {
-    flow_realnvp_options o = options ? *options : (flow_realnvp_options){0};
-    if (o.layers == 0) o.layers = 8;
-    if (o.layers < 1 || o.layers > 10000 || (unsigned)o.mix > FLOW_MIX_RANDOM) {
-        ad_fail(error, AD_EARG, "realnvp: %d layers, mix %d; expected 1 to 10000 layers and mix 0 to 2", o.layers,
-                (int)o.mix);
-        return NULL;
-    }
-    flow_layer **layers = calloc(2 * (size_t)o.layers + 1, sizeof *layers);
-    if (!layers) {
-        ad_fail(error, AD_ENOMEM, "realnvp: out of memory");
-        return NULL;
-    }
-    int n = 0;
-    bool ok = true;
-    flow_standardise_options standard = {.type = o.mlp.type};
-    if (!o.raw) ok = (layers[n++] = flow_standardise(D, &standard, error)) != NULL;
-    for (int i = 0; ok && i < o.layers; i++) {
-        if (i > 0 && o.mix != FLOW_MIX_HALVES) ok = (layers[n++] = between(i, D, &o, error)) != NULL;
-        if (ok) ok = (layers[n++] = coupling(i, D, C, &o, error)) != NULL;
-    }
-    flow_layer *chain = flow_chain(layers, n, error);  // with a NULL among them: frees the rest and fails
-    free(layers);
-    return chain ? flow_model_new(chain, flow_standard_normal(D, error), error) : NULL;
+    flow_realnvp_options o = options ? *options : (flow_realnvp_options){.layers = 0};
+    plan p = {"realnvp", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, realnvp_layer, &o};
+    return build(&p, 8, FLOW_MIX_HALVES, D, C, error);
 }
 
-// ---- masked autoregressive flow -----------------------------------------------------------------------------------
+// ---- maf, iaf -------------------------------------------------------------------------------------------------------
 
-static flow_layer *autoregressive(int i, int64_t D, int64_t C, const flow_maf_options *o, ad_error *error) {
-    flow_autoregressive_options a = o->layer;
+static flow_layer *maf_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
+    (void)mix;
+    flow_autoregressive_options a = ((const flow_maf_options *)options)->layer;
     a.made.mlp.seed = flow_subseed(a.made.mlp.seed, (uint64_t)i);
     return flow_affine_autoregressive(D, C, &a, error);
 }
 
-static flow_layer *reorder(int i, int64_t D, const flow_maf_options *o, ad_error *error) {
-    if (!o->random_order) return flow_permutation(D, NULL, error);
-    return flow_random_permutation(D, flow_subseed(~o->layer.made.mlp.seed, (uint64_t)i), error);
+flow_model *flow_maf(int64_t D, int64_t C, const flow_maf_options *options, ad_error *error) {
+    flow_maf_options o = options ? *options : (flow_maf_options){.layers = 0};
+    plan p = {"maf", o.layers, o.mix, o.raw, false, o.layer.made.mlp.seed, o.layer.made.mlp.type, maf_layer, &o};
+    if (!o.layer.net) return build(&p, 5, FLOW_MIX_REVERSE, D, C, error);
+    ad_fail(error, AD_EARG, "maf: one net given for all layers; expected a net of each layer's own");
+    return NULL;
 }
 
-flow_model *flow_maf(int64_t D, int64_t C, const flow_maf_options *options, ad_error *error) {
-    flow_maf_options o = options ? *options : (flow_maf_options){0};
-    if (o.layers == 0) o.layers = 5;
-    if (o.layers < 1 || o.layers > 10000 || o.layer.net) {
-        ad_fail(error, AD_EARG, "maf: %d layers%s; expected 1 to 10000 and a net of each layer's own", o.layers,
-                o.layer.net ? " with one net given for all" : "");
-        return NULL;
-    }
-    flow_layer **layers = calloc(2 * (size_t)o.layers + 1, sizeof *layers);
-    if (!layers) {
-        ad_fail(error, AD_ENOMEM, "maf: out of memory");
-        return NULL;
-    }
-    int n = 0;
-    bool ok = true;
-    flow_standardise_options standard = {.type = o.layer.made.mlp.type};
-    if (!o.raw) ok = (layers[n++] = flow_standardise(D, &standard, error)) != NULL;
-    for (int i = 0; ok && i < o.layers; i++) {
-        if (i > 0) ok = (layers[n++] = reorder(i, D, &o, error)) != NULL;
-        if (ok) ok = (layers[n++] = autoregressive(i, D, C, &o, error)) != NULL;
-    }
-    flow_layer *chain = flow_chain(layers, n, error);  // with a NULL among them: frees the rest and fails
-    free(layers);
-    return chain ? flow_model_new(chain, flow_standard_normal(D, error), error) : NULL;
+flow_model *flow_iaf(int64_t D, int64_t C, const flow_maf_options *options, ad_error *error) {
+    flow_maf_options o = options ? *options : (flow_maf_options){.layers = 0};
+    o.layer.inverse = true;
+    return flow_maf(D, C, &o, error);
+}
+
+// ---- neural spline flows --------------------------------------------------------------------------------------------
+
+static flow_transformer *nsf_spline(const flow_nsf_options *o, ad_error *error) {
+    const double width = o->mlp.width > 0 ? (double)o->mlp.width : 64;
+    const flow_spline_transformer_options spline = {.bins = o->bins, .spline = {.bound = o->bound}, .divide = width};
+    return flow_spline_transformer(&spline, error);
+}
+
+static flow_layer *nsf_autoregressive(const flow_nsf_options *o, uint64_t seed, int64_t D, int64_t C, ad_error *error) {
+    flow_autoregressive_options a = {.inverse = o->inverse, .made = {.mlp = o->mlp, .residual = !o->plain}};
+    a.made.mlp.seed = seed;
+    return flow_autoregressive(D, C, nsf_spline(o, error), &a, error);
+}
+
+static flow_layer *nsf_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
+    (void)mix;
+    const flow_nsf_options *o = options;
+    const uint64_t seed = flow_subseed(o->mlp.seed, (uint64_t)i);
+    if (o->autoregressive) return nsf_autoregressive(o, seed, D, C, error);
+    flow_coupling_options c = {
+        .inverse = o->inverse,
+        .keep = i % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST,
+        .alternate = true,
+        .conditioner = o->plain ? FLOW_MLP : FLOW_RESIDUAL_NET,
+        .mlp = o->mlp,
+        .residual = {.blocks = o->mlp.layers, .width = o->mlp.width, .activation = o->mlp.activation, .type = o->mlp.type}};
+    c.mlp.seed = c.residual.seed = seed;
+    if (o->map_kept && D > 1 && !(c.kept_transformer = nsf_spline(o, error))) return NULL;
+    return flow_coupling(D, C, nsf_spline(o, error), &c, error);
+}
+
+flow_model *flow_nsf(int64_t D, int64_t C, const flow_nsf_options *options, ad_error *error) {
+    flow_nsf_options o = options ? *options : (flow_nsf_options){.layers = 0};
+    plan p = {"nsf", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, nsf_layer, &o};
+    return build(&p, 5, FLOW_MIX_LU, D, C, error);
 }

@@ -306,7 +306,7 @@ static void the_inverse_is_zukos(void **state) {
 static void the_preset_keeps_the_laws(void **state) {
     (void)state;
     for (int i = 0; i < 6; i++) {
-        flow_maf_options o = {.layers = 3, .random_order = i % 2, .layer = {.inverse = i / 2 % 2, .made = {.mlp = {.width = 8, .activation = FLOW_TANH}}}};
+        flow_maf_options o = {.layers = 3, .mix = i % 2 ? FLOW_MIX_RANDOM : FLOW_MIX_REVERSE, .layer = {.inverse = i / 2 % 2, .made = {.mlp = {.width = 8, .activation = FLOW_TANH}}}};
         flow_model *model = flow_maf(1 + i, i % 3 ? 2 : 0, &o, &error);
         assert_made(model);
         if (flow_check_model(model, NULL, &error) != AD_OK) fail_msg("case %d: %s", i, error.message);
