@@ -137,7 +137,10 @@ flow_layer *flow_autoregressive(int64_t D, int64_t C, flow_transformer *transfor
         flow_net_free(o.net);
     } else {
         a->net = flow_conditioner_made("autoregressive", D, C, transformer, &o.made, o.net, error);
-        if (a->net && flow_add_part(&a->layer.owner, "net", &a->net->owner, error) == AD_OK) return &a->layer;
+        if (a->net && flow_add_part(&a->layer.owner, "net", &a->net->owner, error) == AD_OK) {
+            a->layer.jacobian = (flow_jacobian){FLOW_AUTOREGRESSIVE, flow_made_order(a->net), 0, 0};
+            return &a->layer;
+        }
     }
     flow_layer_free(&a->layer);
     return NULL;

@@ -163,6 +163,7 @@ flow_layer *flow_coupling(int64_t D, int64_t C, flow_transformer *transformer, c
         ad_fail(error, AD_EARG, "coupling: bound %g is flow_affine_coupling's; a transformer has its own", o.bound);
     } else if (c && settle_parts(c, &o, error)) {
         c->inverse = o.inverse;
+        if (!o.kept_transformer) c->layer.jacobian = (flow_jacobian){FLOW_COUPLING, c->order, c->n_kept, 0};
         if (assemble(c, transformer, &o, error)) return &c->layer;
         transformer = o.kept_transformer = NULL;
         o.net = NULL;

@@ -255,6 +255,7 @@ extern const flow_base_type flow_base_pca_type, flow_base_mixture_type, flow_bas
 bool flow_is_made(const flow_net *net, int64_t D, int64_t C, int64_t P);
 // Of a made: after so many passes a fixed point of it is exact.
 int64_t flow_made_levels(const flow_net *made);
+const int64_t *flow_made_order(const flow_net *made);  // [D] features, each after those that it sees
 // All parts joined along the first axis; overwrites them.
 ad_var flow_join(ad_var *part, int64_t n);
 // Of a chain.

@@ -22,6 +22,11 @@ static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error)
 }
 
 flow_layer *flow_inverse(flow_layer *layer, ad_error *error) {
+    if (layer && layer->discrete) {
+        ad_fail(error, AD_EARG, "inverse: a %s is for whole numbers, and first of a chain only", layer->type->name);
+        flow_layer_free(layer);
+        return NULL;
+    }
     inverse *v = layer ? flow_layer_new(&flow_inverse_type, sizeof *v, 1, layer->C, error) : NULL;
     if (!v) {
         flow_layer_free(layer);
@@ -30,7 +35,13 @@ flow_layer *flow_inverse(flow_layer *layer, ad_error *error) {
     v->inner = layer;
     v->layer.x_shape = layer->z_shape;
     v->layer.z_shape = layer->x_shape;
+    v->layer.low = layer->z_low, v->layer.high = layer->z_high;
+    v->layer.z_low = layer->low, v->layer.z_high = layer->high;
     v->layer.initialised = layer->initialised;
+    const flow_structure structure = layer->jacobian.structure;  // these hold of an inverse, too
+    if (structure == FLOW_ELEMENTWISE || structure == FLOW_COUPLING || structure == FLOW_AUTOREGRESSIVE) {
+        v->layer.jacobian = layer->jacobian;
+    }
     if (flow_add_part(&v->layer.owner, "layer", &layer->owner, error) == AD_OK) return &v->layer;
     flow_layer_free(&v->layer);
     return NULL;
@@ -45,7 +56,7 @@ static flow_layer *make(const json_t *options, const flow_making *making, ad_err
 }
 
 static flow_layer *example(int i, ad_error *error) {
-    const flow_layer_type *types[] = {&flow_coupling_type, &flow_lu_linear_type, &flow_elementwise_type, &flow_planar_type};
+    const flow_layer_type *types[] = {&flow_coupling_type, &flow_lu_linear_type, &flow_logit_type, &flow_planar_type};
     return flow_inverse(types[i % 4]->example(i / 4, error), error);
 }
 

@@ -129,6 +129,9 @@ bool flow_is_made(const flow_net *net, int64_t D, int64_t C, int64_t P) {
 int64_t flow_made_levels(const flow_net *made) {
     return ((const flow_made_net *)made)->levels;
 }
+const int64_t *flow_made_order(const flow_net *made) {
+    return ((const flow_made_net *)made)->order;
+}
 
 // ---- making one -----------------------------------------------------------------------------------------------------
 

@@ -60,25 +60,34 @@ static bool shapes_ok(flow_layer_list *s, ad_error *error) {
     return D <= FLOW_MAX_FEATURES;
 }
 
-// Where all features may lie: in the intersection of the layers' ranges.
-static void set_range(flow_layer_list *s) {
-    double low = -INFINITY, high = INFINITY;
+// Narrows a range to what a layer takes, too (equal ends: anywhere); false when nothing is left.
+static bool narrow(double *low, double *high, double layer_low, double layer_high) {
+    if (layer_low == layer_high) return true;
+    *low = fmax(*low, layer_low);
+    *high = fmin(*high, layer_high);
+    return *low < *high;
+}
+
+static bool ranges_ok(flow_layer_list *s, ad_error *error) {
+    double low = -INFINITY, high = INFINITY, z_low = -INFINITY, z_high = INFINITY;
     for (int i = 0; i < s->n; i++) {
         const flow_layer *l = s->layers[i];
-        if (l->low == l->high) continue;
-        low = fmax(low, l->low);
-        high = fmin(high, l->high);
+        if (!l->discrete && narrow(&low, &high, l->low, l->high) && narrow(&z_low, &z_high, l->z_low, l->z_high)) continue;
+        ad_fail(error, AD_EARG, "split: layer %d (%s) is %s", i, l->type->name,
+                l->discrete ? "for whole numbers, and first of a chain only" : "for another range than those before it");
+        return false;
     }
-    if (low < high && isfinite(low) && isfinite(high)) s->layer.low = low, s->layer.high = high;
+    if (low > -INFINITY || high < INFINITY) s->layer.low = low, s->layer.high = high;
+    if (z_low > -INFINITY || z_high < INFINITY) s->layer.z_low = z_low, s->layer.z_high = z_high;
+    return true;
 }
 
 flow_layer *flow_split(flow_layer *const *layers, int n, ad_error *error) {
     flow_layer_list *s = flow_layer_list_new(&flow_split_type, layers, n, error);
-    if (!s || !shapes_ok(s, error) || !flow_layer_list_context(s, error)) {
+    if (!s || !shapes_ok(s, error) || !ranges_ok(s, error) || !flow_layer_list_context(s, error)) {
         flow_layer_free(s ? &s->layer : NULL);
         return NULL;
     }
-    set_range(s);
     return &s->layer;
 }
 

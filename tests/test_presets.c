@@ -122,7 +122,7 @@ static void densities_integrate_to_one(void **state) {
             if (!takes(which, D, C) || (UTIL_SANITIZED && D == 2)) continue;
             flow_model *model = preset(which, D, C, FLOW_MIX_USUAL, 2);
             stir(model, 0.4);
-            const double got = integral(model, D == 1 ? 20000 : which < NSF ? 200 : 800, 16);
+            const double got = integral(model, D == 1 ? 20000 : which < NSF ? 200 : 1000, 16);
             if (!(fabs(got - 1) <= 1e-6)) {
                 fail_msg("%s of %d features, context %d: %.10f", names[which], (int)D, (int)C, got);
             }
