@@ -84,7 +84,8 @@ static ad_var half_squares(ad_var x, double s) {
 
 // z2 - sin(pi z1 / 2).
 static ad_var from_wave(ad_var z) {
-    return ad_sub(data_element(z, 1), ad_sin(ad_scale(data_element(z, 0), DATA_PI / 2)));
+    ad_var finite = ad_clamp(data_element(z, 0), -1e30, 1e30);  // so that the product is, in f32
+    return ad_sub(data_element(z, 1), ad_sin(ad_scale(finite, DATA_PI / 2)));
 }
 
 static ad_var under(ad_var log_p, ad_var z) {

@@ -107,7 +107,9 @@ static ad_var roots(ad_var r, ad_var angle) {
 static ad_var log_prob(ad_var x) {
     data_expect(x, "pinwheel", 2);
     if (!ad_ok(x)) return x;
-    ad_var r = ad_scale(ad_norm(x), 1 / scale), a = roots(r, ad_atan2(data_element(x, 1), data_element(x, 0)));
+    // Below infinity, whose products with 0 are no numbers.
+    ad_var r = ad_minimum(ad_scale(ad_norm(x), 1 / scale), ad_number(x.tape, 1e30));
+    ad_var a = roots(r, ad_atan2(data_element(x, 1), data_element(x, 0)));
     ad_var f0 = ad_mul(r, ad_cos(a)), f1 = ad_mul(r, ad_sin(a)), far = ad_number(x.tape, most);
     ad_var slope = ad_where(ad_less(f0, far), turn_ops(f0), ad_number(x.tape, 0));
     ad_var u = ad_scale(ad_offset(f0, -1), 1 / along), v = ad_scale(f1, 1 / across);

@@ -56,7 +56,7 @@ static double log_noe(const double *x) {
 static ad_var noe(ad_var x) {
     data_expect(x, "double_well", 2);
     ad_var a = data_element(x, 0), square = ad_square(a);
-    ad_var well = ad_add(ad_sub(ad_scale(ad_square(square), 0.25), ad_scale(square, 3)), a);
+    ad_var well = ad_add(ad_mul(square, ad_offset(ad_scale(square, 0.25), -3)), a);  // no difference of infinities
     return ad_neg(ad_add(well, ad_scale(ad_square(data_element(x, 1)), 0.5)));
 }
 
@@ -71,7 +71,7 @@ static double log_many(const double *x, int pairs) {
 
 static ad_var many(ad_var x, int pairs) {
     ad_var a = ad_slice_step(x, 0, 0, pairs, 2), b = ad_slice_step(x, 0, 1, pairs, 2), square = ad_square(a);
-    ad_var well = ad_sub(ad_sub(ad_square(square), ad_scale(square, 6)), ad_scale(a, 0.5));
+    ad_var well = ad_sub(ad_mul(square, ad_offset(square, -6)), ad_scale(a, 0.5));
     return ad_neg(ad_sum(ad_add(well, ad_scale(ad_square(b), 0.5))));
 }
 
