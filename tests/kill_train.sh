@@ -5,7 +5,8 @@
 # usage: kill_train.sh TEST_CHECKPOINT [KILLS [SEED]]
 # Exit status: 0 equal, 1 not.
 set -u
-program=$1 kills=${2:-20} seed=${3:-1} steps=4000
+program=$1 kills=${2:-20} seed=${3:-1}
+steps=$((200 * kills))
 dir=$(mktemp -d "${TMPDIR:-/tmp}/pullback-kill-XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM
