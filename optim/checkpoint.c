@@ -158,6 +158,27 @@ void optim_checkpoint_average(optim_checkpoint *c, const char *name, optim_avera
     free(full);
 }
 
+// ---- in memory ----------------------------------------------------------------------------------------------------
+
+static size_t bytes_of(const entry *e) {
+    return e->kind == TENSOR ? (size_t)e->count * ad_type_size(e->type) : e->kind == COUNT ? sizeof(int64_t) : 0;
+}
+
+size_t optim_checkpoint_bytes(const optim_checkpoint *c) {
+    size_t bytes = 0;
+    for (int i = 0; i < c->n; i++) bytes += bytes_of(&c->entries[i]);
+    return bytes;
+}
+
+void optim_checkpoint_copy(const optim_checkpoint *c, char *bytes, bool back) {
+    for (int i = 0; i < c->n; i++) {
+        const entry *e = &c->entries[i];
+        size_t n = bytes_of(e);
+        if (n > 0) memcpy(back ? e->data : bytes, back ? bytes : e->data, n);
+        bytes += n;
+    }
+}
+
 // ---- files on disk ------------------------------------------------------------------------------------------------
 
 static char *file_name(const optim_checkpoint *c, int64_t step) {

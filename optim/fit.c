@@ -1,10 +1,11 @@
-// fit.c -- maximum likelihood with Adam: a loop on public calls, with validation and the best weights kept.
+// fit.c -- maximum likelihood: the loss of a batch of rows and of the validation rows; train.c does the rest.
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <xxhash.h>
 
 #include "data.h"
-#include "internal.h"
+#include "train.h"
 
 typedef struct fit {
     flow_model *model;
@@ -13,90 +14,14 @@ typedef struct fit {
     int64_t per_epoch;
     ad_engine *engine, *own_engine;
     ad_tape *tape;
-    optim_optimizer *adam;
     flow_used_rows used;
     int64_t *index;  // [batch] rows of the batch
     optim_batch batch;
     optim_scorer scorer;
-    optim_snapshot *best;
-    double start;
-    optim_progress now;
-    optim_fit_result result;
+    char data[40], identity[400];
 } fit;
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-// ---- made ---------------------------------------------------------------------------------------------------------
-
-static ad_status settle(optim_fit_options *o, int64_t count, ad_error *error) {
-    if (o->steps == 0) o->steps = 2000;
-    if (o->batch == 0) o->batch = 256;
-    if (o->batch > count) o->batch = count;
-    if (o->lr == 0) o->lr = 1e-3;
-    if (o->validate_every == 0) o->validate_every = o->steps / 20 > 1 ? o->steps / 20 : 1;
-    o->optimizer.max_norm = o->optimizer.max_norm == 0 ? 10 : o->optimizer.max_norm < 0 ? 0 : o->optimizer.max_norm;
-    if (o->steps > 0 && o->batch > 0 && o->lr > 0 && isfinite(o->lr) && o->validate_every > 0 && o->warm_up >= 0 &&
-        o->last_lr >= 0) {
-        return AD_OK;
-    }
-    return ad_fail(error, AD_EARG,
-                   "optim_fit: steps %lld, batch %lld, lr %g, warm_up %lld, last_lr %g, validate_every %lld: one is "
-                   "out of range",
-                   (long long)o->steps, (long long)o->batch, o->lr, (long long)o->warm_up, o->last_lr,
-                   (long long)o->validate_every);
-}
-
-static ad_status make(fit *f, ad_error *error) {
-    int n;
-    ad_param *const *params = flow_params(f->model, &n);
-    f->engine = f->o.engine;
-    if (!f->engine) f->engine = f->own_engine = ad_engine_new(NULL, error);
-    if (!f->engine) return AD_ENOMEM;
-    f->tape = ad_tape_new(f->engine, f->o.type);
-    f->index = calloc((size_t)f->o.batch, sizeof *f->index);
-    f->best = optim_snapshot_new(f->model);
-    if (!f->tape || !f->index || !f->best) return ad_fail(error, AD_ENOMEM, "optim_fit: out of memory");
-    f->adam = optim_new(params, n, &f->o.optimizer, error);
-    if (!f->adam) return AD_EARG;
-    f->batch = optim_batch_of(&f->used.rows, f->index);
-    if (!f->o.validation) return AD_OK;
-    return optim_scorer_open(&f->scorer, f->model, f->o.validation, 0, f->engine, f->o.type, error);
-}
-
-static ad_status open_fit(fit *f, flow_model *model, const flow_rows *rows, const optim_fit_options *options,
-                          ad_error *error) {
-    *f = (fit){.model = model, .now.validation = NAN, .result = {.loss = NAN, .validation = NAN}};
-    if (options) f->o = *options;
-    ad_status status = flow_use_rows(&f->used, model, rows, error);
-    if (status == AD_OK) status = settle(&f->o, f->used.n, error);
-    if (status != AD_OK) return status;
-    f->batches = (data_batches){.count = f->used.n,
-                                .size = f->o.batch,
-                                .seed = f->o.seed,
-                                .index = f->used.rows.index,
-                                .drop_last = true};
-    f->per_epoch = data_batch_count(&f->batches);
-    f->now.steps = f->o.steps;
-    f->start = seconds();
-    return make(f, error);
-}
-
-static void close_fit(fit *f) {
-    flow_set_step(f->model, 0);
-    flow_used_rows_free(&f->used);
-    optim_scorer_close(&f->scorer);
-    optim_free(f->adam);
-    optim_snapshot_free(f->best);
-    free(f->index);
-    ad_tape_free(f->tape);
-    ad_engine_free(f->own_engine);
-}
-
-// ---- run ----------------------------------------------------------------------------------------------------------
+// ---- the loss -----------------------------------------------------------------------------------------------------
 
 // Full name of the first parameter with a gradient that is not finite.
 static const char *bad_gradient(const flow_model *model) {
@@ -112,29 +37,8 @@ static const char *bad_gradient(const flow_model *model) {
     return "no parameter";  // their squares overflow together
 }
 
-// Says where a loss or gradient that is not finite comes from. States go back to what they were before the step.
-static ad_status not_finite(const fit *f, ad_error *error) {
-    long long step = f->now.step + 1;
-    ad_reject(f->tape);
-    if (isfinite(f->now.loss)) {
-        return ad_fail(error, AD_ENONFINITE, "step %lld: the loss is %g, but the gradient is not finite in %s", step,
-                       f->now.loss, bad_gradient(f->model));
-    }
-    ad_error where = {0};
-    flow_rows batch = {
-        .x = f->used.rows.x, .context = f->used.rows.context, .index = f->index, .n = f->o.batch};
-    if (flow_find_nonfinite(f->model, &batch, &where) == AD_OK) {
-        return ad_fail(
-            error, AD_ENONFINITE,
-            "step %lld: the loss is not finite, though parameters and all values of the layers are: latent values "
-            "too large to square; a smaller learning rate may help",
-            step);
-    }
-    return ad_fail(error, AD_ENONFINITE, "step %lld: the loss is not finite: %s", step, where.message);
-}
-
-// Minus the mean log-density of the batch. Weights are divided by their mean over all rows, not over the batch: so the mean
-// over batches is that of the whole.
+// Minus the mean log-density of the batch. Weights are divided by their mean over all rows, not over the batch: so the
+// mean over batches is that of the whole.
 static ad_var record_loss(const fit *f) {
     ad_var log_prob = optim_record_log_prob(f->model, f->tape, &f->batch);
     if (f->batch.weight.data) {
@@ -144,77 +48,155 @@ static ad_var record_loss(const fit *f) {
     return ad_neg(ad_mean_rows(log_prob));
 }
 
-static ad_status train_step(fit *f, ad_error *error) {
-    int64_t step = f->now.step;
-    f->batch.n = data_batch(&f->batches, step / f->per_epoch, step % f->per_epoch, f->index);
-    flow_set_step(f->model, (uint64_t)step + 1);
+// Batch number i of those that make step.
+static ad_status run_batch(fit *f, int64_t step, int64_t i, double *loss, ad_error *error) {
+    int64_t number = step * f->o.accumulate + i;
+    f->batch.n = data_batch(&f->batches, number / f->per_epoch, number % f->per_epoch, f->index);
+    flow_set_step(f->model, (uint64_t)number + 1);
     ad_tape_reset(f->tape);
     ad_set_training(f->tape, true);
-    ad_var loss = ad_keep(record_loss(f));
-    ad_status status = ad_backward(loss);
-    if (status != AD_OK) {
-        return ad_fail(error, status, "step %lld: %s", (long long)step + 1, ad_tape_message(f->tape));
-    }
-    f->now.loss = ad_value(loss);
-    f->now.lr = f->o.lr * optim_schedule_factor(f->o.schedule, step, f->o.steps, f->o.warm_up, f->o.last_lr);
-    optim_step done = {.grad_norm = NAN};
-    if (isfinite(f->now.loss)) status = optim_update(f->adam, f->engine, f->now.lr, &done, error);
-    f->now.grad_norm = done.grad_norm;
-    if (!isfinite(f->now.loss) || status == AD_ENONFINITE) return not_finite(f, error);
-    f->now.step++;
-    return status;
-}
-
-// Scores the weights and keeps them when they are the best so far.
-static ad_status validate(fit *f, ad_error *error) {
-    double mean;
-    flow_set_step(f->model, 0);  // one noise for all validations, so that they compare
-    ad_status status = optim_scorer_run(&f->scorer, &mean, NULL, error);
-    if (status != AD_OK) return status;
-    f->now.validation = -mean;
-    f->now.validated = true;
-    if (!isnan(f->result.validation) && !(-mean < f->result.validation)) return AD_OK;
-    if (isnan(mean)) return AD_OK;
-    f->result.validation = -mean;
-    f->result.best_step = f->now.step;
-    optim_snapshot_take(f->best);
+    ad_var mean = ad_keep(record_loss(f)),
+           scaled = f->o.accumulate == 1 ? mean : ad_scale(mean, 1 / (double)f->o.accumulate);
+    ad_status status = i == 0 ? ad_backward(scaled) : ad_backward_add(scaled);
+    if (status != AD_OK) return ad_fail(error, status, "%s", ad_tape_message(f->tape));
+    *loss = ad_value(mean);
     return AD_OK;
 }
 
-static bool report(fit *f) {
-    f->now.seconds = seconds() - f->start;
-    f->now.rows_per_second = (double)f->now.step * (double)f->o.batch / fmax(f->now.seconds, 1e-9);
-    return !f->o.progress || f->o.progress(f->o.progress_arg, &f->now);
+static ad_status compute(void *arg, int64_t step, double *loss, ad_error *error) {
+    fit *f = arg;
+    double sum = 0, one;
+    for (int64_t i = 0; i < f->o.accumulate; i++) {
+        ad_status status = run_batch(f, step, i, &one, error);
+        if (status != AD_OK) return status;
+        sum += one;
+        if (!isfinite(one)) break;  // the batch that undo looks at
+    }
+    *loss = isfinite(sum) ? sum / (double)f->o.accumulate : sum;
+    return AD_OK;
 }
 
-static ad_status loop(fit *f, ad_error *error) {
-    ad_status status = AD_OK;
-    while (status == AD_OK && f->now.step < f->o.steps && !f->result.stopped) {
-        status = train_step(f, error);
-        if (status != AD_OK) break;
-        f->now.validated = false;
-        bool due = f->now.step % f->o.validate_every == 0 || f->now.step == f->o.steps;
-        if (f->o.validation && due) status = validate(f, error);
-        if (status == AD_OK) f->result.stopped = !report(f);
+static void undo(void *arg, int64_t step, double loss, ad_error *why) {
+    (void)step;
+    fit *f = arg;
+    ad_error where = {0};
+    flow_rows batch = {.x = f->used.rows.x, .context = f->used.rows.context, .index = f->index, .n = f->batch.n};
+    ad_reject(f->tape);
+    if (isfinite(loss)) {
+        ad_fail(why, AD_ENONFINITE, "the loss is %g, but the gradient is not finite in %s", loss,
+                bad_gradient(f->model));
+    } else if (flow_find_nonfinite(f->model, &batch, &where) == AD_OK) {
+        ad_fail(why, AD_ENONFINITE,
+                "the loss is not finite, though parameters and all values of the layers are: latent values too large "
+                "to square; a "
+                "smaller learning rate may help");
+    } else {
+        ad_fail(why, AD_ENONFINITE, "the loss is not finite: %s", where.message);
     }
-    if (status == AD_OK && f->result.stopped && f->o.validation && !f->now.validated) status = validate(f, error);
+}
+
+static ad_status validate(void *arg, double *loss, ad_error *error) {
+    fit *f = arg;
+    double mean;
+    flow_set_step(f->model, 0);  // one noise for all validations, so that they compare
+    ad_status status = optim_scorer_run(&f->scorer, &mean, NULL, error);
+    *loss = -mean;
     return status;
+}
+
+// ---- a run --------------------------------------------------------------------------------------------------------
+
+static void digest_rows(XXH3_state_t *state, const ad_source *source, int64_t width, const flow_used_rows *used) {
+    if (!source->data) return;
+    size_t bytes = (size_t)width * ad_type_size(source->type), stride = source->row_stride ? source->row_stride : bytes;
+    for (int64_t i = 0; i < used->n; i++) {
+        int64_t row = used->rows.index ? used->rows.index[i] : i;
+        XXH3_64bits_update(state, (const char *)source->data + (size_t)row * stride, bytes);
+    }
+}
+
+// Of the rows used, in their order.
+static ad_status fingerprint(fit *f, ad_error *error) {
+    XXH3_state_t *state = XXH3_createState();
+    if (!state) return ad_fail(error, AD_ENOMEM, "optim_fit: out of memory");
+    XXH3_64bits_reset(state);
+    digest_rows(state, &f->used.rows.x, ad_shape_count(flow_model_shape(f->model)), &f->used);
+    digest_rows(state, &f->used.rows.context, flow_model_context(f->model), &f->used);
+    digest_rows(state, &f->used.rows.weight, 1, &f->used);
+    snprintf(f->data, sizeof f->data, "%016llx, %lld rows", (unsigned long long)XXH3_64bits_digest(state),
+             (long long)f->used.n);
+    XXH3_freeState(state);
+    return AD_OK;
+}
+
+// What decides the bits of a run, but for its data and how long it goes on.
+static void identify(fit *f) {
+    const optim_fit_options *o = &f->o;
+    snprintf(f->identity, sizeof f->identity,
+             "batch %lld x %lld, seed %llu, lr %.17g, schedule %d, warm-up %lld, last %.17g, average %.17g, max_norm "
+             "%.17g, decay "
+             "%.17g, type %d",
+             (long long)o->batch, (long long)o->accumulate, (unsigned long long)o->seed, o->lr, (int)o->schedule,
+             (long long)o->warm_up, o->last_lr, o->average, o->optimizer.max_norm, o->optimizer.weight_decay,
+             (int)o->type);
+}
+
+static ad_status make(fit *f, ad_error *error) {
+    f->engine = f->o.engine;
+    if (!f->engine) f->engine = f->own_engine = ad_engine_new(NULL, error);
+    if (!f->engine) return AD_ENOMEM;
+    f->tape = ad_tape_new(f->engine, f->o.type);
+    f->index = calloc((size_t)f->o.batch, sizeof *f->index);
+    if (!f->tape || !f->index) return ad_fail(error, AD_ENOMEM, "optim_fit: out of memory");
+    f->batch = optim_batch_of(&f->used.rows, f->index);
+    if (!f->o.validation) return AD_OK;
+    return optim_scorer_open(&f->scorer, f->model, f->o.validation, 0, f->engine, f->o.type, error);
+}
+
+static ad_status open_fit(fit *f, flow_model *model, const flow_rows *rows, const optim_fit_options *options,
+                          ad_error *error) {
+    *f = (fit){.model = model};
+    if (options) f->o = *options;
+    ad_status status = flow_use_rows(&f->used, model, rows, error);
+    if (status == AD_OK) status = optim_settle("optim_fit", &f->o, error);
+    if (status != AD_OK) return status;
+    if (f->o.batch > f->used.n) f->o.batch = f->used.n;
+    f->batches = (data_batches){
+        .count = f->used.n, .size = f->o.batch, .seed = f->o.seed, .index = f->used.rows.index, .drop_last = true};
+    f->per_epoch = data_batch_count(&f->batches);
+    identify(f);
+    if (f->o.care.checkpoint || f->o.care.log) status = fingerprint(f, error);
+    return status == AD_OK ? make(f, error) : status;
+}
+
+static void close_fit(fit *f) {
+    flow_set_step(f->model, 0);
+    flow_used_rows_free(&f->used);
+    optim_scorer_close(&f->scorer);
+    free(f->index);
+    ad_tape_free(f->tape);
+    ad_engine_free(f->own_engine);
 }
 
 ad_status optim_fit(flow_model *model, const flow_rows *rows, const optim_fit_options *options,
                     optim_fit_result *result, ad_error *error) {
     fit f;
+    if (result) *result = (optim_fit_result){.loss = NAN, .validation = NAN};
     ad_status status = open_fit(&f, model, rows, options, error);
-    if (status == AD_OK) status = loop(&f, error);
-    f.result.steps = f.now.step;
-    f.result.loss = f.now.loss;
-    f.result.seconds = seconds() - f.start;
-    if (!isnan(f.result.validation)) {
-        optim_snapshot_restore(f.best);
-    } else {
-        f.result.best_step = f.now.step;
+    if (status == AD_OK) {
+        const optim_task task = {.run = "optim_fit",
+                                 .compute = compute,
+                                 .undo = undo,
+                                 .validate = f.o.validation ? validate : NULL,
+                                 .arg = &f,
+                                 .rows = f.o.batch * f.o.accumulate,
+                                 .data = *f.data ? f.data : NULL,
+                                 .identity = f.identity};
+        optim_training t;
+        status = optim_training_open(&t, model, f.engine, &f.o, &task, error);
+        if (status == AD_OK) status = optim_training_run(&t, error);
+        optim_training_close(&t, result);
     }
-    if (result) *result = f.result;
     close_fit(&f);
     return status;
 }

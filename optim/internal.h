@@ -52,6 +52,9 @@ ad_var optim_along(const optim_path *path, ad_var value, ad_var coefficient);
 ad_var optim_value_and_gradient(ad_var value, ad_var other);
 optim_divergence_loss optim_no_loss(const optim_sampling *sampling);
 
+// optim_update in two: after optim_gradient_norm, and when that was finite.
+void optim_apply(optim_optimizer *optimizer, ad_engine *engine, double lr);
+
 // ---- what a checkpoint holds of others ------------------------------------------------------------------------------
 
 typedef struct optim_kept {
@@ -62,6 +65,9 @@ typedef struct optim_kept {
 // Array number i of what an optimizer, an average or a snapshot keeps; false beyond the last.
 bool optim_kept_of(const optim_optimizer *optimizer, int i, optim_kept *kept);
 bool optim_average_kept(const optim_average *average, int i, optim_kept *kept);
+// All tensors and counts of a checkpoint in memory: bytes of them, and copied there or back.
+size_t optim_checkpoint_bytes(const optim_checkpoint *checkpoint);
+void optim_checkpoint_copy(const optim_checkpoint *checkpoint, char *bytes, bool back);
 // Their counters.
 int64_t *optim_steps_of(optim_optimizer *optimizer);
 int64_t *optim_average_updates(optim_average *average);

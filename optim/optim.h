@@ -241,6 +241,38 @@ AD_API optim_divergence_loss optim_forward_kl(const flow_model *model, const opt
 AD_API optim_divergence_loss optim_forward_path_kl(const flow_model *model, const optim_target *target,
                                                    const optim_sampling *sampling);
 
+// ---- guards -------------------------------------------------------------------------------------------------------
+
+enum { OPTIM_GUARD_WINDOW = 100 };
+// What to do about steps that go wrong. Zero-initialise, set what differs.
+typedef struct optim_guard {
+    bool off;           // the first one ends the run
+    int64_t skips;      // the last of so many in a row goes back to the last good state; 0: 3
+    int64_t rollbacks;  // after so many of those, it gives up; 0: 2; negative: none
+    double factor;      // of the learning rate at each rollback; 0: 0.5
+    double spike;       // a loss or a gradient norm (its logarithm) so many robust standard deviations above the median of
+                        // the last OPTIM_GUARD_WINDOW is wrong, too; 0: only those that are not finite
+    // State.
+    double scale;  // of the learning rate; 0 before the first step: 1
+    int64_t in_a_row, rolled_back, skipped;
+    int64_t values;
+    double losses[OPTIM_GUARD_WINDOW], log_norms[OPTIM_GUARD_WINDOW];
+} optim_guard;
+typedef enum optim_verdict {
+    OPTIM_GOOD = 0,
+    OPTIM_SKIP,       // leave parameters and states as they were before the step
+    OPTIM_ROLL_BACK,  // go back to the last good state, and go on with rate times scale
+    OPTIM_GIVE_UP
+} optim_verdict;
+AD_API optim_verdict optim_guard_judge(optim_guard *guard, double loss, double grad_norm);
+// Euclidean norm of the gradients of an optimizer's parameters; may be infinite or NaN. As optim_update computes it.
+AD_API double optim_gradient_norm(optim_optimizer *optimizer, ad_engine *engine);
+
+// SIGINT and SIGTERM are caught from now on (or no longer): the first sets what optim_signal_caught returns, its number, else
+// 0; the second ends the program at once. For programs: a library should not call it.
+AD_API void optim_catch_signals(bool on);
+AD_API int optim_signal_caught(void);
+
 // ---- maximum likelihood -------------------------------------------------------------------------------------------
 
 typedef struct optim_progress {
@@ -250,7 +282,20 @@ typedef struct optim_progress {
     double grad_norm, lr;
     double rows_per_second, seconds;  // since the start
     bool validated;                   // validation is of this step
+    const char *trouble;              // what went wrong in this step and was mended, or could not be written; or NULL
 } optim_progress;
+
+// What keeps a run from harm, and tells of it. All of it may be left out.
+typedef struct optim_care {
+    optim_guard guard;         // its options
+    const char *checkpoint;    // path of checkpoints: a run that finds some goes on from the newest whole one; NULL: none
+    int64_t checkpoint_every;  // steps; 0: steps / 20, at least 1
+    int keep;                  // checkpoints kept; 0: 2
+    const char *log;           // JSON lines; NULL: none
+    const char *events;        // folder, which is there, of TensorBoard's event files; NULL: none
+    int64_t log_every;         // steps; 0: steps / 2000, at least 1; validations and troubles are always logged
+    bool signals;              // SIGINT and SIGTERM end the run after the step under way, as progress would
+} optim_care;
 
 typedef struct optim_fit_options {
     int64_t steps;  // 0: 2000
@@ -260,8 +305,14 @@ typedef struct optim_fit_options {
     int64_t warm_up;              // steps; 0: none
     double last_lr;               // of the cosine, as a share of lr; 0: 0
     optim_options optimizer;      // max_norm 0: 10 here; negative: no clipping
-    const flow_rows *validation;  // NULL: none, and the last weights are kept
+    int64_t accumulate;           // batches whose mean gradient makes a step; 0: 1
+    double average;               // decay of a moving average of the parameters, which is what is validated and kept; 0: none
+    const flow_rows *validation;  // NULL: none, and the last parameters are kept
     int64_t validate_every;       // steps; 0: steps / 20, at least 1
+    int64_t patience;             // validations in a row without a better one that end the fit; 0: none do
+    bool plateau;                 // the rate is lowered when validation stops falling, as lower says
+    optim_plateau lower;          // its options
+    optim_care care;              // guards, checkpoints, logs
     uint64_t seed;                // of the order of rows
     ad_engine *engine;            // NULL: one of its own
     ad_type type;                 // computed in: AD_F32 or AD_F64
@@ -276,7 +327,11 @@ typedef struct optim_fit_result {
     double validation;  // of the weights kept: mean negative log-likelihood, nats; NaN when there was none
     int64_t best_step;  // they are those after this step
     double seconds;
-    bool stopped;  // by progress
+    bool stopped;         // by progress or by a signal
+    int signal;           // its number, or 0
+    int64_t resumed;      // the step it went on from; 0: from the start
+    int64_t skipped;      // steps that went wrong
+    int64_t rolled_back;  // times the last good state was taken again
 } optim_fit_result;
 
 // Fits the model's parameters to rows by maximum likelihood with an optimizer (Adam by default): batches in a new random
@@ -284,9 +339,11 @@ typedef struct optim_fit_result {
 // weights count by them: loss and validation are weighted means, and the loss of a batch is divided by the mean weight of
 // all rows, which keeps its gradient unbiased. Layers that draw noise draw it anew at each step, and the same at each
 // validation (flow_set_step, at 0 in the end). Calls no data-dependent initialisation: see flow_init_from_data. options and
-// result may be NULL. The same seed gives the same bits for any number of threads. AD_ENONFINITE when loss or gradients
-// stop being finite, with a message that names the place; the model then has its best parameters so far, or, without
-// validation, the last before the failure. Borrows everything until it returns.
+// result may be NULL. The same seed gives the same bits for any number of threads, and, with checkpoints, however often the
+// run is killed and started again. A step whose loss or gradient is not finite is skipped, and so on as the guard says;
+// when that gives up, AD_ENONFINITE, with a message that names the place; the model then has its best parameters so far,
+// or, without validation, the last good ones. Checkpoints and logs that cannot be written do not end a run: progress tells
+// of them; those of another run do (AD_EFORMAT). Borrows everything until it returns.
 AD_API ad_status optim_fit(flow_model *model, const flow_rows *rows, const optim_fit_options *options,
                            optim_fit_result *result, ad_error *error);
 
@@ -295,6 +352,34 @@ AD_API ad_status optim_fit(flow_model *model, const flow_rows *rows, const optim
 // in f64.
 AD_API ad_status optim_mean_log_prob(const flow_model *model, const flow_rows *rows, int64_t batch, ad_engine *engine,
                                      double *mean, double *standard_error, ad_error *error);
+
+// ---- logs ---------------------------------------------------------------------------------------------------------
+
+typedef struct optim_log optim_log;
+typedef struct optim_log_info {
+    const char *run;          // what runs: "fit"
+    uint64_t seed;
+    int64_t params;           // trainable elements
+    int threads;
+    const char *data;         // fingerprint of the data, or NULL
+    const char *model;        // flow_describe's text, or NULL
+} optim_log_info;
+// A file of JSON lines, new or added to. Every line is written out at once. What is not finite is null.
+AD_API optim_log *optim_log_open(const char *path, bool append, ad_error *error);
+AD_API void optim_log_close(optim_log *log);
+// {"pullback": version, "run": ..., "seed": ..., "params": ..., "cpu": kernels, "threads": ..., "data": ..., "model": ...}.
+AD_API ad_status optim_log_header(optim_log *log, const optim_log_info *info, ad_error *error);
+// {"step": ..., "loss": ..., "grad_norm": ..., "lr": ..., "rows_per_second": ..., "seconds": ...}, and "validation" and
+// "trouble" where there are.
+AD_API ad_status optim_log_progress(optim_log *log, const optim_progress *progress, ad_error *error);
+// A line of one's own.
+AD_API ad_status optim_log_line(optim_log *log, const char *json, ad_error *error);
+
+typedef struct optim_events optim_events;
+// A new event file for TensorBoard in a folder, which is there.
+AD_API optim_events *optim_events_open(const char *folder, ad_error *error);
+AD_API void optim_events_close(optim_events *events);
+AD_API ad_status optim_events_scalar(optim_events *events, const char *tag, int64_t step, double value, ad_error *error);
 
 #ifdef __cplusplus
 }

@@ -287,6 +287,13 @@ static ad_status norms(const optim_optimizer *a, double *whole, double *cut, ad_
     return AD_OK;
 }
 
+double optim_gradient_norm(optim_optimizer *a, ad_engine *engine) {
+    double whole = NAN, cut;
+    for_tiles(a, engine, square_tile);
+    norms(a, &whole, &cut, NULL);
+    return whole;
+}
+
 static void prepare(optim_optimizer *a, double lr, double clip) {
     for (int i = 0; i < a->n_groups; i++) {
         group *g = &a->groups[i];
@@ -298,18 +305,23 @@ static void prepare(optim_optimizer *a, double lr, double clip) {
     }
 }
 
+void optim_apply(optim_optimizer *a, ad_engine *engine, double lr) {
+    double whole, cut = 0;
+    norms(a, &whole, &cut, NULL);
+    bool clip = a->o.max_norm > 0 && cut > a->o.max_norm;
+    a->steps++;
+    prepare(a, lr, clip ? a->o.max_norm / cut : 1);
+    for_tiles(a, engine, update_tile);
+}
+
 ad_status optim_update(optim_optimizer *a, ad_engine *engine, double lr, optim_step *step, ad_error *error) {
     optim_step done = {0};
     double cut = 0;
     if (!isfinite(lr)) return ad_fail(error, AD_EARG, "%s: learning rate %g", a->rule->name, lr);
     for_tiles(a, engine, square_tile);
     ad_status status = norms(a, &done.grad_norm, &cut, error);
-    bool clip = status == AD_OK && a->o.max_norm > 0 && cut > a->o.max_norm;
-    done.clipped = status == AD_OK && (clip || cut < done.grad_norm);
+    done.clipped = status == AD_OK && (cut < done.grad_norm || (a->o.max_norm > 0 && cut > a->o.max_norm));
     if (step) *step = done;
-    if (status != AD_OK) return status;
-    a->steps++;
-    prepare(a, lr, clip ? a->o.max_norm / cut : 1);
-    for_tiles(a, engine, update_tile);
-    return AD_OK;
+    if (status == AD_OK) optim_apply(a, engine, lr);
+    return status;
 }

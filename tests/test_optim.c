@@ -167,7 +167,7 @@ static void a_loss_not_finite_stops_and_names_the_place(void **state) {
     float before[4];
     ((float *)data_values(m.train))[2 * 1234 + 1] = INFINITY;
     memcpy(before, params[0]->data, sizeof before);
-    const optim_fit_options options = {.steps = 10, .batch = 4000};
+    const optim_fit_options options = {.steps = 10, .batch = 4000, .care = {.guard = {.off = true}}};
     optim_fit_result result;
     assert_int_equal(optim_fit(m.model, &m.rows, &options, &result, &error), AD_ENONFINITE);
     util_assert_contains(error.message, "step 1: ");
