@@ -8,6 +8,8 @@
 //     int64_t n = data_batch(&batches, epoch, k, rows);            // shuffled row numbers, no row is copied
 //     ad_source source = data_source(table, 0, rows);              // for ad_input; then ad_rows_set(set, n, 0)
 //
+// examples/csv_to_batches.c goes the whole way: columns chosen, rows split, features and context, batches, a trained flow.
+//
 // Files are never trusted: every size is checked before it is believed, and a bad file gives a message that names the
 // file, the place in it, and what was expected. Files are written whole or not at all: a kill at any moment leaves the
 // old file or the new one.

@@ -491,6 +491,25 @@ static void bits_flipped_are_safe(void **state) {
     }
 }
 
+// 30 draws of the posterior of an autoregression (posteriordb, see arK.LICENCE), some with exponents: as numpy reads
+// them.
+static void a_real_table_has_numpys_values(void **state) {
+    (void)state;
+    char path[600];
+    const char *fixture = files_fixture("arK.csv"), *const names[] = {"alpha",   "beta[1]", "beta[2]", "beta[3]",
+                                                                      "beta[4]", "beta[5]", "sigma"};
+    if (fixture == NULL) skip();
+    strcpy(path, fixture);
+    ad_error error;
+    data_table *table = data_read(path, &error), *golden = data_read_npy(files_fixture("arK.npy"), NULL);
+    if (table == NULL) fail_msg("%s", error.message);
+    assert_true(table->rows == 30 && table->columns == 7 && golden->rows == 30 && golden->columns == 7);
+    assert_memory_equal(table->values, golden->values, 30 * 7 * sizeof(double));
+    for (int k = 0; k < 7; k++) assert_string_equal(table->names[k], names[k]);
+    data_table_free(table);
+    data_table_free(golden);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_good_files),
@@ -520,6 +539,7 @@ int main(void) {
         cmocka_unit_test(ten_million_columns_are_refused),
         cmocka_unit_test(as_many_columns_as_fit_are_read),
         cmocka_unit_test(bits_flipped_are_safe),
+        cmocka_unit_test(a_real_table_has_numpys_values),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }
