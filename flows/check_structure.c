@@ -22,7 +22,7 @@ static double largest_entry(const double *J, int64_t n) {
     return most;
 }
 
-// ---- zeros ----------------------------------------------------------------------------------------------------------
+// ---- zeros ---------------------------------------------------------------------------------------------------------
 
 // Whether the declaration says what J[i][j] is, and what it says.
 static bool is_known(const looking *l, int64_t i, int64_t j, double *value) {
@@ -64,7 +64,7 @@ static ad_status check_entries(const looking *l) {
     return AD_OK;
 }
 
-// ---- matrices -------------------------------------------------------------------------------------------------------
+// ---- matrices ------------------------------------------------------------------------------------------------------
 
 static ad_status check_volume(const looking *l) {
     double norm, inverse_norm;
@@ -161,7 +161,7 @@ static ad_status check_contraction(const looking *l) {
         l->c->name, l->direction, value, l->row, l->c->case_number);
 }
 
-// ---- one row --------------------------------------------------------------------------------------------------------
+// ---- one row -------------------------------------------------------------------------------------------------------
 
 static ad_status check_row(const looking *l, bool given) {
     switch (l->declared->structure) {

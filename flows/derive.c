@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- for maps -------------------------------------------------------------------------------------------------------
+// ---- for maps ------------------------------------------------------------------------------------------------------
 
 static ad_var missing(const flow_call *call, const char *what, const char *name) {
     ad_tape_fail(call->tape, AD_EARG, "the map asks for a %s '%s', which the layer does not have", what,
@@ -53,7 +53,7 @@ double flow_number_of(const flow_layer *layer, const char *name) {
     return (double)NAN;
 }
 
-// ---- what contradicts itself ----------------------------------------------------------------------------------------
+// ---- what contradicts itself ---------------------------------------------------------------------------------------
 
 // A matrix per row has to be worked with.
 static bool needs_matrix(const flow_derivation *f) {
@@ -108,8 +108,7 @@ static bool check_form(const flow_layer_type *type, int64_t D, int64_t C, ad_err
     return false;
 }
 
-// ---- sizes, order, options
-// --------------------------------------------------------------------------------------------
+// ---- sizes, order, options -----------------------------------------------------------------------------------------
 
 static bool set_sizes(derived *d, int64_t D, const flow_derive_options *o, ad_error *error) {
     const char *name = d->layer.type->name;
@@ -184,8 +183,7 @@ static bool set_numbers(derived *d, const flow_number *given, ad_error *error) {
     return true;
 }
 
-// ---- tensors and nets
-// -------------------------------------------------------------------------------------------------
+// ---- tensors and nets ----------------------------------------------------------------------------------------------
 
 static ad_shape shape_of(const derived *d, const flow_tensor_form *form) {
     const int64_t sizes[] = {0, ad_shape_count(d->layer.x_shape), d->changed, d->layer.C, d->rank};

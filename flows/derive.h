@@ -24,13 +24,13 @@ static inline const derived *derive_of(const flow_layer *layer) {
     return (const derived *)layer;
 }
 
-// ---- derive.c -------------------------------------------------------------------------------------------------------
+// ---- derive.c ------------------------------------------------------------------------------------------------------
 
 // As flow_derive, with the conditioner given (owned from now on) or made (NULL).
 flow_layer *derive_make(const flow_layer_type *type, int64_t D, int64_t C, const flow_derive_options *o,
                         flow_net *given, ad_error *error);
 
-// ---- derive_map.c ---------------------------------------------------------------------------------------------------
+// ---- derive_map.c --------------------------------------------------------------------------------------------------
 
 // The map about to be recorded at some v: all that it sees. v is a var of its own, so that derivatives in it leave out
 // what context and parameters owe to the same features.
@@ -41,11 +41,13 @@ typedef struct derive_point {
 
 derive_point derive_point_at(const derived *d, ad_var v, ad_var context);
 // One of the user's functions, which must give [n], at v instead of the point's own.
-ad_var derive_call(const derived *d, const char *what, flow_map map, const flow_call *call, ad_var v, int64_t n);
+ad_var derive_call(const char *what, flow_map map, const flow_call *call, ad_var v, int64_t n);
 // The map given, [D] -> [D]; and its log|det|, in parts.
 ad_var derive_value(const derived *d, ad_var v, ad_var context);
 ad_var derive_log_det(const derived *d, ad_var v, ad_var context);
-// The diagonal of its Jacobian, [D]: of an autoregressive map.
+// The derivative of each feature changed in itself, [n], where none has one in another: one sweep.
+ad_var derive_slopes(const derived *d, const derive_point *p);
+// The same of an autoregressive map, [D].
 ad_var derive_diagonal(const derived *d, ad_var v, ad_var context);
 // The map in the direction given, and in the other one (NULL: to be solved for).
 flow_map derive_given(const derived *d);
@@ -54,12 +56,12 @@ flow_map derive_other(const derived *d);
 ad_var derive_sort(const derived *d, ad_var v);
 ad_var derive_unsort(const derived *d, ad_var v);
 
-// ---- derive_inverse.c -----------------------------------------------------------------------------------------------
+// ---- derive_inverse.c ----------------------------------------------------------------------------------------------
 
 // v with map(v) = z.
 ad_solution derive_inverse(const derived *d, ad_var z, ad_var context, bool allow_failure);
 
-// ---- derive_solve.c -------------------------------------------------------------------------------------------------
+// ---- derive_solve.c ------------------------------------------------------------------------------------------------
 
 // F(arg, y) of y's shape [n], to become 0.
 typedef struct derive_system {

@@ -3,7 +3,7 @@
 
 #include "derive.h"
 
-// ---- to JSON --------------------------------------------------------------------------------------------------------
+// ---- to JSON -------------------------------------------------------------------------------------------------------
 
 static json_t *describe_numbers(const derived *d) {
     json_t *object = json_object();
@@ -26,18 +26,19 @@ json_t *flow_derived_describe(const flow_layer *layer) {
                      "options", describe_numbers(d), "conditioner", d->net ? flow_describe_net(d->net) : json_null());
 }
 
-// ---- from JSON ------------------------------------------------------------------------------------------------------
+// ---- from JSON -----------------------------------------------------------------------------------------------------
 
-static bool read_order(const json_t *options, int64_t D, int64_t **order, ad_error *error) {
+static bool read_order(const flow_layer_type *type, const json_t *options, int64_t D, int64_t **order,
+                       ad_error *error) {
     const json_t *list = json_object_get(options, "order");
     *order = NULL;
     if (json_is_null(list)) return true;
     if (json_array_size(list) != (size_t)D) {
-        ad_fail(error, AD_EFORMAT, "\"order\" should be null or a list of %lld features", (long long)D);
+        ad_fail(error, AD_EFORMAT, "%s: \"order\" should be null or a list of %lld features", type->name, (long long)D);
         return false;
     }
     *order = malloc((size_t)D * sizeof **order);
-    if (!*order) ad_fail(error, AD_ENOMEM, "out of memory");
+    if (!*order) ad_fail(error, AD_ENOMEM, "%s: out of memory", type->name);
     for (int64_t k = 0; *order && k < D; k++) {
         const json_t *at = json_array_get(list, (size_t)k);
         (*order)[k] = json_is_integer(at) ? (int64_t)json_integer_value(at) : -1;
@@ -46,31 +47,34 @@ static bool read_order(const json_t *options, int64_t D, int64_t **order, ad_err
 }
 
 // Each option of the derivation, ended by a NULL name.
-static bool read_numbers(const json_t *options, const flow_derivation *form, flow_number *numbers, ad_error *error) {
-    const json_t *object = json_object_get(options, "options");
+static bool read_numbers(const flow_layer_type *type, const json_t *options, flow_number *numbers, ad_error *error) {
+    const json_t *object = json_object_get(options, "options"), *value;
     int n = 0;
     for (int i = 0; i < FLOW_NUMBERS; i++) {
-        const char *name = form->numbers[i].name;
+        const char *name = type->derived->numbers[i].name;
         if (!name) continue;
-        numbers[n].name = name;
-        if (!flow_json_number(object, name, &numbers[n++].value, error)) return false;
+        if (!json_is_number(value = json_object_get(object, name))) {
+            ad_fail(error, AD_EFORMAT, "%s: \"%s\" of \"options\" should be a number", type->name, name);
+            return false;
+        }
+        numbers[n++] = (flow_number){name, json_number_value(value)};
     }
     numbers[n].name = NULL;
     return true;
 }
 
 // The conditioner described, when it is one of these sizes. NULL with *ok true: none.
-static flow_net *read_conditioner(const json_t *options, const flow_derivation *form, const int64_t *sizes,
+static flow_net *read_conditioner(const flow_layer_type *type, const json_t *options, const int64_t *sizes,
                                   const flow_making *making, bool *ok, ad_error *error) {
     const json_t *described = json_object_get(options, "conditioner");
-    int64_t D = sizes[0], C = sizes[1], kept = sizes[2], P = form->conditioner;
-    bool ordered = form->structure == FLOW_AUTOREGRESSIVE, wanted = P > 0 && (ordered || kept + C > 0);
+    int64_t D = sizes[0], C = sizes[1], kept = sizes[2], P = type->derived->conditioner;
+    bool ordered = type->derived->structure == FLOW_AUTOREGRESSIVE, wanted = P > 0 && (ordered || kept + C > 0);
     *ok = !wanted && json_is_null(described);
     if (*ok) return NULL;
     flow_net *net = wanted ? flow_make_net(described, making, error) : NULL;
     *ok = net && (ordered ? flow_is_made(net, D, C, P) : net->in == kept + C && net->out == (D - kept) * P);
     if (*ok) return net;
-    if (net || !wanted) ad_fail(error, AD_EFORMAT, "\"conditioner\" is not of this layer's sizes");
+    if (net || !wanted) ad_fail(error, AD_EFORMAT, "%s: \"conditioner\" is not of this layer's sizes", type->name);
     flow_net_free(net);
     return NULL;
 }
@@ -101,10 +105,11 @@ flow_layer *flow_derived_make(const flow_layer_type *type, const json_t *options
               flow_json_int(options, "context", 0, FLOW_MAX_FEATURES, &C, error) &&
               flow_json_int(options, "kept", part && D > 1, part ? D - 1 : 0, &kept, error) &&
               flow_json_int(options, "rank", low, low ? DERIVE_MOST : 0, &rank, error) &&
-              flow_json_type(options, &o.type, error) && read_numbers(options, form, numbers, error) &&
-              flow_take_elements(making, elements_of(form, D, C, rank), error) && read_order(options, D, &order, error);
+              flow_json_type(options, &o.type, error) && read_numbers(type, options, numbers, error) &&
+              flow_take_elements(making, elements_of(form, D, C, rank), error) &&
+              read_order(type, options, D, &order, error);
     const int64_t sizes[] = {D, C, kept};
-    flow_net *net = ok ? read_conditioner(options, form, sizes, making, &ok, error) : NULL;
+    flow_net *net = ok ? read_conditioner(type, options, sizes, making, &ok, error) : NULL;
     o.order = order;
     o.split = kept;
     o.rank = rank;

@@ -21,8 +21,7 @@ static ad_solution explicit_value(ad_var value) {
     return (ad_solution){value, ad_number(t, 0), ad_number(t, 0), ad_number(t, 1)};
 }
 
-// ---- elementwise, coupling
-// --------------------------------------------------------------------------------------------
+// ---- elementwise, coupling -----------------------------------------------------------------------------------------
 
 typedef struct equation {
     const derived *d;
@@ -32,7 +31,24 @@ typedef struct equation {
 
 static ad_var changed_less_z(void *arg, ad_var v) {
     const equation *e = arg;
-    return ad_sub(derive_call(e->d, "map", derive_given(e->d), e->call, v, e->d->changed), e->z);
+    return ad_sub(derive_call("map", derive_given(e->d), e->call, v, e->d->changed), e->z);
+}
+
+// Rounding is relative to the largest element. A jump of the map across z is no solution, though a change of sign.
+static ad_var really_solved(ad_var F, ad_var z, ad_var slopes, ad_var v) {
+    double eps = ad_tape_type(z.tape) == AD_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
+    ad_var scale = ad_add(ad_max(ad_abs(z)), ad_max(ad_abs(ad_mul(slopes, v))));
+    return ad_stop_gradient(ad_less_equal(ad_max(ad_abs(F)), ad_scale(ad_offset(scale, 1), sqrt(eps))));
+}
+
+// A solution looked at again: what derive_log_det needs as well.
+static void look_again(const derived *d, ad_solution *s, ad_var z, ad_var context, bool allow_failure) {
+    derive_point p = derive_point_at(d, s->value, context);
+    ad_var slopes = derive_slopes(d, &p), F = ad_sub(derive_value(d, s->value, context), z);
+    if (d->kept) z = derive_point_at(d, z, context).v;
+    s->done = ad_mul(s->done, really_solved(F, z, slopes, p.v));
+    s->residual = ad_stop_gradient(ad_max(ad_abs(F)));
+    if (!allow_failure) s->value = derive_require(s->value, s, AD_NONE);
 }
 
 // What is kept is the same on both sides, and so is all that it says.
@@ -40,22 +56,23 @@ static ad_solution by_element(const derived *d, ad_var z, ad_var context, bool a
     derive_point p = derive_point_at(d, z, context);
     ad_solution s;
     if (derive_other(d)) {
-        s = explicit_value(derive_call(d, "map", derive_other(d), &p.call, p.v, d->changed));
+        s = explicit_value(derive_call("map", derive_other(d), &p.call, p.v, d->changed));
     } else {
         equation e = {d, &p.call, p.v, context};
         ad_solver_options o = solver(d, allow_failure);
         s = ad_root(p.v, changed_less_z, &e, &o);
     }
-    if (d->kept == 0) return s;
-    ad_var both[2] = {p.call.kept, s.value};
-    s.value = derive_unsort(d, ad_concat(both, 2, 0));
+    if (d->kept) {
+        ad_var both[2] = {p.call.kept, s.value};
+        s.value = derive_unsort(d, ad_concat(both, 2, 0));
+    }
+    if (!derive_other(d) && ad_ok(s.value)) look_again(d, &s, z, context, allow_failure);
     return s;
 }
 
-// ---- autoregressive
-// --------------------------------------------------------------------------------------------------- A loop over the
-// features in order; those still to come are the middle of where they may lie, so that all is finite. The state is v
-// [D] and these numbers.
+// ---- autoregressive ------------------------------------------------------------------------------------------------
+// A loop over the features in order; those still to come are the middle of where they may lie, so that all is finite.
+// The state is v [D] and these numbers.
 enum { FEATURE, SOLVED, ITERATIONS, RESIDUAL, FAILED_AT, NUMBERS };
 
 typedef struct sequence {
@@ -74,14 +91,14 @@ static ad_var one_feature(void *arg, ad_var y) {
     const sequence *s = arg;
     ad_var v = ad_where(s->turn, y, s->known);
     flow_call call = {&s->d->layer, y.tape, s->context, AD_NONE, s->parameters};
-    return ad_sub(picked(s->turn, derive_call(s->d, "map", derive_given(s->d), &call, v, s->d->changed)), s->target);
+    return ad_sub(picked(s->turn, derive_call("map", derive_given(s->d), &call, v, s->d->changed)), s->target);
 }
 
 static ad_solution solve_feature(sequence *s) {
     ad_solver_options o = solver(s->d, true);
     if (!derive_other(s->d)) return ad_root(s->target, one_feature, s, &o);
     flow_call call = {&s->d->layer, s->z.tape, s->context, AD_NONE, s->parameters};
-    return explicit_value(picked(s->turn, derive_call(s->d, "map", derive_other(s->d), &call, s->z, s->d->changed)));
+    return explicit_value(picked(s->turn, derive_call("map", derive_other(s->d), &call, s->z, s->d->changed)));
 }
 
 static void next_feature(void *arg, ad_var state, ad_var *next, ad_var *done) {
@@ -122,13 +139,6 @@ static ad_var counted(ad_tape *t, const int64_t *place, int64_t D) {
     return place ? ad_take(out, 0, place, D) : out;
 }
 
-// A jump of the map counts as a root, and the largest element is what rounding goes by.
-static ad_var really_solved(ad_var F, ad_var z, ad_var slopes, ad_var v) {
-    double eps = ad_tape_type(z.tape) == AD_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
-    ad_var scale = ad_add(ad_max(ad_abs(z)), ad_max(ad_abs(ad_mul(slopes, v))));
-    return ad_less_equal(ad_max(ad_abs(F)), ad_scale(ad_offset(scale, 1), sqrt(eps)));
-}
-
 static ad_solution one_by_one(const derived *d, ad_var z, ad_var context, bool allow_failure) {
     const int64_t D = d->changed;
     ad_tape *t = z.tape;
@@ -153,8 +163,7 @@ static ad_solution one_by_one(const derived *d, ad_var z, ad_var context, bool a
     return solution;
 }
 
-// ---- orthogonal, low rank, contractive, anything
-// ----------------------------------------------------------------------
+// ---- orthogonal, low rank, contractive, anything -------------------------------------------------------------------
 
 // J is the same everywhere (an isometry is affine): v = J^T (z - map(0)).
 static ad_solution transposed(const derived *d, ad_var z, ad_var context) {
@@ -162,7 +171,7 @@ static ad_solution transposed(const derived *d, ad_var z, ad_var context) {
     if (ad_has_rows(z)) nothing = ad_to_rows(nothing, ad_rows_of(z));
     ad_var off = ad_sub(z, derive_value(d, nothing, context));
     derive_point p = derive_point_at(d, z, context);
-    ad_vjp(derive_call(d, "map", derive_given(d), &p.call, p.v, d->changed), off, &p.v, 1, &v);
+    ad_vjp(derive_call("map", derive_given(d), &p.call, p.v, d->changed), off, &p.v, 1, &v);
     return explicit_value(v);
 }
 
@@ -170,8 +179,8 @@ static ad_solution transposed(const derived *d, ad_var z, ad_var context) {
 static ad_var bottleneck_less_c(void *arg, ad_var c) {
     const equation *e = arg;
     const derived *d = e->d;
-    ad_var v = ad_sub(e->z, derive_call(d, "map", derive_given(d), e->call, c, d->changed));
-    return ad_sub(c, derive_call(d, "bottleneck", d->form->bottleneck, e->call, v, d->rank));
+    ad_var v = ad_sub(e->z, derive_call("map", derive_given(d), e->call, c, d->changed));
+    return ad_sub(c, derive_call("bottleneck", d->form->bottleneck, e->call, v, d->rank));
 }
 
 static ad_solution through_bottleneck(const derived *d, ad_var z, ad_var context, bool allow_failure) {
@@ -179,10 +188,10 @@ static ad_solution through_bottleneck(const derived *d, ad_var z, ad_var context
     equation e = {d, &p.call, z, context};
     ad_solver_options o = solver(d, allow_failure);
     o.low = o.high = 0;  // they say where v lies, not c
-    ad_var start = derive_call(d, "bottleneck", d->form->bottleneck, &p.call, p.v, d->rank);
+    ad_var start = derive_call("bottleneck", d->form->bottleneck, &p.call, p.v, d->rank);
     ad_solution s = d->rank == 1 ? ad_root(start, bottleneck_less_c, &e, &o)
                                  : derive_newton(&(derive_system){bottleneck_less_c, &e}, start, &o);
-    s.value = ad_sub(z, derive_call(d, "map", derive_given(d), &p.call, s.value, d->changed));
+    s.value = ad_sub(z, derive_call("map", derive_given(d), &p.call, s.value, d->changed));
     return s;
 }
 
@@ -195,7 +204,7 @@ typedef struct contraction {
 static ad_var less_residual(void *arg, ad_var w) {
     const contraction *c = arg;
     const derived *d = c->e.d;
-    ad_var v = ad_mul(w, c->size), g = derive_call(d, "map", derive_given(d), c->e.call, v, d->changed);
+    ad_var v = ad_mul(w, c->size), g = derive_call("map", derive_given(d), c->e.call, v, d->changed);
     return ad_div(ad_sub(c->e.z, g), c->size);
 }
 
@@ -243,11 +252,10 @@ ad_solution derive_inverse(const derived *d, ad_var z, ad_var context, bool allo
             if (!derive_other(d)) return newton(d, z, context, allow_failure);
     }
     derive_point p = derive_point_at(d, z, context);
-    return explicit_value(derive_call(d, "map", derive_other(d), &p.call, p.v, d->changed));
+    return explicit_value(derive_call("map", derive_other(d), &p.call, p.v, d->changed));
 }
 
-// ---- both directions
-// --------------------------------------------------------------------------------------------------
+// ---- both directions -----------------------------------------------------------------------------------------------
 
 // What derivatives are taken in must have rows where anything else has.
 static ad_var with_rows(ad_var v, ad_var context) {

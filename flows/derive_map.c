@@ -14,7 +14,7 @@ flow_direction flow_given_direction(const flow_layer *layer) {
     return form && !form->normalize ? FLOW_GENERATE : FLOW_NORMALIZE;
 }
 
-// ---- the map at a point ---------------------------------------------------------------------------------------------
+// ---- the map at a point --------------------------------------------------------------------------------------------
 
 ad_var derive_sort(const derived *d, ad_var v) {
     return d->order ? ad_take(v, 0, d->order, ad_dim(v, 0)) : v;
@@ -46,8 +46,7 @@ derive_point derive_point_at(const derived *d, ad_var v, ad_var context) {
     return p;
 }
 
-ad_var derive_call(const derived *d, const char *what, flow_map map, const flow_call *call, ad_var v, int64_t n) {
-    (void)d;
+ad_var derive_call(const char *what, flow_map map, const flow_call *call, ad_var v, int64_t n) {
     char got[96];
     if (!ad_ok(v)) return flow_inert(v);
     ad_var y = map(call, v);
@@ -69,9 +68,8 @@ ad_var derive_call(const derived *d, const char *what, flow_map map, const flow_
 // The user's function at a point: of what is changed, or what is added.
 static ad_var map_at(const derived *d, const derive_point *p) {
     ad_var v = p->v;
-    if (d->form->structure == FLOW_LOW_RANK)
-        v = derive_call(d, "bottleneck", d->form->bottleneck, &p->call, v, d->rank);
-    return derive_call(d, "map", derive_given(d), &p->call, v, d->changed);
+    if (d->form->structure == FLOW_LOW_RANK) v = derive_call("bottleneck", d->form->bottleneck, &p->call, v, d->rank);
+    return derive_call("map", derive_given(d), &p->call, v, d->changed);
 }
 
 static ad_var value_at(const derived *d, const derive_point *p) {
@@ -87,8 +85,7 @@ ad_var derive_value(const derived *d, ad_var v, ad_var context) {
     return value_at(d, &p);
 }
 
-// ---- log-determinants
-// -------------------------------------------------------------------------------------------------
+// ---- log-determinants ----------------------------------------------------------------------------------------------
 
 // The derivative of y in v with that cotangent. A map that has none at all is a mistake.
 static ad_var pull(ad_var y, ad_var gy, ad_var v) {
@@ -107,8 +104,8 @@ static ad_var log_abs(ad_var x) {
 }
 
 // One sweep: no feature has a derivative in another one.
-static ad_var log_slopes(const derived *d, const derive_point *p) {
-    return log_abs(pull(map_at(d, p), ad_fill(p->v.tape, ad_shape1(d->changed), 1), p->v));
+ad_var derive_slopes(const derived *d, const derive_point *p) {
+    return pull(map_at(d, p), ad_fill(p->v.tape, ad_shape1(d->changed), 1), p->v);
 }
 
 // Element i of the derivative of element i, each by a sweep of its own.
@@ -125,8 +122,8 @@ static ad_var diagonal(ad_var y, ad_var v) {
 
 ad_var derive_diagonal(const derived *d, ad_var v, ad_var context) {
     derive_point p = derive_point_at(d, v, context);
+    if (d->form->conditioner) return derive_slopes(d, &p);
     ad_var y = map_at(d, &p);
-    if (d->form->conditioner) return pull(y, ad_fill(v.tape, ad_shape1(d->changed), 1), p.v);
     return diagonal(y, p.v);
 }
 
@@ -134,8 +131,8 @@ ad_var derive_diagonal(const derived *d, ad_var v, ad_var context) {
 // pulled back through b, then through A.
 static ad_var log_det_low_rank(const derived *d, const derive_point *p) {
     int64_t r = d->rank;
-    ad_var c = derive_call(d, "bottleneck", d->form->bottleneck, &p->call, p->v, r);
-    ad_var A = derive_call(d, "map", derive_given(d), &p->call, c, d->changed), M = AD_NONE;
+    ad_var c = derive_call("bottleneck", d->form->bottleneck, &p->call, p->v, r);
+    ad_var A = derive_call("map", derive_given(d), &p->call, c, d->changed), M = AD_NONE;
     for (int64_t i = 0; i < r && ad_ok(A); i++) {
         ad_var b = pull(ad_slice(c, 0, i, 1), ad_fill(c.tape, ad_shape1(1), 1), p->v);
         if (ad_ok(b) && !ad_has_rows(b) && ad_has_rows(A)) b = ad_to_rows(b, ad_rows_of(A));
@@ -150,11 +147,11 @@ static ad_var log_det_low_rank(const derived *d, const derive_point *p) {
 
 ad_var derive_log_det(const derived *d, ad_var v, ad_var context) {
     derive_point p = derive_point_at(d, v, context);
-    if (d->form->log_det) return derive_call(d, "log_det", d->form->log_det, &p.call, p.v, -1);
+    if (d->form->log_det) return derive_call("log_det", d->form->log_det, &p.call, p.v, -1);
     switch (d->form->structure) {
         case FLOW_ELEMENTWISE:
         case FLOW_COUPLING:
-            return log_slopes(d, &p);
+            return log_abs(derive_slopes(d, &p));
         case FLOW_AUTOREGRESSIVE:
             return log_abs(derive_diagonal(d, v, context));
         case FLOW_LOW_RANK:

@@ -14,8 +14,7 @@ static double epsilon(ad_tape *t) {
     return ad_tape_type(t) == AD_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
 }
 
-// ---- a row that is not done fails the run
-// -----------------------------------------------------------------------------
+// ---- a row that is not done fails the run --------------------------------------------------------------------------
 
 // Operands: value, done, iterations, residual, element (or -1).
 static bool require_shape(ad_shape_call *call) {
@@ -71,8 +70,7 @@ ad_var derive_require(ad_var value, const ad_solution *s, ad_var element) {
     return ad_apply(&require_op, x, 5, NULL, 0);
 }
 
-// ---- derivatives of a solution
-// ----------------------------------------------------------------------------------------
+// ---- derivatives of a solution -------------------------------------------------------------------------------------
 
 typedef struct attached {
     const derive_system *system;
@@ -94,8 +92,8 @@ ad_var derive_attach(ad_var y, const derive_system *system, ad_var (*step)(void 
     return ad_fixed_point(y, corrected, &a, &o).value;
 }
 
-// ---- Newton's iteration with line search
-// ------------------------------------------------------------------------------ One evaluation of F and its Jacobian
+// ---- Newton's iteration with line search ---------------------------------------------------------------------------
+// One evaluation of F and its Jacobian
 // an iteration, at the end of the step being tried. It is taken if |F|^2 falls, otherwise the step is halved. Failing
 // kernels inside a loop fail nothing: steps that are not finite are replaced.
 
@@ -165,21 +163,22 @@ static void newton_body(void *arg, ad_var state, ad_var *next, ad_var *done) {
     ad_var stays = both(whole, ad_less(most(p), ad_scale(was_size, sqrt(epsilon(t)))));
     ad_var refused = ad_sub(ad_fill(t, ad_shape1(1), 1), accept), known = below(norm, largest(t));
     ad_var solved = either(there, both(both(refused, known), stays));
-    ad_var lost = both(refused, either(below(length, 1e-9), ad_sub(ad_fill(t, ad_shape1(1), 1), known)));
+    ad_var unknown = ad_sub(ad_fill(t, ad_shape1(1), 1), known),
+           lost = both(refused, either(below(length, 1e-9), unknown));
 
     ad_var parts[] = {ad_where(accept, q, y),
                       ad_where(accept, step, p),
                       ad_where(accept, squares, norm),
                       ad_where(accept, ad_fill(t, ad_shape1(1), 1), ad_scale(length, 0.5)),
                       solved,
-                      ad_where(accept, most(F), item(state, n, LAST_RESIDUAL))};
+                      ad_where(either(accept, unknown), most(F), item(state, n, LAST_RESIDUAL))};
     *next = ad_concat(parts, 6, 0);
     *done = ad_reshape(either(solved, lost), ad_shape0());
 }
 
 static ad_loop_result iterate(newton *s, ad_var start, int max_iterations) {
     ad_tape *t = start.tape;
-    double first[NUMBERS] = {[NORM] = 4 * largest(t), [LENGTH] = 1, [LAST_RESIDUAL] = (double)INFINITY};
+    double first[NUMBERS] = {[NORM] = 4 * largest(t), [LENGTH] = 1};
     ad_var parts[] = {start, ad_zeros_like(start), ad_constant(t, ad_shape1(NUMBERS), first)};
     return ad_loop(ad_stop_gradient(ad_concat(parts, 3, 0)), max_iterations, newton_body, s);
 }

@@ -8,7 +8,7 @@ static inline ad_type derived_precision(int i) {
     return i % 3 == 2 ? AD_F32 : AD_F64;
 }
 
-// ---- elementwise ----------------------------------------------------------------------------------------------------
+// ---- elementwise ---------------------------------------------------------------------------------------------------
 
 static ad_var sinh_arcsinh(const flow_call *c, ad_var x) {
     return ad_sinh(ad_mul(ad_add(ad_asinh(x), flow_use(c, "skew")), ad_exp(flow_use(c, "tail"))));
@@ -80,7 +80,7 @@ static flow_layer *bend_autoregressive_example(int i, ad_error *error) {
     return flow_derive(&bend_autoregressive_type, 1 + i % 3, i % 2 ? 0 : 2, &o, error);
 }
 
-// ---- autoregressive, a whole map ------------------------------------------------------------------------------------
+// ---- autoregressive, a whole map -----------------------------------------------------------------------------------
 
 // z = x + x^3 / 3 at each feature, plus a strictly lower triangular matrix times tanh(x).
 static ad_var cubic_chain(const flow_call *c, ad_var x) {
@@ -98,7 +98,7 @@ static flow_layer *cubic_chain_example(int i, ad_error *error) {
     return flow_derive(&cubic_chain_type, 1 + i % 4, 0, &o, error);
 }
 
-// ---- volume-preserving ----------------------------------------------------------------------------------------------
+// ---- volume-preserving ---------------------------------------------------------------------------------------------
 
 // One step of a pendulum's time (leapfrog, an area-preserving map of place and speed), for as long as the context says.
 static ad_var pendulum(const flow_call *c, ad_var x) {
@@ -116,7 +116,7 @@ static flow_layer *pendulum_example(int i, ad_error *error) {
     return flow_derive(&pendulum_type, 2, 1, &(flow_derive_options){.type = derived_precision(i)}, error);
 }
 
-// ---- orthogonal -----------------------------------------------------------------------------------------------------
+// ---- orthogonal ----------------------------------------------------------------------------------------------------
 
 // A reflection, I - 2 w w^T / w.w, and a shift.
 static ad_var householder(const flow_call *c, ad_var x) {
@@ -133,7 +133,7 @@ static flow_layer *householder_example(int i, ad_error *error) {
     return flow_derive(&householder_type, 1 + i % 4, 0, &o, error);
 }
 
-// ---- low rank -------------------------------------------------------------------------------------------------------
+// ---- low rank ------------------------------------------------------------------------------------------------------
 
 // Q tanh(c) with Q = W^T diag(softplus(s) - 1/2) / max(1, |W|^2), and c = W x + b: det(I + diag(h') W Q) > 0.
 static ad_var squeeze(const flow_call *c, ad_var x) {
@@ -158,7 +158,7 @@ static flow_layer *bottleneck_example(int i, ad_error *error) {
     return flow_derive(&bottleneck_type, 1 + i % 5, 0, &o, error);
 }
 
-// ---- contractive ----------------------------------------------------------------------------------------------------
+// ---- contractive ---------------------------------------------------------------------------------------------------
 
 // 0.9 tanh(W x / (1 + |W|)), as in an i-ResNet (Behrmann et al. 2019) but for how the norm is kept down.
 static ad_var residual(const flow_call *c, ad_var x) {
@@ -178,7 +178,7 @@ static flow_layer *residual_example(int i, ad_error *error) {
     return flow_derive(&residual_type, 1 + i % 4, i % 2 ? 0 : 2, &o, error);
 }
 
-// ---- dense ----------------------------------------------------------------------------------------------------------
+// ---- dense ---------------------------------------------------------------------------------------------------------
 
 // The gradient of a strictly convex function: x + W^T softplus(W x + b) (a convex potential, Brenier's map), and a
 // shift from the context.
@@ -199,7 +199,7 @@ static flow_layer *potential_example(int i, ad_error *error) {
     return flow_derive(&potential_type, 1 + i % 3, i % 2 ? 0 : 2, &o, error);
 }
 
-// ---- both directions, or log_det, given -----------------------------------------------------------------------------
+// ---- both directions, or log_det, given ----------------------------------------------------------------------------
 
 static ad_var affine(const flow_call *c, ad_var v) {
     return ad_add(ad_mul(v, ad_exp(flow_use_parameter(c, 0))), flow_use_parameter(c, 1));

@@ -2,7 +2,7 @@
 #include "derived_layers.h"
 #include "files.h"
 
-// ---- laws -----------------------------------------------------------------------------------------------------------
+// ---- laws ----------------------------------------------------------------------------------------------------------
 
 static void every_structure_keeps_the_laws(void **state) {
     (void)state;
@@ -18,7 +18,7 @@ static void every_structure_keeps_the_laws(void **state) {
     }
 }
 
-// ---- equals, written by hand ----------------------------------------------------------------------------------------
+// ---- equals, written by hand ---------------------------------------------------------------------------------------
 
 enum { B = 6, MOST = 4 };
 
@@ -233,7 +233,7 @@ static void a_contraction_has_its_closed_form(void **state) {
     flow_layer_free(layer);
 }
 
-// ---- gradients ------------------------------------------------------------------------------------------------------
+// ---- gradients -----------------------------------------------------------------------------------------------------
 
 typedef struct direction {
     const flow_layer *layer;
@@ -272,7 +272,7 @@ static void gradients_are_right_to_second_order(void **state) {
     }
 }
 
-// ---- f32 ------------------------------------------------------------------------------------------------------------
+// ---- f32 -----------------------------------------------------------------------------------------------------------
 
 static void run_with_context(const flow_layer *layer, ad_type type, bool normalize, const double *in, double *value,
                              double *log_det) {
@@ -313,7 +313,7 @@ static void floats_hold_within_the_conditioning(void **state) {
     }
 }
 
-// ---- far out --------------------------------------------------------------------------------------------------------
+// ---- far out -------------------------------------------------------------------------------------------------------
 
 // Steep, and far from where searches start.
 static void inverses_are_found_far_out(void **state) {
@@ -333,7 +333,7 @@ static void inverses_are_found_far_out(void **state) {
     }
 }
 
-// ---- files ----------------------------------------------------------------------------------------------------------
+// ---- files ---------------------------------------------------------------------------------------------------------
 
 static double log_prob(const flow_model *model, const double *x, const double *context) {
     ad_tape *tape = ad_tape_new(NULL, AD_F64);
