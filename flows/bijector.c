@@ -206,9 +206,9 @@ static flow_layer *make(const json_t *options, const flow_making *making, ad_err
 
 // Every map in turn, both ways round.
 static flow_layer *example(int i, ad_error *error) {
-    int n, turn;
-    const flow_curve *map = flow_curves(&n) + i % n;
-    turn = i / n;
+    int n;
+    const flow_curve *maps = flow_curves(&n), *map = maps + i % n;  // apart: n is to be there
+    int turn = i / n;
     flow_bijector_options o = {.inverse = turn % 2,
                                .learn = turn / 2 % 2 == 0,
                                .low = maps_onto_a_box(map) && turn % 4 ? -3 : 0,

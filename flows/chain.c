@@ -86,8 +86,13 @@ static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error)
     return status;
 }
 
-static bool shape_ok(const chain *c, int i, ad_error *error) {
+static bool follows(const chain *c, int i, ad_error *error) {
     char got[96], want[96];
+    if (i > 0 && c->layers[i]->discrete) {
+        ad_fail(error, AD_EARG, "chain: layer %d (%s) takes whole numbers, so it has to be the first", i,
+                c->layers[i]->type->name);
+        return false;
+    }
     if (i == 0 || ad_shape_equal(c->layers[i]->x_shape, c->layers[i - 1]->z_shape)) return true;
     ad_fail(error, AD_ESHAPE, "chain: layer %d (%s) takes %s, but layer %d (%s) gives %s", i, c->layers[i]->type->name,
             ad_shape_print(c->layers[i]->x_shape, want, sizeof want), i - 1, c->layers[i - 1]->type->name,
@@ -98,7 +103,7 @@ static bool shape_ok(const chain *c, int i, ad_error *error) {
 flow_layer *flow_chain(flow_layer *const *layers, int n, ad_error *error) {
     chain *c = flow_layer_list_new(&flow_chain_type, layers, n, error);
     bool ok = c != NULL;
-    for (int i = 0; ok && i < n; i++) ok = shape_ok(c, i, error);
+    for (int i = 0; ok && i < n; i++) ok = follows(c, i, error);
     if (!ok || !flow_layer_list_context(c, error)) {
         flow_layer_free(c ? &c->layer : NULL);
         return NULL;

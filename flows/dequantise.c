@@ -86,6 +86,7 @@ flow_layer *flow_dequantise(int64_t D, const flow_dequantise_options *options, a
     d->bin = o.bin;
     d->random.seed = o.seed;
     d->layer.discrete = true;
+    d->layer.z_high = 1;
     d->layer.owner.random = &d->random;
     return &d->layer;
 }

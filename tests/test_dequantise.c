@@ -225,6 +225,38 @@ static void a_model_of_bytes_keeps_the_laws(void **state) {
     flow_model_free(model);
 }
 
+// ---- the law check itself, on layers whose generate is wrong
+// ----------------------------------------------------------
+
+static flow_result (*right)(const flow_layer *layer, ad_var z, ad_var context);
+
+static flow_result mirrored(const flow_layer *layer, ad_var z, ad_var context) {
+    flow_result r = right(layer, z, context);
+    return (flow_result){ad_offset(ad_neg(r.value), 255), r.log_det};
+}
+
+static flow_result negated(const flow_layer *layer, ad_var z, ad_var context) {
+    flow_result r = right(layer, z, context);
+    return (flow_result){r.value, ad_neg(r.log_det)};
+}
+
+static void assert_noticed(flow_result (*generate)(const flow_layer *, ad_var, ad_var), const char *words) {
+    flow_layer *layer = made(2, NULL);
+    flow_layer_type wrong = *layer->type;
+    right = wrong.generate;
+    wrong.generate = generate;
+    layer->type = &wrong;
+    if (flow_check(layer, NULL, &layers_error) == AD_OK) fail_msg("not noticed: %s", words);
+    util_assert_contains(layers_error.message, words);
+    flow_layer_free(layer);
+}
+
+static void check_names_what_is_wrong_in_generate(void **state) {
+    (void)state;
+    assert_noticed(mirrored, "generate does not undo normalize");
+    assert_noticed(negated, "log_det of generate is wrong");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(floor_takes_the_noise_off),
@@ -239,6 +271,7 @@ int main(void) {
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(shared_values_fail),
         cmocka_unit_test(a_model_of_bytes_keeps_the_laws),
+        cmocka_unit_test(check_names_what_is_wrong_in_generate),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }
