@@ -125,7 +125,12 @@ static void any(const unsigned char *bytes, size_t size) {
 
 // ---- bytes behind a checksum that random changes do not get past ----------------------------------------------------
 
-// The bytes as the content of a .gz file.
+static data_table *text(const char *path, ad_error *error) {
+    const data_csv_options options = {.cache = DATA_CACHE_NEVER};
+    return data_read_csv(path, &options, error);
+}
+
+// The bytes as the content of a .gz file: of what they begin like, and else a text.
 static void packed(const unsigned char *bytes, size_t size) {
     unsigned char out[20000];
     if (size > 10000) return;
@@ -134,7 +139,8 @@ static void packed(const unsigned char *bytes, size_t size) {
     if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) abort();
     check(deflate(&z, Z_FINISH) == Z_STREAM_END, "bytes that can be packed");
     deflateEnd(&z);
-    read_as(size > 0 && bytes[0] == 0 ? data_read_idx : data_read_npy, out, z.total_out);
+    int first = size > 0 ? bytes[0] : -1;
+    read_as(first == 0 ? data_read_idx : first == 0x93 ? data_read_npy : text, out, z.total_out);
 }
 
 // The bytes as the only member of a zip file.
