@@ -43,6 +43,27 @@ double check_invert(double *a, int64_t D, double *norm, double *inverse_norm);
 // What the layer declares of its Jacobian against the Jacobians [B][D][D].
 ad_status check_structure(checking *c, flow_direction direction, const double *jacobians);
 
+// ---- check_repeat.c -------------------------------------------------------------------------------------------------
+
+// Two runs on the same rows give the same bits, and change no state.
+ad_status check_again(checking *c, flow_direction direction);
+// One thread and two give the same bits.
+ad_status check_threads(checking *c, flow_direction direction);
+// Made again from its description, with its tensors, the layer gives the same bits in both directions.
+ad_status check_description(checking *c);
+
+// ---- check_narrow.c -------------------------------------------------------------------------------------------------
+
+// In f32 as in f64, as far as rounding allows. backup: room for all parameters.
+ad_status check_narrow(checking *c, flow_direction direction, double *backup);
+// Copies all parameters to at, or back, and returns what follows.
+double *check_copy_params(const flow_owner *owner, double *at, bool back);
+
+// ---- check_extremes.c -----------------------------------------------------------------------------------------------
+
+// No NaN from inputs tiny, huge, or at an edge.
+ad_status check_extremes(checking *c, flow_direction direction, ad_type type);
+
 // ---- check_gradients.c --------------------------------------------------------------------------------------------
 
 // Gradients of a scalar of value and log_det in input, context and every parameter, against differences.

@@ -46,7 +46,8 @@ static ad_status check_density(flow_model *model, ad_tape *tape, const double *v
     if (status == AD_OK) {
         status = agree(w.of_value, w.by_hand, "flow_log_prob is not the base density of z plus log_det", error);
     }
-    if (status != AD_OK || model->layer->discrete) return status;  // the density is drawn for z, not for the x it rounds to
+    if (status != AD_OK || model->layer->discrete)
+        return status;  // the density is drawn for z, not for the x it rounds to
     return agree(w.log_prob, w.of_value, "flow_sample_and_log_prob and flow_log_prob disagree about a sample", error);
 }
 

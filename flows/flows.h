@@ -698,13 +698,17 @@ typedef struct flow_check_options {
                        // starts, as the identity; 0: 0.3; negative: none. The layer is as before afterwards.
     double tolerance;  // relative, times the condition number where an inverse is involved; 0: 1e-9
     uint64_t seed;
+    bool brief;                     // only what is looked at in every case
+    const flow_load_options *load;  // types of one's own that it has inside; its own, and a chain's layers', need no mention
 } flow_check_options;
 
 // Tests a layer in f64: finite values; round trip both ways; the structure that its jacobian declares, and log_det of
 // both directions, against the autodiff Jacobian; gradients in x, context and each parameter against differences; rows
-// computed alone equal to rows in a batch, bit for bit; context really used. (A discrete layer at whole numbers, its
-// generate only as far as it undoes normalize.) AD_OK, or a message that says in words what is wrong, where, and both
-// values.
+// computed alone equal to rows in a batch, bit for bit; context really used; a second run with the same bits, and no state
+// changed. Then, unless brief, once: the same bits on two threads, and from a layer made again from its description; f32
+// against f64, as far as the measured conditioning allows; no NaN from inputs that are tiny, huge or on the edge of where
+// they may lie, nor in gradients there. (A discrete layer at whole numbers, its generate only as far as it undoes
+// normalize.) AD_OK, or a message that says in words what is wrong, where, and both values.
 AD_API ad_status flow_check(flow_layer *layer, const flow_check_options *options, ad_error *error);
 // The model's layer as above; then log_prob against the base density of z plus log_det, and flow_sample_and_log_prob
 // against flow_log_prob of the same samples.
