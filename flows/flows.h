@@ -524,17 +524,74 @@ AD_API flow_layer *flow_kronecker_linear(int64_t D, const flow_kronecker_options
 AD_API flow_layer *flow_dct(int64_t D, ad_error *error);
 
 typedef struct flow_planar_options {
-    bool flip;     // normalize is the closed form instead (for training by likelihood), and generate the root
-    double slope;  // 0: h is tanh; above 0 and below 1: h is the leaky relu of that slope below 0
+    bool flip;             // normalize is the closed form instead (for training by likelihood), and generate the root
+    double slope;          // 0: h is tanh; above 0 and below 1: h is the leaky relu of that slope below 0
+    flow_mlp_options mlp;  // with a context: of the net whose outputs [2 D + 1] are added to u, w and b (zero_last is set)
+    flow_net *net;         // instead: a net [C] -> [2 D + 1], owned by the layer, also on failure
     uint64_t seed;
     ad_type type;  // of the parameters
 } flow_planar_options;
 // Planar flow (Rezende and Mohamed 2015, eq. 10-13 and appendix A.1): generate is x = z + u^ h(w.z + b), their closed form;
 // normalize finds its inverse, of tanh by one scalar root per row (ad_root; gradients by the implicit function theorem; the
 // run fails with AD_ECONVERGE on a row that is NaN), of the leaky relu in closed form. Parameters "u", "w" [D] (w not all
-// zero) and "b" [1]; u^ is u with the part along w moved so that w.u^ = softplus(w.u) - 1. Starts as the identity, with
-// the plane w.z + b = 0 at random.
-AD_API flow_layer *flow_planar(int64_t D, const flow_planar_options *options, ad_error *error);
+// zero) and "b" [1]; u^ is u with the part along w moved so that w.u^ = softplus(w.u) - 1, where w.u below -15 counts as -15.
+// Starts as the identity, with the plane w.z + b = 0 at random.
+AD_API flow_layer *flow_planar(int64_t D, int64_t C, const flow_planar_options *options, ad_error *error);
+
+typedef struct flow_radial_options {
+    bool flip;             // normalize is the formula below, and generate its inverse
+    double bound;          // of |log alpha| and |log k|, by bound tanh(raw / bound): 0.001 to 20; 0: 5
+    flow_mlp_options mlp;  // with a context: of the net whose outputs [D + 2] are added to the parameters (zero_last is set)
+    flow_net *net;         // instead: a net [C] -> [D + 2], owned by the layer, also on failure
+    uint64_t seed;
+    ad_type type;  // of the parameters
+} flow_radial_options;
+// Radial flow (Tabak and Turner 2013; Rezende and Mohamed 2015, eq. 14): generate is x = z + beta (z - z0) / (alpha + |z - z0|),
+// beta = alpha (k - 1), alpha and k positive; normalize its inverse, both in closed form. Parameters "center" [D] (z0), raw
+// "log_alpha" and "log_stretch" (log k) [1]. Starts as the identity, around a point at random. Contracts to 1/k of the
+// distances near z0, where k is below 1, or stretches.
+AD_API flow_layer *flow_radial(int64_t D, int64_t C, const flow_radial_options *options, ad_error *error);
+
+typedef enum flow_sylvester_kind {
+    FLOW_SYLVESTER_HOUSEHOLDER = 0,  // Q the first columns of a product of reflections along the rows of "W" [K,D]
+    FLOW_SYLVESTER_ORTHOGONAL,       // Q of the QR factors of "W" [D,M]
+    FLOW_SYLVESTER_TRIANGULAR,       // Q = I, M = D
+    FLOW_SYLVESTER_REVERSED          // Q = I with its rows in reverse: for every other layer of a stack of triangular ones
+} flow_sylvester_kind;
+typedef struct flow_sylvester_options {
+    flow_sylvester_kind kind;
+    int64_t directions;    // M, up to D; 0: D
+    int64_t reflections;   // K; 0: D
+    bool flip;             // normalize is the formula below, and generate the iteration
+    flow_mlp_options mlp;  // with a context: of the net whose outputs [M] are added to b (zero_last is set)
+    flow_net *net;         // instead: a net [C] -> [M], owned by the layer, also on failure
+    uint64_t seed;
+    ad_type type;  // of the parameters
+} flow_sylvester_options;
+// Sylvester flow (van den Berg et al. 2018): generate is x = z + Q R tanh(R~ Q^T z + b), Q [D,M] with orthonormal columns, R and
+// R~ upper triangular, parameters "R", "R_tilde" [M,M] (diagonals 0.99 tanh(raw)) and "b" [M]. normalize finds tanh(...) of M
+// elements a row by Newton steps (ad_fixed_point; gradients by the implicit function theorem; the run fails with AD_ECONVERGE
+// on a row that is NaN). log_det by Sylvester's identity. Starts as the identity.
+AD_API flow_layer *flow_sylvester(int64_t D, int64_t C, const flow_sylvester_options *options, ad_error *error);
+
+// z = exp(s) (x - mean) / sd + b (ActNorm, Kingma and Dhariwal 2018): mean and sd (states, in double) are those of the rows that
+// flow_init_from_data sees, 0 and 1 until then; raw "log_scale" and "b" [D] start at 0 and are trained. flow_init_from_data
+// fails on a feature that is constant (as all are in one row) or not finite, naming it; done once, never after flow_load.
+AD_API flow_layer *flow_actnorm(int64_t D, const flow_linear_options *options, ad_error *error);
+
+typedef struct flow_batch_norm_options {
+    double momentum;  // of the running averages: share of the new batch, to 1; 0: 0.1
+    double eps;       // added to variances; 0: 1e-5
+    bool lagged;      // running averages while training, too (a batch then sees those before it)
+    bool no_scale;    // gamma is 1; linear.no_shift: beta is 0
+    flow_linear_options linear;
+} flow_batch_norm_options;
+// z = gamma (x - mean) / sqrt(variance + eps) + beta (batch normalisation as a layer, Dinh et al. 2017, appendix E): while
+// training (ad_is_training) normalize takes mean and variance (divisor: rows) from the batch, gradients included, and moves
+// the states "mean" and "variance" (in double, 0 and 1 at the start; flow_init_from_data sets them to those of its rows)
+// towards them; else, and in generate always, it takes the states. log_det is sum log gamma - log(variance + eps) / 2, the
+// same for all rows. gamma = exp(s) of the raw "log_scale". Only one normalize of it in a training step.
+AD_API flow_layer *flow_batch_norm(int64_t D, const flow_batch_norm_options *options, ad_error *error);
 
 // layers[0] first (data side). Owns the layers from now on, on failure too; the array is copied. A NULL among them (a
 // constructor that failed) fails with *error left as that constructor filled it in.

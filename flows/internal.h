@@ -165,6 +165,19 @@ double flow_rows_get(const flow_rows *rows, int64_t D, int64_t r, int64_t e);
 // The rows as they leave a layer's normalize, [n][D] doubles.
 ad_status flow_rows_map(const flow_layer *layer, const flow_rows *rows, double *out, ad_error *error);
 
+// Mean and standard deviation of each feature into two states [D], as standardise does; who names the caller in messages.
+ad_status flow_rows_fit(const char *who, const flow_rows *rows, ad_state *mean, ad_state *sd, ad_error *error);
+
+// ---- parameters that follow a context (context_net.c) --------------------------------------------------------------
+
+// The net [C] -> [out] of a layer with a context, given or made, as its part "net"; *net NULL without one. Owns given, on
+// failure too.
+bool flow_add_context_net(flow_layer *layer, int64_t out, flow_net *given, const flow_mlp_options *options, flow_net **net,
+                          ad_error *error);
+// The parameter [n] with the net's outputs from start on added; offsets AD_NONE: as it is.
+ad_var flow_with_context(ad_var parameter, ad_var offsets, int64_t start);
+bool flow_read_context_net(const json_t *options, const flow_making *making, int64_t C, flow_net **net, ad_error *error);
+
 // ---- linear layers (linear.c) -------------------------------------------------------------------------------------
 
 // What a layer z = W x + b begins with.
@@ -240,7 +253,8 @@ extern const flow_layer_type flow_inverse_type, flow_split_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;
-extern const flow_layer_type flow_bijector_type;
+extern const flow_layer_type flow_actnorm_type, flow_batch_norm_type, flow_bijector_type, flow_radial_type;
+extern const flow_layer_type flow_sylvester_type;
 extern const flow_layer_type flow_dense_linear_type, flow_diagonal_affine_type, flow_triangular_linear_type;
 extern const flow_layer_type flow_householder_type, flow_qr_linear_type, flow_svd_linear_type, flow_orthogonal_type;
 extern const flow_layer_type flow_rotation_type, flow_plane_rotation_type, flow_low_rank_linear_type;

@@ -3,7 +3,7 @@
 // Rezende and Mohamed 2015, eq. 10 to 13, with the u-hat of their appendix A.1: y = x + u^ h(w.x + b), where
 // w.u^ = softplus(w.u) - 1 > -1 keeps the map one to one. Everything is written in m = 1 + w.u^ = softplus(w.u): with
 // t = h(w.x + b) = tanh(...) the determinant is 1 + (m - 1) (1 - t^2) = t^2 + m (1 - t^2), of two positive terms,
-// which loses no digits where m is small.
+// which loses no digits where m is small. w.u below -15 counts as -15: m is at least 3e-7, and its logarithm finite.
 //
 // The other direction is a scalar equation per row. In t it is t = tanh(c - (m - 1) t), c = w.y + b: its root is
 // unique (slopes lie between 0 and infinity) and lies within -1 to 1, whatever the parameters are.
@@ -15,28 +15,44 @@
 typedef struct planar {
     flow_layer layer;
     ad_param *u, *w, *b;  // [D], [D], [1]
+    flow_net *net;        // [C] -> [2 D + 1], added to u, w and b, or NULL
     bool flip;
     double slope;  // of the leaky relu; 0: tanh
 } planar;
 
-// The layer's parameters on a tape.
+// The layer's parameters on a tape, shared or, with a context, one each a row.
 typedef struct recorded {
-    ad_var u_hat, W, b;  // [D], [1,D], [1]
+    ad_var u_hat, w, b;  // [D], [D], [1]
     ad_var m, stretch;   // 1 + w.u^ and w.u^, []
     double slope;
 } recorded;
 
-static recorded record(const planar *p, ad_tape *tape) {
-    ad_var u = ad_use(tape, p->u), w = ad_use(tape, p->w), wu = ad_sum(ad_mul(w, u));
-    // softplus(w.u) - 1 - w.u, without the difference of two large numbers.
-    ad_var lift = ad_div(ad_offset(ad_softplus(ad_neg(wu)), -1), ad_sum(ad_square(w)));
-    ad_var m = ad_softplus(wu);
-    return (recorded){.u_hat = ad_add(u, ad_mul(w, lift)),
-                      .W = ad_reshape(w, ad_shape2(1, p->w->count)),
-                      .b = ad_use(tape, p->b),
+static recorded record(const planar *p, ad_tape *tape, ad_var context) {
+    const int64_t D = p->u->count;
+    ad_var offsets = p->net ? flow_net_apply(p->net, context) : AD_NONE;
+    ad_var u = flow_with_context(ad_use(tape, p->u), offsets, 0);
+    ad_var w = flow_with_context(ad_use(tape, p->w), offsets, D), wu = ad_sum(ad_mul(w, u));
+    ad_var bounded = ad_maximum(wu, ad_number(tape, -15));
+    // softplus(bounded) - 1 - w.u, without the difference of two large numbers.
+    ad_var moved = ad_add(ad_offset(ad_softplus(ad_neg(bounded)), -1), ad_sub(bounded, wu));
+    ad_var m = ad_softplus(bounded);
+    return (recorded){.u_hat = ad_add(u, ad_mul(w, ad_div(moved, ad_sum(ad_square(w))))),
+                      .w = w,
+                      .b = flow_with_context(ad_use(tape, p->b), offsets, 2 * D),
                       .m = m,
                       .stretch = ad_offset(m, -1),
                       .slope = p->slope};
+}
+
+// w.x + b, [1]; and u^ t for t [1]. Of shared parameters as products, whose gradients take fewer passes.
+static ad_var plane(const recorded *r, ad_var x) {
+    if (ad_has_rows(r->w)) return ad_add(ad_reshape(ad_sum(ad_mul(r->w, x)), ad_shape1(1)), r->b);
+    return ad_linear(ad_reshape(r->w, ad_shape2(1, ad_dim(r->w, 0))), x, r->b);
+}
+
+static ad_var along(const recorded *r, ad_var t) {
+    if (ad_has_rows(r->u_hat)) return ad_mul(r->u_hat, t);
+    return ad_linear(ad_reshape(r->u_hat, ad_shape2(ad_dim(r->u_hat, 0), 1)), t, AD_NONE);
 }
 
 // ---- tanh -----------------------------------------------------------------------------------------------------------
@@ -47,9 +63,8 @@ static ad_var log_slope(const recorded *r, ad_var t) {
 }
 
 static flow_result tanh_there(const recorded *r, ad_var x) {
-    ad_var t = ad_tanh(ad_linear(r->W, x, r->b));
-    ad_var U = ad_reshape(r->u_hat, ad_shape2(ad_dim(x, 0), 1));  // as a product, whose gradients take fewer passes
-    return (flow_result){ad_add(x, ad_linear(U, t, AD_NONE)), log_slope(r, t)};
+    ad_var t = ad_tanh(plane(r, x));
+    return (flow_result){ad_add(x, along(r, t)), log_slope(r, t)};
 }
 
 typedef struct equation {
@@ -62,7 +77,7 @@ static ad_var residual(void *arg, ad_var t) {
 }
 
 static flow_result tanh_back(const recorded *r, ad_var y) {
-    equation e = {ad_linear(r->W, y, r->b), r->stretch};
+    equation e = {plane(r, y), r->stretch};
     ad_var t = ad_root(e.c, residual, &e, NULL).value;  // from -1 to 1, the default bracket
     return (flow_result){ad_sub(y, ad_mul(r->u_hat, t)), ad_neg(log_slope(r, t))};
 }
@@ -76,13 +91,13 @@ static ad_var below_slope(const recorded *r) {
 }
 
 static flow_result leaky_there(const recorded *r, ad_var x) {
-    ad_var v = ad_linear(r->W, x, r->b), above = ad_greater(v, ad_number(v.tape, 0));
+    ad_var v = plane(r, x), above = ad_greater(v, ad_number(v.tape, 0));
     ad_var h = ad_where(above, v, ad_scale(v, r->slope));
     return (flow_result){ad_add(x, ad_mul(r->u_hat, h)), ad_where(above, ad_log(r->m), ad_log(below_slope(r)))};
 }
 
 static flow_result leaky_back(const recorded *r, ad_var y) {
-    ad_var c = ad_linear(r->W, y, r->b), above = ad_greater(c, ad_number(c.tape, 0)), below = below_slope(r);
+    ad_var c = plane(r, y), above = ad_greater(c, ad_number(c.tape, 0)), below = below_slope(r);
     ad_var h = ad_where(above, ad_div(c, r->m), ad_div(ad_scale(c, r->slope), below));
     ad_var log_det = ad_neg(ad_where(above, ad_log(r->m), ad_log(below)));
     return (flow_result){ad_sub(y, ad_mul(r->u_hat, h)), log_det};
@@ -90,22 +105,20 @@ static flow_result leaky_back(const recorded *r, ad_var y) {
 
 // ---- the layer ------------------------------------------------------------------------------------------------------
 
-static flow_result transform(const flow_layer *layer, flow_direction direction, ad_var v) {
+static flow_result transform(const flow_layer *layer, flow_direction direction, ad_var v, ad_var context) {
     const planar *p = (const planar *)layer;
-    recorded r = record(p, v.tape);
+    recorded r = record(p, v.tape, context);
     bool there = (direction == FLOW_GENERATE) != p->flip;
     if (p->slope == 0) return there ? tanh_there(&r, v) : tanh_back(&r, v);
     return there ? leaky_there(&r, v) : leaky_back(&r, v);
 }
 
 static flow_result normalize(const flow_layer *layer, ad_var x, ad_var context) {
-    (void)context;
-    return transform(layer, FLOW_NORMALIZE, x);
+    return transform(layer, FLOW_NORMALIZE, x, context);
 }
 
 static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
-    (void)context;
-    return transform(layer, FLOW_GENERATE, z);
+    return transform(layer, FLOW_GENERATE, z, context);
 }
 
 // w of length 1, in a random direction; b in -1 to 1; u such that u^ = 0: w.u = log(e - 1), whose softplus is 1.
@@ -129,18 +142,23 @@ static bool start(const planar *p, int64_t D, uint64_t random, ad_error *error) 
     return true;
 }
 
-flow_layer *flow_planar(int64_t D, const flow_planar_options *options, ad_error *error) {
+flow_layer *flow_planar(int64_t D, int64_t C, const flow_planar_options *options, ad_error *error) {
     flow_planar_options o = options ? *options : (flow_planar_options){0};
-    if (!(o.slope >= 0 && o.slope < 1)) {
+    planar *p = flow_layer_new(&flow_planar_type, sizeof *p, D, C, error);
+    if (p && !(o.slope >= 0 && o.slope < 1)) {
         ad_fail(error, AD_EARG, "planar: slope %g; expected 0 (tanh) or up to 1", o.slope);
+        flow_layer_free(&p->layer);
+        p = NULL;
+    }
+    if (!p) {
+        flow_net_free(o.net);
         return NULL;
     }
-    planar *p = flow_layer_new(&flow_planar_type, sizeof *p, D, 0, error);
-    if (!p) return NULL;
     flow_owner *owner = &p->layer.owner;
     p->flip = o.flip;
     p->slope = o.slope;
-    if ((p->u = flow_add_param(owner, "u", o.type, ad_shape1(D), error)) &&
+    if (flow_add_context_net(&p->layer, 2 * D + 1, o.net, &o.mlp, &p->net, error) &&
+        (p->u = flow_add_param(owner, "u", o.type, ad_shape1(D), error)) &&
         (p->w = flow_add_param(owner, "w", o.type, ad_shape1(D), error)) &&
         (p->b = flow_add_param(owner, "b", o.type, ad_shape1(1), error)) && start(p, D, o.seed, error)) {
         return &p->layer;
@@ -151,25 +169,35 @@ flow_layer *flow_planar(int64_t D, const flow_planar_options *options, ad_error 
 
 static json_t *describe(const flow_layer *layer) {
     const planar *p = (const planar *)layer;
-    return json_pack("{s:I, s:b, s:f, s:s}", "features", (json_int_t)layer->x_shape.dim[0], "flip", p->flip, "slope",
-                     p->slope, "precision", flow_type_text(p->u->type));
+    return json_pack("{s:I, s:I, s:b, s:f, s:s, s:o}", "features", (json_int_t)layer->x_shape.dim[0], "context",
+                     (json_int_t)layer->C, "flip", p->flip, "slope", p->slope, "precision", flow_type_text(p->u->type),
+                     "net", p->net ? flow_describe_net(p->net) : json_null());
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    int64_t D;
+    int64_t D, C = 0;
     flow_planar_options o = {.flip = json_is_true(json_object_get(options, "flip"))};
+    bool conditional = json_object_get(options, "context") != NULL;  // files of before had none
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ||
+        (conditional && !flow_json_int(options, "context", 0, FLOW_MAX_FEATURES, &C, error)) ||
         !flow_json_number(options, "slope", &o.slope, error) || !flow_json_type(options, &o.type, error) ||
-        !flow_take_elements(making, 2 * D + 1, error)) {
+        !flow_take_elements(making, 2 * D + 1, error) || !flow_read_context_net(options, making, C, &o.net, error)) {
         return NULL;
     }
-    return flow_planar(D, &o, error);
+    return flow_planar(D, C, &o, error);
 }
 
 static flow_layer *example(int i, ad_error *error) {
+    const ad_type type = i % 3 ? AD_F64 : AD_F32;
     flow_planar_options o = {
-        .flip = i % 4 > 1, .slope = i % 2 ? 0.1 + 0.05 * (i % 17) : 0, .seed = (uint64_t)i, .type = i % 3 ? AD_F64 : AD_F32};
-    return flow_planar(1 + i % 5, &o, error);
+        .flip = i % 4 > 1,
+        .slope = i % 2 ? 0.1 + 0.05 * (i % 17) : 0,
+        .mlp = {.layers = 1, .width = 6, .activation = FLOW_TANH, .seed = (uint64_t)i, .type = type},
+        .seed = (uint64_t)i,
+        .type = type};
+    // With a context w is what noise adds up to: of one feature it may come close to 0, where the layer has no meaning.
+    const int64_t C = i % 7 < 4 ? 0 : i % 7 - 3;
+    return flow_planar((C ? 2 : 1) + i % 4, C, &o, error);
 }
 
 const flow_layer_type flow_planar_type = {.name = "planar",

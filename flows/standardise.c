@@ -33,48 +33,50 @@ static void put(ad_state *state, int64_t i, double value) {
 }
 
 // Mean and standard deviation (divisor n) of feature d, in two passes: the plain sum of squares loses digits.
-static ad_status moments(const flow_rows *rows, int64_t n, int64_t D, int64_t d, double *mean, double *sd,
+static ad_status moments(const char *who, const flow_rows *rows, int64_t n, int64_t D, int64_t d, double fit[2],
                          ad_error *error) {
     double sum = 0, squares = 0;
     bool varies = false;  // rounding makes the deviation of a constant more than 0
     for (int64_t r = 0; r < n; r++) {
         double x = flow_rows_get(rows, D, r, d);
         if (!isfinite(x)) {
-            return ad_fail(error, AD_ENONFINITE, "standardise: row %lld, feature %lld is %g", (long long)r,
-                           (long long)d, flow_said(x));
+            return ad_fail(error, AD_ENONFINITE, "%s: row %lld, feature %lld is %g", who, (long long)r, (long long)d,
+                           flow_said(x));
         }
         sum += x;
         varies = varies || x != flow_rows_get(rows, D, 0, d);
     }
-    *mean = sum / (double)n;
+    fit[0] = sum / (double)n;
     for (int64_t r = 0; r < n; r++) {
-        double off = flow_rows_get(rows, D, r, d) - *mean;
+        double off = flow_rows_get(rows, D, r, d) - fit[0];
         squares += off * off;
     }
-    *sd = varies ? sqrt(squares / (double)n) : 0;
-    if (isfinite(*sd) && *sd > 1e-30) return AD_OK;
+    fit[1] = varies ? sqrt(squares / (double)n) : 0;
+    if (isfinite(fit[1]) && fit[1] > 1e-30) return AD_OK;
     return ad_fail(error, AD_EARG,
-                   "standardise: feature %lld has standard deviation %g in %lld rows: no density can be fitted to a "
+                   "%s: feature %lld has standard deviation %g in %lld rows: no density can be fitted to a "
                    "constant (leave the feature out, or add noise)",
-                   (long long)d, *sd, (long long)n);
+                   who, (long long)d, fit[1], (long long)n);
 }
 
-static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
-    standardise *s = (standardise *)layer;
-    int64_t D = layer->x_shape.dim[0], n = flow_rows_count(rows, 0, error);
+ad_status flow_rows_fit(const char *who, const flow_rows *rows, ad_state *mean, ad_state *sd, ad_error *error) {
+    const int64_t D = mean->count, n = flow_rows_count(rows, 0, error);
     if (n < 0) return AD_EARG;
     double *fit = malloc((size_t)D * 2 * sizeof *fit);  // set all or none
-    if (!fit) return ad_fail(error, AD_ENOMEM, "standardise: out of memory");
+    if (!fit) return ad_fail(error, AD_ENOMEM, "%s: out of memory", who);
     ad_status status = AD_OK;
+    for (int64_t d = 0; d < D && status == AD_OK; d++) status = moments(who, rows, n, D, d, fit + 2 * d, error);
     for (int64_t d = 0; d < D && status == AD_OK; d++) {
-        status = moments(rows, n, D, d, &fit[d], &fit[D + d], error);
-    }
-    for (int64_t d = 0; d < D && status == AD_OK; d++) {
-        put(s->mean, d, fit[d]);
-        put(s->sd, d, fit[D + d]);
+        put(mean, d, fit[2 * d]);
+        put(sd, d, fit[2 * d + 1]);
     }
     free(fit);
     return status;
+}
+
+static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    const standardise *s = (const standardise *)layer;
+    return flow_rows_fit("standardise", rows, s->mean, s->sd, error);
 }
 
 flow_layer *flow_standardise(int64_t D, const flow_standardise_options *options, ad_error *error) {

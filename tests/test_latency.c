@@ -142,7 +142,7 @@ static void a_bad_parameter_behind_a_bad_result_is_named(void **state) {
 static void a_bad_parameter_behind_a_failure_is_named(void **state) {
     const fixture *f = *state;
     ad_error error = {AD_OK, ""};
-    flow_layer *layer = flow_planar(D, NULL, &error);
+    flow_layer *layer = flow_planar(D, 0, NULL, &error);
     assert_non_null(layer);
     ad_param_set(layer->owner.params[2], 0, NAN);
     ad_tape *tape = ad_tape_new(f->engine[1], AD_F64);

@@ -4,7 +4,7 @@
 enum { P = 6, D = 3, B = 12 };
 
 static flow_layer *planar(int64_t features, const flow_planar_options *o) {
-    flow_layer *layer = flow_planar(features, o, &layers_error);
+    flow_layer *layer = flow_planar(features, 0, o, &layers_error);
     layers_assert_made(layer);
     return layer;
 }
@@ -115,6 +115,56 @@ static void a_long_u_overflows_nothing(void **state) {
     flow_layer_free(layer);
 }
 
+// At the plane itself the slope is softplus(w.u), which f32 cannot hold: its logarithm is that of softplus(-15).
+static void the_slope_does_not_vanish(void **state) {
+    (void)state;
+    flow_layer *layer = planar(1, NULL);
+    const double w = 1, u = -1e4, x = 0;
+    double y, back, log_det, back_det;
+    set(layer, &u, &w, 0);
+    layers_run(layer, AD_F32, false, &x, 1, &y, &log_det);
+    util_assert_close(log_det, log(log1p(exp(-15))), 1e-6);
+    layers_run(layer, AD_F32, true, &y, 1, &back, &back_det);
+    util_assert_close(back_det, -log_det, 1e-6);
+    flow_layer_free(layer);
+}
+
+// One row of a layer with a context is a layer without, whose parameters have the net's outputs added.
+static void a_context_moves_the_parameters(void **state) {
+    (void)state;
+    enum { C = 2, OUT = 2 * D + 1, N = 4 };
+    double context[N * C], x[N * D], z[N * D], log_det[N], moved[OUT];
+    util_fill(context, N * C, 1, -1, 1);
+    util_fill(x, N * D, 2, -1, 1);
+    flow_planar_options o = {.mlp = {.layers = -1, .type = AD_F64}, .seed = 3, .type = AD_F64};
+    flow_layer *layer = flow_planar(D, C, &o, &layers_error), *fixed = planar(D, &o);
+    layers_assert_made(layer);
+    const flow_owner *net = layer->owner.parts[0].owner;
+    const double *W = net->params[0]->data, *u = layers_param(layer, "u")->data, *w = layers_param(layer, "w")->data;
+    util_fill(net->params[0]->data, OUT * C, 4, -0.5, 0.5);
+    ad_tape *tape = ad_tape_new(NULL, AD_F64);
+    ad_source source = util_source(x, N), given = util_source(context, N);
+    ad_rows rows = util_rows(tape, "data", N);
+    flow_result r =
+        flow_layer_normalize(layer, ad_input(rows, ad_shape1(D), &source), ad_input(rows, ad_shape1(C), &given));
+    ad_keep(r.value), ad_keep(r.log_det);
+    util_run(tape);
+    util_read(r.value, z, N * D);
+    util_read(r.log_det, log_det, N);
+    for (int row = 0; row < N; row++) {
+        double want[D], want_det;
+        for (int i = 0; i < OUT; i++) moved[i] = W[i * C] * context[row * C] + W[i * C + 1] * context[row * C + 1];
+        for (int d = 0; d < D; d++) moved[d] += u[d], moved[D + d] += w[d];
+        set(fixed, moved, moved + D, moved[2 * D] + ((double *)layers_param(layer, "b")->data)[0]);
+        layers_run(fixed, AD_F64, true, x + row * D, 1, want, &want_det);
+        util_assert_all_close(z + row * D, want, D, 1e-12);
+        util_assert_close(log_det[row], want_det, 1e-12);
+    }
+    ad_tape_free(tape);
+    flow_layer_free(layer);
+    flow_layer_free(fixed);
+}
+
 // Points far out and a map 200 times as steep at the plane: the root's bracket needs no widening.
 static void the_inverse_holds_far_out_in_f32(void **state) {
     (void)state;
@@ -181,19 +231,30 @@ static void a_row_without_inverse_is_named(void **state) {
 static void bad_options_are_refused(void **state) {
     (void)state;
     flow_planar_options steep = {.slope = 1}, falling = {.slope = -0.1}, nan = {.slope = (double)NAN};
-    layers_assert_refused(flow_planar(0, NULL, &layers_error), AD_EARG, "planar: 0 features");
-    layers_assert_refused(flow_planar(2, &steep, &layers_error), AD_EARG, "planar: slope 1");
-    layers_assert_refused(flow_planar(2, &falling, &layers_error), AD_EARG, "planar: slope -0.1");
-    layers_assert_refused(flow_planar(2, &nan, &layers_error), AD_EARG, "planar: slope nan");
+    flow_planar_options wrong = {.net = flow_mlp(3, 6, NULL, NULL)}, needless = {.net = flow_mlp(3, 5, NULL, NULL)};
+    layers_assert_refused(flow_planar(2, 3, &wrong, &layers_error), AD_ESHAPE,
+                          "the net is [3] -> [6], expected [3] -> [5]");
+    layers_assert_refused(flow_planar(2, 0, &needless, &layers_error), AD_EARG, "planar: a net, but no context");
+    layers_assert_refused(flow_planar(0, 0, NULL, &layers_error), AD_EARG, "planar: 0 features");
+    layers_assert_refused(flow_planar(2, 0, &steep, &layers_error), AD_EARG, "planar: slope 1");
+    layers_assert_refused(flow_planar(2, 0, &falling, &layers_error), AD_EARG, "planar: slope -0.1");
+    layers_assert_refused(flow_planar(2, 0, &nan, &layers_error), AD_EARG, "planar: slope nan");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(generate_has_the_reference_values),    cmocka_unit_test(flipped_it_is_normalize_that_has_them),
-        cmocka_unit_test(normalize_finds_the_reference_points), cmocka_unit_test(gradients_are_those_of_the_reference),
-        cmocka_unit_test(a_long_u_overflows_nothing),           cmocka_unit_test(the_inverse_holds_far_out_in_f32),
-        cmocka_unit_test(the_leaky_map_has_two_slopes),         cmocka_unit_test(it_starts_as_the_identity),
-        cmocka_unit_test(a_row_without_inverse_is_named),       cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(generate_has_the_reference_values),
+        cmocka_unit_test(flipped_it_is_normalize_that_has_them),
+        cmocka_unit_test(normalize_finds_the_reference_points),
+        cmocka_unit_test(gradients_are_those_of_the_reference),
+        cmocka_unit_test(a_long_u_overflows_nothing),
+        cmocka_unit_test(the_inverse_holds_far_out_in_f32),
+        cmocka_unit_test(the_leaky_map_has_two_slopes),
+        cmocka_unit_test(it_starts_as_the_identity),
+        cmocka_unit_test(the_slope_does_not_vanish),
+        cmocka_unit_test(a_context_moves_the_parameters),
+        cmocka_unit_test(a_row_without_inverse_is_named),
+        cmocka_unit_test(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

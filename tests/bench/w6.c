@@ -19,7 +19,7 @@ static double normal(uint64_t *state) {
 static flow_model *model(const bench_size *size, ad_error *error) {
     if (size->depth || size->width) bench_fail("W6 has one size");
     flow_layer *layers[LAYERS];
-    for (int i = 0; i < LAYERS; i++) layers[i] = flow_planar(2, NULL, error);
+    for (int i = 0; i < LAYERS; i++) layers[i] = flow_planar(2, 0, NULL, error);
     flow_model *m = flow_model_new(flow_chain(layers, LAYERS, error), flow_standard_normal(2, error), error);
     int n = 0;
     uint64_t state = 1;
