@@ -19,7 +19,8 @@ int64_t flow_rows_count(const flow_rows *rows, int64_t C, ad_error *error) {
     if (!rows->x.data || n < 1) {
         ad_fail(error, AD_EARG, "rows: no data");
     } else if (rows->x.index || rows->context.index || rows->weight.index) {
-        ad_fail(error, AD_EARG, "rows: x.index, context.index and weight.index must be NULL; flow_rows.index picks rows");
+        ad_fail(error, AD_EARG,
+                "rows: x.index, context.index and weight.index must be NULL; flow_rows.index picks rows");
     } else if (C > 0 && !rows->context.data) {
         ad_fail(error, AD_EARG, "rows: the model takes a context of %lld features, but none is given", (long long)C);
     } else if (C > 0 && rows->context.count < rows->x.count) {
