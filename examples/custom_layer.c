@@ -7,7 +7,7 @@
 #include "flows.h"
 #include "optim.h"
 
-// An elementwise layer in a few lines: sinh-arcsinh (Jones and Pewsey 2009), a skew and a tail to learn for each feature.
+// An elementwise layer in a few lines: sinh-arcsinh (Jones and Pewsey 2009), skew and tail to learn for each feature.
 static ad_var bend(const flow_call *c, ad_var x) {
     return ad_sinh(ad_mul(ad_add(ad_asinh(x), flow_use(c, "skew")), ad_exp(flow_use(c, "tail"))));
 }
@@ -97,7 +97,7 @@ static ad_status show_inverse(const flow_layer *layer) {
 
 static ad_status check(flow_layer *layer) {
     ad_status status = layer ? flow_check(layer, NULL, &error) : error.status;
-    if (status == AD_OK) printf("flow_check: %s: directions, log_det, structure and gradients hold\n", layer->type->name);
+    if (status == AD_OK) printf("flow_check: %s: directions, log_det, structure, gradients hold\n", layer->type->name);
     return flow_layer_free(layer), status;
 }
 

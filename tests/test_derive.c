@@ -110,7 +110,7 @@ static const flow_layer_type planar_type = {.name = "plane", .derived = &planar_
 static void a_map_of_rank_one_is_the_planar_flow(void **state) {
     (void)state;
     flow_layer *layer = made(&planar_type, 4, 0, &(flow_derive_options){.type = AD_F64});
-    flow_layer *equal = flow_planar(4, &(flow_planar_options){.type = AD_F64}, &layers_error);
+    flow_layer *equal = flow_planar(4, 0, &(flow_planar_options){.type = AD_F64}, &layers_error);
     layers_assert_made(equal);
     fill_params(&layer->owner, 4);
     fill_params(&equal->owner, 4);
