@@ -157,11 +157,12 @@ static json_t *describe(const flow_layer *layer) {
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    flow_autoregressive_options o = {.inverse = json_is_true(json_object_get(options, "inverse"))};
+    flow_autoregressive_options o = {.inverse = false};
     int64_t D, C, passes;
     int solve;
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ||
         !flow_json_int(options, "context", 0, FLOW_MAX_FEATURES, &C, error) ||
+        !flow_json_bool(options, "inverse", &o.inverse, error) ||
         !flow_json_choice(options, "solve", solve_names, SOLVES, &solve, error) ||
         !flow_json_int(options, "passes", 0, MOST_PASSES, &passes, error) ||
         !flow_json_number(options, "tolerance", &o.tolerance, error)) {

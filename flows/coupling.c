@@ -218,12 +218,12 @@ static bool read_parts(const json_t *options, const flow_making *making, flow_tr
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    flow_coupling_options o = {.inverse = json_is_true(json_object_get(options, "inverse"))};
+    flow_coupling_options o = {.inverse = false};
     flow_transformer *t;
     int64_t D, C;
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ||
         !flow_json_int(options, "context", 0, FLOW_MAX_FEATURES, &C, error) ||
-        !read_parts(options, making, &t, &o, error)) {
+        !flow_json_bool(options, "inverse", &o.inverse, error) || !read_parts(options, making, &t, &o, error)) {
         return NULL;
     }
     bool *kept = NULL;

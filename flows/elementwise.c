@@ -70,10 +70,11 @@ static json_t *describe(const flow_layer *layer) {
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    flow_elementwise_options o = {.inverse = json_is_true(json_object_get(options, "inverse"))};
+    flow_elementwise_options o = {.inverse = false};
     int64_t D, C;
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ||
-        !flow_json_int(options, "context", 0, FLOW_MAX_FEATURES, &C, error) || !flow_json_type(options, &o.type, error)) {
+        !flow_json_int(options, "context", 0, FLOW_MAX_FEATURES, &C, error) ||
+        !flow_json_bool(options, "inverse", &o.inverse, error) || !flow_json_type(options, &o.type, error)) {
         return NULL;
     }
     flow_transformer *t = flow_make_transformer(json_object_get(options, "transformer"), making, error);

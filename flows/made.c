@@ -302,10 +302,10 @@ static bool *read_parents(const json_t *list, int64_t D, ad_error *error) {
 static bool read_sizes(const json_t *options, flow_made_net *m, ad_error *error) {
     int64_t layers;
     int activation;
-    m->residual = json_is_true(json_object_get(options, "residual"));
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &m->D, error) ||
         !flow_json_int(options, "context", 0, FLOW_MAX_FEATURES, &m->C, error) ||
         !flow_json_int(options, "outputs", 1, FLOW_MAX_FEATURES / m->D, &m->P, error) ||
+        !flow_json_bool(options, "residual", &m->residual, error) ||
         !flow_json_int(options, "layers", 0, FLOW_MADE_MOST_LAYERS, &layers, error) ||
         !flow_json_int(options, "width", 1, FLOW_MAX_FEATURES, &m->width, error) ||
         !flow_json_choice(options, "activation", flow_activation_names, FLOW_ACTIVATIONS, &activation, error) ||

@@ -100,9 +100,9 @@ static json_t *describe(const flow_transformer *t) {
 static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
     (void)making;
     int scale;
-    flow_affine_transformer_options o = {.no_shift = json_is_true(json_object_get(options, "no_shift"))};
+    flow_affine_transformer_options o = {.no_shift = false};
     if (!flow_json_choice(options, "scale", scale_names, SCALES, &scale, error) ||
-        !flow_json_number(options, "bound", &o.bound, error) || !flow_json_number(options, "floor", &o.floor, error)) {
+        !flow_json_bool(options, "no_shift", &o.no_shift, error) || !flow_json_number(options, "bound", &o.bound, error) || !flow_json_number(options, "floor", &o.floor, error)) {
         return NULL;
     }
     o.scale = (flow_scale)scale;
