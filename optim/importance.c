@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "optim.h"
+#include "internal.h"
 
 static double largest(const double *v, int64_t n) {
     double most = -INFINITY;
@@ -73,15 +73,11 @@ static double pareto_k(const double *weight, int64_t n) {
 
 // ---- summary --------------------------------------------------------------------------------------------------------
 
-// Share of proposals that a Metropolis chain accepts which is offered the draws in their order (random numbers:
-// splitmix64, Steele, Lea and Flood 2014).
+// Share of proposals that a Metropolis chain accepts which is offered the draws in their order.
 static double acceptance(const double *log_weight, int64_t n, uint64_t seed) {
     int64_t accepted = 0, at = 0;
     for (int64_t i = 1; i < n; i++) {
-        uint64_t z = (seed += 0x9e3779b97f4a7c15u);
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-        double u = ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
+        double u = optim_uniform(&seed);
         if (log_weight[at] > -INFINITY && !(log(u) < log_weight[i] - log_weight[at])) continue;
         at = i;
         accepted++;

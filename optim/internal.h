@@ -32,6 +32,16 @@ optim_batch optim_batch_of(const flow_rows *rows, const int64_t *index);
 // log_prob of its rows, recorded on a reset tape. Borrows batch until the run ends.
 ad_var optim_record_log_prob(const flow_model *model, ad_tape *tape, const optim_batch *batch);
 
+// ---- random numbers on the host -------------------------------------------------------------------------------------
+
+// In (0, 1): splitmix64 (Steele, Lea and Flood 2014).
+static inline double optim_uniform(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
+}
+
 // ---- draws of a model beside a target (path.c) ----------------------------------------------------------------------
 
 // False, and an error on the tape, where what a loss gets cannot be used.
@@ -54,6 +64,22 @@ optim_divergence_loss optim_no_loss(const optim_sampling *sampling);
 
 // optim_update in two: after optim_gradient_norm, and when that was finite.
 void optim_apply(optim_optimizer *optimizer, ad_engine *engine, double lr);
+
+// Draws recorded once, to be made again and again as parameters change (draws.c). Does not move.
+typedef struct optim_drawer {
+    int64_t batch, elements;
+    ad_type type;
+    ad_tape *tape;
+    ad_random random;
+    ad_program *program;  // outputs: x, and log weights where there is a target
+    bool weighted;
+} optim_drawer;
+// Close also after failure. target may be NULL.
+ad_status optim_drawer_open(optim_drawer *drawer, const flow_model *model, const optim_target *target, int64_t batch,
+                            ad_engine *engine, ad_type type, ad_error *error);
+// n draws of that seed; x and log_weight may be NULL.
+ad_status optim_drawer_run(optim_drawer *drawer, uint64_t seed, int64_t n, double *x, double *log_weight, ad_error *error);
+void optim_drawer_close(optim_drawer *drawer);
 
 // ---- what a checkpoint holds of others ------------------------------------------------------------------------------
 

@@ -273,6 +273,40 @@ AD_API double optim_gradient_norm(optim_optimizer *optimizer, ad_engine *engine)
 AD_API void optim_catch_signals(bool on);
 AD_API int optim_signal_caught(void);
 
+// ---- annealed importance sampling ---------------------------------------------------------------------------------
+
+typedef struct optim_annealing_options {
+    int64_t chains;       // 0: 128
+    int distributions;    // between the model and where chains go; 0: 4
+    int transitions;      // at each of them; 0: 1
+    int leapfrog;         // steps of Hamiltonian Monte Carlo in a transition; 0: 5; negative: a Metropolis step instead
+    double step_size;     // of either at the start; 0: 0.1. Adapted at each distribution towards 65 % accepted (25 %)
+    bool fixed_step;      // not adapted
+    bool to_target;       // chains go to p~; false: to p~^2 / q, whose weights vary least (FAB)
+    uint64_t seed;
+    ad_engine *engine;    // NULL: one of its own
+    ad_type type;         // densities are computed in
+} optim_annealing_options;
+typedef struct optim_annealed {
+    int64_t chains;
+    double *x;           // [chains][elements of a row]
+    double *log_weight;  // [chains], before normalisation: their mean exponential estimates the integral of where chains go
+    double *weight;      // [chains], of mean 1
+    double acceptance;   // of the last run
+} optim_annealed;
+
+typedef struct optim_annealer optim_annealer;
+// Chains from the model's draws by way of powers in between (Neal 2001), as FAB trains flows (Midgley et al. 2023). The model
+// takes no context. Borrows model and target; the parameters are read at each run. options may be NULL.
+AD_API optim_annealer *optim_annealer_new(const flow_model *model, const optim_target *target,
+                                          const optim_annealing_options *options, ad_error *error);
+AD_API void optim_annealer_free(optim_annealer *annealer);
+// New chains, of draws number step. Proposals where the densities are not finite are refused; AD_ENONFINITE when no chain has
+// a weight above 0.
+AD_API ad_status optim_annealer_run(optim_annealer *annealer, uint64_t step, ad_error *error);
+// What the last run gave: borrowed, written anew by the next. - mean of weight log q over these rows is FAB's loss.
+AD_API const optim_annealed *optim_annealer_result(const optim_annealer *annealer);
+
 // ---- maximum likelihood -------------------------------------------------------------------------------------------
 
 typedef struct optim_progress {
@@ -380,6 +414,78 @@ typedef struct optim_events optim_events;
 AD_API optim_events *optim_events_open(const char *folder, ad_error *error);
 AD_API void optim_events_close(optim_events *events);
 AD_API ad_status optim_events_scalar(optim_events *events, const char *tag, int64_t step, double value, ad_error *error);
+
+// ---- fitting to a target --------------------------------------------------------------------------------------------
+
+// Draws of a model with their weights, for importance sampling: see optim_importance_of and optim_expectation.
+typedef struct optim_drawing {
+    int64_t n;           // draws
+    double *x;           // [n][elements of a row], or NULL
+    double *log_weight;  // [n], log p~ - log q, or NULL
+    uint64_t seed;
+    int64_t batch;      // draws at a time; 0: 4096. The draws do not depend on it
+    ad_engine *engine;  // NULL: one of its own
+} optim_drawing;
+// Fills x and log_weight, computed in the type of the model's parameters (without any in double). target may be NULL without
+// log_weight. The model takes no context.
+AD_API ad_status optim_draws(const flow_model *model, const optim_target *target, const optim_drawing *drawing,
+                             ad_error *error);
+
+typedef enum optim_divergence {
+    OPTIM_PATH_KL = 0,      // the losses above: optim_path_kl,
+    OPTIM_REVERSE_KL,       // optim_reverse_kl: half the cost where normalize is slow, and noisier
+    OPTIM_ALPHA,            // optim_alpha_divergence
+    OPTIM_FORWARD_KL,       // optim_forward_kl
+    OPTIM_FORWARD_PATH_KL,  // optim_forward_path_kl
+    OPTIM_ANNEALED          // weighted chains of an optim_annealer (FAB): the one that looks for modes itself
+} optim_divergence;
+
+typedef struct optim_target_options {
+    optim_divergence divergence;
+    double alpha;                       // of OPTIM_ALPHA
+    optim_annealing_options annealing;  // of OPTIM_ANNEALED; its chains (0: draws), seed, engine and type are set here
+    int64_t steps;                      // 0: 5000
+    int64_t draws;                      // a step; 0: 256
+    double lr;                          // 0: 1e-3
+    optim_schedule schedule;            // as optim_fit_options
+    int64_t warm_up;
+    double last_lr;
+    optim_options optimizer;   // max_norm as there
+    double beta, beta_share;   // beta rises from beta (0: 1) to 1 in a straight line, over this share of the steps (0: 0.5)
+    double average;            // decay of a moving average of the weights, which is what is scored and kept; 0: none
+    const flow_rows *data;     // also rows to learn from: data_weight (0: 1) times their negative log-likelihood is added,
+    double data_weight;
+    int64_t data_batch;        // of so many of them a step (0: 256)
+    int64_t validate_every;    // steps; 0: steps / 20, at least 1
+    int64_t validation_draws;  // the same at each validation; 0: 2048
+    bool keep_last;            // the last weights, not those of the best ELBO (which may leave out modes)
+    int64_t report_draws;      // fresh ones, for the report at the end; 0: 10,000
+    uint64_t seed;
+    ad_engine *engine;  // NULL: one of its own
+    ad_type type;       // computed in: AD_F32 or AD_F64
+    // As in optim_fit_options; loss is that of the divergence, validation is minus the ELBO.
+    bool (*progress)(void *arg, const optim_progress *progress);
+    void *progress_arg;
+} optim_target_options;
+
+typedef struct optim_target_result {
+    int64_t steps;            // done
+    int64_t best_step;        // the weights kept are those after this step
+    double loss;              // of the last step
+    double elbo;              // of the weights kept, on the draws of validations; NaN when there was none
+    double seconds;
+    bool stopped;             // by progress
+    optim_importance report;  // of the weights kept, on fresh draws; n = 0 when the fit failed
+} optim_target_result;
+
+// Fits the model's parameters to a target by its own draws, anew at each step: the parameters with the best evidence lower
+// bound (mean of log p~ - log q, on one set of draws; scored once beta is 1) are those the model has at the end. The report
+// says how far to trust them: an ELBO below log_z by much, an ess near 0 or a pareto_k above 0.7 tell of a bad fit; but modes
+// that no draw ever found show in none of these. options and result may be NULL. The same seed gives the same bits for any
+// number of threads. AD_ENONFINITE when loss or gradients stop being finite; the model then has its best parameters so far.
+// Borrows everything until it returns.
+AD_API ad_status optim_fit_target(flow_model *model, const optim_target *target, const optim_target_options *options,
+                                  optim_target_result *result, ad_error *error);
 
 #ifdef __cplusplus
 }
