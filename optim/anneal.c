@@ -129,6 +129,11 @@ const optim_annealed *optim_annealer_result(const optim_annealer *annealer) {
     return &annealer->out;
 }
 
+double *optim_annealer_steps(optim_annealer *annealer, int64_t *n) {
+    *n = annealer->o.distributions;
+    return annealer->step_size;
+}
+
 // ---- densities on the tape
 // --------------------------------------------------------------------------------------------
 

@@ -115,16 +115,14 @@ static void digest_rows(XXH3_state_t *state, const ad_source *source, int64_t wi
     }
 }
 
-// Of the rows used, in their order.
-static ad_status fingerprint(fit *f, ad_error *error) {
+ad_status optim_fingerprint(const flow_model *model, const flow_used_rows *used, char *text, size_t size, ad_error *error) {
     XXH3_state_t *state = XXH3_createState();
-    if (!state) return ad_fail(error, AD_ENOMEM, "optim_fit: out of memory");
+    if (!state) return ad_fail(error, AD_ENOMEM, "out of memory for a fingerprint");
     XXH3_64bits_reset(state);
-    digest_rows(state, &f->used.rows.x, ad_shape_count(flow_model_shape(f->model)), &f->used);
-    digest_rows(state, &f->used.rows.context, flow_model_context(f->model), &f->used);
-    digest_rows(state, &f->used.rows.weight, 1, &f->used);
-    snprintf(f->data, sizeof f->data, "%016llx, %lld rows", (unsigned long long)XXH3_64bits_digest(state),
-             (long long)f->used.n);
+    digest_rows(state, &used->rows.x, ad_shape_count(flow_model_shape(model)), used);
+    digest_rows(state, &used->rows.context, flow_model_context(model), used);
+    digest_rows(state, &used->rows.weight, 1, used);
+    snprintf(text, size, "%016llx, %lld rows", (unsigned long long)XXH3_64bits_digest(state), (long long)used->n);
     XXH3_freeState(state);
     return AD_OK;
 }
@@ -165,7 +163,7 @@ static ad_status open_fit(fit *f, flow_model *model, const flow_rows *rows, cons
         .count = f->used.n, .size = f->o.batch, .seed = f->o.seed, .index = f->used.rows.index, .drop_last = true};
     f->per_epoch = data_batch_count(&f->batches);
     identify(f);
-    if (f->o.care.checkpoint || f->o.care.log) status = fingerprint(f, error);
+    if (f->o.care.checkpoint || f->o.care.log) status = optim_fingerprint(model, &f->used, f->data, sizeof f->data, error);
     return status == AD_OK ? make(f, error) : status;
 }
 

@@ -29,6 +29,8 @@ typedef struct optim_batch {
 } optim_batch;
 // All rows, of which index, to be filled, picks the batch.
 optim_batch optim_batch_of(const flow_rows *rows, const int64_t *index);
+// A text that tells the rows used, in their order, from others (fit.c).
+ad_status optim_fingerprint(const flow_model *model, const flow_used_rows *used, char *text, size_t size, ad_error *error);
 // log_prob of its rows, recorded on a reset tape. Borrows batch until the run ends.
 ad_var optim_record_log_prob(const flow_model *model, ad_tape *tape, const optim_batch *batch);
 
@@ -64,6 +66,9 @@ optim_divergence_loss optim_no_loss(const optim_sampling *sampling);
 
 // optim_update in two: after optim_gradient_norm, and when that was finite.
 void optim_apply(optim_optimizer *optimizer, ad_engine *engine, double lr);
+
+// What an annealer changes from run to run: the step sizes of its n distributions (anneal.c).
+double *optim_annealer_steps(optim_annealer *annealer, int64_t *n);
 
 // Draws recorded once, to be made again and again as parameters change (draws.c). Does not move.
 typedef struct optim_drawer {

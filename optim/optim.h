@@ -441,49 +441,34 @@ typedef enum optim_divergence {
 } optim_divergence;
 
 typedef struct optim_target_options {
+    // Steps (0: 5000), batch (draws a step), lr, schedule, optimizer, accumulate, average, validate_every, patience, plateau, care,
+    // seed, engine, type, progress: as for optim_fit, whose loss is here that of the divergence, and whose validation is minus
+    // the ELBO on one set of draws. fit.validation is not used.
+    optim_fit_options fit;
     optim_divergence divergence;
     double alpha;                       // of OPTIM_ALPHA
-    optim_annealing_options annealing;  // of OPTIM_ANNEALED; its chains (0: draws), seed, engine and type are set here
-    int64_t steps;                      // 0: 5000
-    int64_t draws;                      // a step; 0: 256
-    double lr;                          // 0: 1e-3
-    optim_schedule schedule;            // as optim_fit_options
-    int64_t warm_up;
-    double last_lr;
-    optim_options optimizer;   // max_norm as there
+    optim_annealing_options annealing;  // of OPTIM_ANNEALED; its chains (0: fit.batch), seed, engine and type are set here
     double beta, beta_share;   // beta rises from beta (0: 1) to 1 in a straight line, over this share of the steps (0: 0.5)
-    double average;            // decay of a moving average of the weights, which is what is scored and kept; 0: none
     const flow_rows *data;     // also rows to learn from: data_weight (0: 1) times their negative log-likelihood is added,
     double data_weight;
     int64_t data_batch;        // of so many of them a step (0: 256)
-    int64_t validate_every;    // steps; 0: steps / 20, at least 1
-    int64_t validation_draws;  // the same at each validation; 0: 2048
-    bool keep_last;            // the last weights, not those of the best ELBO (which may leave out modes)
+    int64_t validation_draws;  // 0: 2048
+    bool keep_last;            // no validation: the last parameters are kept, not those of the best ELBO (which may leave out
+                               // modes)
     int64_t report_draws;      // fresh ones, for the report at the end; 0: 10,000
-    uint64_t seed;
-    ad_engine *engine;  // NULL: one of its own
-    ad_type type;       // computed in: AD_F32 or AD_F64
-    // As in optim_fit_options; loss is that of the divergence, validation is minus the ELBO.
-    bool (*progress)(void *arg, const optim_progress *progress);
-    void *progress_arg;
 } optim_target_options;
 
 typedef struct optim_target_result {
-    int64_t steps;            // done
-    int64_t best_step;        // the weights kept are those after this step
-    double loss;              // of the last step
-    double elbo;              // of the weights kept, on the draws of validations; NaN when there was none
-    double seconds;
-    bool stopped;             // by progress
-    optim_importance report;  // of the weights kept, on fresh draws; n = 0 when the fit failed
+    optim_fit_result fit;
+    double elbo;              // of the parameters kept, on the draws of validations; NaN when there was none
+    optim_importance report;  // of the parameters kept, on fresh draws; n = 0 when the fit failed
 } optim_target_result;
 
 // Fits the model's parameters to a target by its own draws, anew at each step: the parameters with the best evidence lower
-// bound (mean of log p~ - log q, on one set of draws; scored once beta is 1) are those the model has at the end. The report
-// says how far to trust them: an ELBO below log_z by much, an ess near 0 or a pareto_k above 0.7 tell of a bad fit; but modes
-// that no draw ever found show in none of these. options and result may be NULL. The same seed gives the same bits for any
-// number of threads. AD_ENONFINITE when loss or gradients stop being finite; the model then has its best parameters so far.
-// Borrows everything until it returns.
+// bound (mean of log p~ - log q; scored once beta is 1) are those the model has at the end. The report says how far to trust
+// them: an ELBO below log_z by much, an ess near 0 or a pareto_k above 0.7 tell of a bad fit; but modes that no draw ever
+// found show in none of these. Steps that are not finite, guards, checkpoints, logs and bits as with optim_fit. options and
+// result may be NULL. Borrows everything until it returns.
 AD_API ad_status optim_fit_target(flow_model *model, const optim_target *target, const optim_target_options *options,
                                   optim_target_result *result, ad_error *error);
 

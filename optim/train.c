@@ -72,6 +72,7 @@ static void add_state(optim_training *t, optim_checkpoint *c) {
     optim_checkpoint_model(c, "model", t->model);
     optim_checkpoint_optimizer(c, "optimizer", t->optimizer);
     if (t->average) optim_checkpoint_average(c, "average", t->average);
+    if (t->task.add) t->task.add(t->task.arg, c);
 }
 
 static void add_run(optim_training *t, optim_checkpoint *c) {
@@ -307,7 +308,8 @@ ad_status optim_training_run(optim_training *t, ad_error *error) {
         status = take_step(t, error);
         if (status != AD_OK) break;
         bool last = t->now.step == o->steps;
-        if (t->task.validate && (t->now.step % o->validate_every == 0 || last)) status = validate(t, error);
+        bool due = t->now.step % o->validate_every == 0 && t->now.step >= t->task.validate_from;
+        if (t->task.validate && (due || last)) status = validate(t, error);
         patient = o->patience == 0 || t->waited < o->patience;
         if (status == AD_OK && (t->now.step % o->care.checkpoint_every == 0 || last || !patient)) save(t);
         if (status == AD_OK) report(t);

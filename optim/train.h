@@ -16,8 +16,11 @@ typedef struct optim_task {
     void (*undo)(void *arg, int64_t step, double loss, ad_error *why);
     // The loss that decides what is best; NULL: there is none.
     ad_status (*validate)(void *arg, double *loss, ad_error *error);
+    // Adds what else of the run changes from step to step, for rollbacks and checkpoints. NULL: nothing does.
+    void (*add)(void *arg, optim_checkpoint *checkpoint);
     void *arg;
-    int64_t rows;          // a step
+    int64_t rows;           // a step
+    int64_t validate_from;  // no validation before this step
     const char *data;      // fingerprint of the data, or NULL
     const char *identity;  // options that must be the same when a run goes on
 } optim_task;

@@ -1,5 +1,5 @@
 // test_fit_target.c -- flows fitted to unnormalised densities: what is reached, kept and reported; draws; wrong calls.
-#include "data.h"
+#include "files.h"
 #include "flows.h"
 #include "optim.h"
 #include "util.h"
@@ -37,14 +37,10 @@ static void every_divergence_finds_a_gaussian(void **state) {
     for (int d = 0; d <= OPTIM_ANNEALED; d++) {
         flow_model *model = affine(AD_F64);
         const bool noisy = d == OPTIM_REVERSE_KL || d == OPTIM_FORWARD_KL || d == OPTIM_ANNEALED;
-        optim_target_options o = {.divergence = (optim_divergence)d,
-                                  .alpha = 0.5,
-                                  .steps = 1500,
-                                  .draws = 128,
-                                  .lr = 0.03,
-                                  .schedule = OPTIM_COSINE,
-                                  .seed = 3,
-                                  .type = AD_F64};
+        optim_target_options o = {
+            .divergence = (optim_divergence)d,
+            .alpha = 0.5,
+            .fit = {.steps = 1500, .batch = 128, .lr = 0.03, .schedule = OPTIM_COSINE, .seed = 3, .type = AD_F64}};
         optim_target_result r = fit(model, &target, &o);
         const double gap = noisy ? 2e-3 : 1e-5;  // along paths nothing is left to chance
         if (!(fabs(r.report.elbo - log_z()) <= gap && fabs(r.report.log_z - log_z()) <= gap)) {
@@ -52,7 +48,7 @@ static void every_divergence_finds_a_gaussian(void **state) {
         }
         util_assert_close(r.report.ess, 1, noisy ? 0.02 : 1e-5);
         assert_int_equal(r.report.n, 10000);
-        assert_int_equal(r.steps, 1500);
+        assert_int_equal(r.fit.steps, 1500);
         flow_model_free(model);
     }
 }
@@ -60,10 +56,11 @@ static void every_divergence_finds_a_gaussian(void **state) {
 static void the_chi_squared_bound_falls_on_log_z(void **state) {
     (void)state;
     flow_model *model = affine(AD_F64);
-    optim_target_options o = {
-        .divergence = OPTIM_ALPHA, .alpha = -1, .steps = 1500, .lr = 0.03, .schedule = OPTIM_COSINE, .type = AD_F64};
+    optim_target_options o = {.divergence = OPTIM_ALPHA,
+                              .alpha = -1,
+                              .fit = {.steps = 1500, .lr = 0.03, .schedule = OPTIM_COSINE, .type = AD_F64}};
     optim_target_result r = fit(model, &target, &o);
-    util_assert_close(r.loss, log_z(), 1e-5);
+    util_assert_close(r.fit.loss, log_z(), 1e-5);
     flow_model_free(model);
 }
 
@@ -83,22 +80,22 @@ static void the_best_weights_are_kept(void **state) {
     flow_model *model = affine(AD_F64);
     seen s = {.n = 0};
     optim_target_options o = {.divergence = OPTIM_REVERSE_KL,
-                              .steps = 40,
-                              .draws = 4,
-                              .lr = 0.5,  // too large: the ELBO comes and goes
-                              .validate_every = 1,
                               .validation_draws = 500,
-                              .seed = 1,
-                              .type = AD_F64,
-                              .progress = see,
-                              .progress_arg = &s};
+                              .fit = {.steps = 40,
+                                      .batch = 4,
+                                      .lr = 0.5,
+                                      .validate_every = 1,
+                                      .seed = 1,
+                                      .type = AD_F64,
+                                      .progress = see,
+                                      .progress_arg = &s}};
     optim_target_result r = fit(model, &target, &o);
     int best = 0;
     for (int i = 1; i < 40; i++) best = s.validation[i] < s.validation[best] ? i : best;
     assert_true(best < 39);
-    assert_int_equal(r.best_step, best + 1);
+    assert_int_equal(r.fit.best_step, best + 1);
     util_assert_close(r.elbo, -s.validation[best], 0);
-    util_assert_close(r.loss, s.loss[39], 0);
+    util_assert_close(r.fit.loss, s.loss[39], 0);
     // The model has them: fresh draws say the same of it.
     static double w[10000];
     optim_importance i;
@@ -111,14 +108,14 @@ static void the_best_weights_are_kept(void **state) {
     s.n = 0;
     o.keep_last = true;
     r = fit(model, &target, &o);
-    assert_int_equal(r.best_step, 40);
-    util_assert_close(r.elbo, -s.validation[39], 0);
+    assert_int_equal(r.fit.best_step, 40);
+    assert_true(isnan(r.elbo));
     flow_model_free(model);
     model = affine(AD_F64);
     s = (seen){.stop_after = 7};
     r = fit(model, &target, &o);
-    assert_true(r.stopped);
-    assert_int_equal(r.steps, 7);
+    assert_true(r.fit.stopped);
+    assert_int_equal(r.fit.steps, 7);
     flow_model_free(model);
 }
 
@@ -129,18 +126,18 @@ static void beta_rises_to_one(void **state) {
     for (int i = 0; i < 2; i++) {
         flow_model *model = affine(AD_F64);
         seen s = {.stop_after = i == 0 ? 1 : 0};
-        optim_target_options o = {.steps = 60,
-                                  .beta = i == 0 ? 1 : 0.25,
-                                  .lr = 0.1,
-                                  .schedule = OPTIM_COSINE,
-                                  .validate_every = 10,
-                                  .type = AD_F64,
-                                  .progress = see,
-                                  .progress_arg = &s};
+        optim_target_options o = {.beta = i == 0 ? 1 : 0.25,
+                                  .fit = {.steps = 60,
+                                          .lr = 0.1,
+                                          .schedule = OPTIM_COSINE,
+                                          .validate_every = 10,
+                                          .type = AD_F64,
+                                          .progress = see,
+                                          .progress_arg = &s}};
         optim_target_result r = fit(model, &target, &o);
         first[i] = s.loss[0];
         if (i == 1) util_assert_close(r.report.elbo, log_z(), 0.05);
-        if (i == 1) assert_true(r.best_step >= 30);
+        if (i == 1) assert_true(r.fit.best_step >= 30);
         flow_model_free(model);
     }
     // loss = mean log q - beta mean log p~, at the same draws: mean log q follows from the two.
@@ -164,8 +161,8 @@ static void rows_of_data_are_added(void **state) {
     for (int i = 0; i < 2; i++) {
         flow_model *model = affine(AD_F64);
         optim_target_options o = {
-            .steps = 1, .data = i ? &rows : NULL, .data_weight = 0.75, .validation_draws = 10, .type = AD_F64};
-        loss[i] = fit(model, &target, &o).loss;
+            .data = i ? &rows : NULL, .data_weight = 0.75, .validation_draws = 10, .fit = {.steps = 1, .type = AD_F64}};
+        loss[i] = fit(model, &target, &o).fit.loss;
         flow_model_free(model);
     }
     for (int i = 0; i < 30; i++) {  // under a standard normal
@@ -181,13 +178,10 @@ static void averages_are_scored_and_kept(void **state) {
     double elbo[2];
     for (int i = 0; i < 2; i++) {
         flow_model *model = affine(AD_F64);
-        optim_target_options o = {.divergence = OPTIM_REVERSE_KL,
-                                  .steps = 400,
-                                  .draws = 8,
-                                  .lr = 0.1,
-                                  .keep_last = true,
-                                  .average = i ? 0.98 : 0,
-                                  .type = AD_F64};
+        optim_target_options o = {
+            .divergence = OPTIM_REVERSE_KL,
+            .keep_last = true,
+            .fit = {.steps = 400, .batch = 8, .lr = 0.1, .average = i ? 0.98 : 0, .type = AD_F64}};
         elbo[i] = fit(model, &target, &o).report.elbo;
         flow_model_free(model);
     }
@@ -200,7 +194,7 @@ static void same_seed_same_bits(void **state) {
     for (int i = 0; i < 2; i++) {
         ad_engine *engine = ad_engine_new(&(ad_engine_options){.threads = 1 + 2 * i}, NULL);
         flow_model *model = affine(AD_F32);
-        optim_target_options o = {.steps = 20, .draws = 300, .seed = 4, .engine = engine};
+        optim_target_options o = {.fit = {.steps = 20, .batch = 300, .seed = 4, .engine = engine}};
         fit(model, &target, &o);
         int n;
         ad_param *const *p = flow_params(model, &n);
@@ -264,11 +258,7 @@ static void a_student_learns_its_teacher(void **state) {
     assert_int_equal(optim_draws(student, &t, &(optim_drawing){.n = 1000, .log_weight = before}, &error), AD_OK);
     assert_int_equal(optim_importance_of(before, 1000, 1, &start, &error), AD_OK);
     optim_target_options o = {.divergence = OPTIM_REVERSE_KL,
-                              .steps = 300,
-                              .draws = 64,
-                              .lr = 1e-2,
-                              .schedule = OPTIM_COSINE,
-                              .type = AD_F64};
+                              .fit = {.steps = 300, .batch = 64, .lr = 1e-2, .schedule = OPTIM_COSINE, .type = AD_F64}};
     optim_target_result r = fit(student, &t, &o);
     assert_true(start.elbo < -0.05);  // something there was to learn
     assert_true(r.report.elbo > 0.1 * start.elbo && r.report.elbo <= 3 * r.report.elbo_error);
@@ -276,6 +266,43 @@ static void a_student_learns_its_teacher(void **state) {
     assert_true(r.report.ess > 0.95);
     flow_model_free(teacher);
     flow_model_free(student);
+}
+
+// ---- checkpoints
+// --------------------------------------------------------------------------------------------------------
+
+// Random numbers, beta, step sizes of chains and the average are all there.
+static void a_stopped_run_goes_on_bit_for_bit(void **state) {
+    (void)state;
+    const optim_divergence which[2] = {OPTIM_REVERSE_KL, OPTIM_ANNEALED};
+    for (int d = 0; d < 2; d++) {
+        double kept[2][2 * D];
+        for (int stops = 0; stops < 2; stops++) {
+            char name[20];
+            snprintf(name, sizeof name, "run%d%d", d, stops);
+            optim_target_result r;
+            for (int part = 0; part <= stops; part++) {
+                flow_model *model = affine(AD_F64);
+                seen s = {.stop_after = stops && part == 0 ? 13 : 0};
+                optim_target_options o = {.divergence = which[d],
+                                          .beta = 0.2,
+                                          .fit = {.steps = 30,
+                                                  .batch = 16,
+                                                  .lr = 0.05,
+                                                  .average = 0.9,
+                                                  .care = {.checkpoint = files_path(name)},
+                                                  .progress = see,
+                                                  .progress_arg = &s}};
+                r = fit(model, &target, &o);
+                int n;
+                ad_param *const *p = flow_params(model, &n);
+                for (int k = 0; k < 2 * D; k++) kept[stops][k] = ad_param_get(p[k / D], k % D);
+                flow_model_free(model);
+            }
+            assert_int_equal(r.fit.resumed, stops ? 13 : 0);
+        }
+        assert_memory_equal(kept[0], kept[1], sizeof kept[0]);
+    }
 }
 
 // ---- wrong calls, bad numbers
@@ -296,13 +323,14 @@ static ad_var broken(void *arg, ad_var x) {
 static void failures_are_named(void **state) {
     (void)state;
     flow_model *model = affine(AD_F64), *conditional = flow_realnvp(2, 1, NULL, &error);
-    expect_failure(model, &target, &(optim_target_options){.steps = -1}, AD_EARG, "steps -1");
+    expect_failure(model, &target, &(optim_target_options){.fit = {.steps = -1}}, AD_EARG, "steps -1");
     expect_failure(model, &target, &(optim_target_options){.beta = 2}, AD_EARG, "beta 2");
-    expect_failure(model, &target, &(optim_target_options){.average = 2}, AD_EARG, "decay 2");
+    expect_failure(model, &target, &(optim_target_options){.fit = {.average = 2}}, AD_EARG, "average 2");
     expect_failure(model, NULL, NULL, AD_EARG, "no target");
     expect_failure(conditional, &target, NULL, AD_EARG, "context");
     const optim_target bad = {broken, NULL, "logarithm"};
-    expect_failure(model, &bad, &(optim_target_options){.steps = 5}, AD_ENONFINITE, "step 1");
+    const optim_target_options strict = {.fit = {.steps = 5, .care.guard.off = true}};
+    expect_failure(model, &bad, &strict, AD_ENONFINITE, "step 1");
     assert_non_null(strstr(error.message, "of logarithm at draw"));
     int n;
     ad_param *const *p = flow_params(model, &n);
@@ -321,6 +349,8 @@ int main(void) {
                                        cmocka_unit_test(same_seed_same_bits),
                                        cmocka_unit_test(draws_do_not_depend_on_batches),
                                        cmocka_unit_test(a_student_learns_its_teacher),
+                                       cmocka_unit_test(a_stopped_run_goes_on_bit_for_bit),
+
                                        cmocka_unit_test(failures_are_named)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }
