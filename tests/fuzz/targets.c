@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <zip.h>
 #include <zlib.h>
 
 #include "data.h"
@@ -130,37 +129,53 @@ static data_table *text(const char *path, ad_error *error) {
     return data_read_csv(path, &options, error);
 }
 
-// The bytes as the content of a .gz file: of what they begin like, and else a text.
-static void packed(const unsigned char *bytes, size_t size) {
-    unsigned char out[20000];
-    if (size > 10000) return;
-    z_stream z = {.next_in = (Bytef *)(uintptr_t)bytes, .avail_in = (unsigned)size, .next_out = out};
-    z.avail_out = sizeof out;
-    if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) abort();
-    check(deflate(&z, Z_FINISH) == Z_STREAM_END, "bytes that can be packed");
-    deflateEnd(&z);
-    int first = size > 0 ? bytes[0] : -1;
-    read_as(first == 0 ? data_read_idx : first == 0x93 ? data_read_npy : text, out, z.total_out);
+static unsigned char wrapped[20000];  // the bytes within what has their checksum; made by hand, for libraries take long
+enum { MOST_WRAPPED = 10000 };
+
+// Writes a number of n bytes, low first, and returns what is behind it.
+static unsigned char *put(unsigned char *at, uint64_t number, int n) {
+    for (int k = 0; k < n; k++) *at++ = (unsigned char)(number >> (8 * k));
+    return at;
 }
 
-// The bytes as the only member of a zip file.
+static unsigned char *put_bytes(unsigned char *at, const void *bytes, size_t size) {
+    memcpy(at, bytes, size);
+    return at + size;
+}
+
+// The bytes as a stream of deflate: one block that is stored.
+static unsigned char *put_deflated(unsigned char *at, const unsigned char *bytes, size_t size) {
+    at = put(put(put(at, 1, 1), size, 2), ~size, 2);
+    return put_bytes(at, bytes, size);
+}
+
+// The bytes as the content of a .gz file: of what they begin like, and else a text.
+static void packed(const unsigned char *bytes, size_t size) {
+    if (size > MOST_WRAPPED) return;
+    unsigned char *at = put_deflated(put_bytes(wrapped, "\x1f\x8b\x08\0\0\0\0\0\0\3", 10), bytes, size);
+    at = put(put(at, crc32(0, bytes, (uInt)size), 4), size, 4);
+    int first = size > 0 ? bytes[0] : -1;
+    read_as(first == 0 ? data_read_idx : first == 0x93 ? data_read_npy : text, wrapped, (size_t)(at - wrapped));
+}
+
+// The bytes as the only member of a zip file, stored or, of odd sizes, in the manner of deflate.
 static void member(const unsigned char *bytes, size_t size) {
-    zip_error_t why;
-    zip_error_init(&why);
-    zip_source_t *file = zip_source_buffer_create(NULL, 0, 0, &why);
-    zip_source_keep(file);
-    zip_t *zip = zip_open_from_source(file, ZIP_TRUNCATE, &why);
-    zip_source_t *source = zip_source_buffer(zip, bytes, size, 0);
-    if (zip == NULL || zip_file_add(zip, "x.npy", source, 0) < 0) abort();
-    zip_set_file_compression(zip, 0, size % 2 ? ZIP_CM_STORE : ZIP_CM_DEFLATE, 1);
-    if (zip_close(zip) != 0) abort();
-    static unsigned char out[100000];
-    zip_source_open(file);
-    zip_int64_t n = zip_source_read(file, out, sizeof out);
-    zip_source_close(file);
-    zip_source_free(file);
-    zip_error_fini(&why);
-    if (n > 0) read_as(any_member, out, (size_t)n);
+    if (size > MOST_WRAPPED) return;
+    unsigned char about[22], *at = about;  // what both headers say
+    size_t inside = size % 2 ? size + 5 : size;
+    at = put(put(put(at, 0, 2), size % 2 ? 8 : 0, 2), 0, 4);
+    at = put(put(put(at, crc32(0, bytes, (uInt)size), 4), inside, 4), size, 4);
+    put(at, 5, 2);  // the length of the name
+    at = put_bytes(put_bytes(wrapped, "PK\3\4\x14\0", 6), about, 22);
+    at = put_bytes(put(at, 0, 2), "x.npy", 5);
+    at = size % 2 ? put_deflated(at, bytes, size) : put_bytes(at, bytes, size);
+    size_t central = (size_t)(at - wrapped);
+    at = put_bytes(put_bytes(at, "PK\1\2\x14\0\x14\0", 8), about, 22);
+    at = put_bytes(put(put(at, 0, 8), 0, 8), "x.npy", 5);
+    size_t length = (size_t)(at - wrapped) - central;
+    at = put(put_bytes(at, "PK\5\6\0\0\0\0", 8), 0x10001, 4);
+    at = put(put(put(at, length, 4), central, 4), 0, 2);
+    read_as(any_member, wrapped, (size_t)(at - wrapped));
 }
 
 static data_table *one_image(const char *path, ad_error *error) {
