@@ -331,10 +331,10 @@ static void failures_are_named(void **state) {
     const optim_target bad = {broken, NULL, "logarithm"};
     const optim_target_options strict = {.fit = {.steps = 5, .care.guard.off = true}};
     expect_failure(model, &bad, &strict, AD_ENONFINITE, "step 1");
-    assert_non_null(strstr(error.message, "of logarithm at draw"));
+    assert_non_null(strstr(error.message, "for logarithm at draw"));
     int n;
     ad_param *const *p = flow_params(model, &n);
-    for (int i = 0; i < n; i++) util_assert_close(ad_param_get(p[i], 0), 0, 0);  // as it was
+    for (int i = 0; i < n; i++) util_assert_close(ad_param_get(p[i], 0), 0, 0);
     flow_model_free(conditional);
     flow_model_free(model);
 }
