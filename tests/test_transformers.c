@@ -455,13 +455,14 @@ static void own_transformers_go_into_every_layer(void **state) {
         flow_elementwise(3, 0, cube_make(NULL, NULL, &layers_error), NULL, &layers_error)};
     flow_model *model = flow_model_new(flow_chain(layers, 3, &layers_error), flow_standard_normal(3, &layers_error), &layers_error);
     layers_assert_made(model);
-    const flow_check_options light = {.cases = 1, .spread = 0.5};
+    const flow_transformer_type *const types[] = {&cube_type, NULL};
+    const flow_load_options own = {.transformers = types};
+    const flow_check_options light = {.cases = 1, .spread = 0.5, .load = &own};
     if (flow_check_model(model, &light, &layers_error) != AD_OK) fail_msg("%s", layers_error.message);
     assert_int_equal(flow_save(model, files_path("cube.safetensors"), &layers_error), AD_OK);
     assert_null(flow_load(files_path("cube.safetensors"), NULL, &layers_error));
     util_assert_contains(layers_error.message, "unknown transformer 'cube'");
-    const flow_transformer_type *const types[] = {&cube_type, NULL};
-    flow_model *loaded = flow_load(files_path("cube.safetensors"), &(flow_load_options){.transformers = types}, &layers_error);
+    flow_model *loaded = flow_load(files_path("cube.safetensors"), &own, &layers_error);
     layers_assert_made(loaded);
     char *text[2] = {flow_describe(model), flow_describe(loaded)};
     assert_string_equal(text[0], text[1]);
