@@ -266,10 +266,63 @@ static flow_layer *wave_example(int i, ad_error *error) {
                        error);
 }
 
-static const flow_layer_type *const derived_types[] = {
-    &sinh_arcsinh_type,        &leaky_type,       &bend_type,      &bend_coupling_type,
-    &bend_autoregressive_type, &cubic_chain_type, &pendulum_type,  &householder_type,
-    &bottleneck_type,          &residual_type,    &potential_type, &affine_type,
-    &affine_coupling_type,     &matrix_type,      &wave_type,      NULL};
+// ---- what build adds, and where a map lies -------------------------------------------------------------------------
+
+// A coupling with a net of its own, whose width is an option.
+static ad_status own_net(flow_layer *layer, const flow_derive_options *o, ad_error *error) {
+    const int64_t D = layer->x_shape.dim[0], k = layer->jacobian.kept;
+    flow_mlp_options mlp = {.layers = 1,
+                            .width = (int64_t)flow_number_of(layer, "width"),
+                            .activation = FLOW_TANH,
+                            .seed = o->seed,
+                            .type = o->type};
+    flow_net *net = flow_mlp(k + layer->C, D - k, &mlp, error);
+    return net ? flow_add_part(&layer->owner, "shift", &net->owner, error) : AD_ENOMEM;
+}
+static ad_var own_shift(const flow_call *c, ad_var v) {
+    ad_var in[2] = {c->kept, c->context}, u = ad_is_none(c->context) ? c->kept : ad_concat(in, 2, 0);
+    return ad_add(ad_add(v, ad_scale(ad_tanh(v), 0.5)), flow_use_net(c, "shift", u));
+}
+static const flow_derivation own_net_map = {FLOW_COUPLING, .generate = own_shift, .build = own_net,
+                                            .numbers = {{"width", 5}}};
+static flow_layer *own_net_example(int i, ad_error *error);
+static const flow_layer_type own_net_type = {.name = "own net", .derived = &own_net_map, .example = own_net_example};
+static flow_layer *own_net_example(int i, ad_error *error) {
+    const flow_number numbers[] = {{"width", 3 + i % 4}, {NULL, 0}};
+    flow_derive_options o = {.numbers = i % 2 ? numbers : NULL, .type = derived_precision(i), .seed = (uint64_t)i};
+    return flow_derive(&own_net_type, 2 + i % 3, i % 2, &o, error);
+}
+
+// The logit: from (0, 1), with a slope to learn.
+static ad_var logistic(const flow_call *c, ad_var x) {
+    return ad_mul(ad_exp(flow_use(c, "a")), ad_logit(x));
+}
+static const flow_derivation logistic_map = {FLOW_ELEMENTWISE, .normalize = logistic, .tensors = {{.name = "a"}},
+                                             .low = 0, .high = 1};
+static flow_layer *logistic_example(int i, ad_error *error);
+static const flow_layer_type logistic_type = {
+    .name = "logistic", .derived = &logistic_map, .example = logistic_example};
+static flow_layer *logistic_example(int i, ad_error *error) {
+    return flow_derive(&logistic_type, 1 + i % 3, 0, &(flow_derive_options){.type = derived_precision(i)}, error);
+}
+
+static const flow_layer_type *const derived_types[] = {&sinh_arcsinh_type,
+                                                       &leaky_type,
+                                                       &bend_type,
+                                                       &bend_coupling_type,
+                                                       &bend_autoregressive_type,
+                                                       &cubic_chain_type,
+                                                       &pendulum_type,
+                                                       &householder_type,
+                                                       &bottleneck_type,
+                                                       &residual_type,
+                                                       &potential_type,
+                                                       &affine_type,
+                                                       &affine_coupling_type,
+                                                       &matrix_type,
+                                                       &own_net_type,
+                                                       &logistic_type,
+                                                       &wave_type,
+                                                       NULL};
 
 #endif

@@ -22,6 +22,12 @@ static void every_structure_keeps_the_laws(void **state) {
 
 enum { B = 6, MOST = 4 };
 
+// Points of the data side, from anywhere.
+static void place(const flow_layer *layer, double *x, int64_t n) {
+    double range = layer->high - layer->low;
+    for (int64_t i = 0; i < n && range > 0; i++) x[i] = layer->low + range / (1 + exp(-x[i]));
+}
+
 static flow_layer *made(const flow_layer_type *type, int64_t D, int64_t C, const flow_derive_options *o) {
     flow_layer *layer = flow_derive(type, D, C, o, &layers_error);
     layers_assert_made(layer);
@@ -262,6 +268,7 @@ static void gradients_are_right_to_second_order(void **state) {
                                         {.shape = ad_shape1(layer->C), .rows = i == 1}};
             for (int normalize = 0; normalize < 2; normalize++) {
                 direction d = {layer, normalize};
+                if (normalize && layer->low < layer->high) in[0].low = 0.1, in[0].high = 0.9;
                 ad_gradcheck_options o = {.cases = 1, .tolerance1 = 1e-6, .tolerance2 = 1e-5};
                 if (ad_gradcheck(both_results, &d, in, layer->C ? 2 : 1, &o, &layers_error) != AD_OK) {
                     fail_msg("%s, example %d, normalize %d: %s", (*type)->name, i, normalize, layers_error.message);
@@ -301,6 +308,7 @@ static void floats_hold_within_the_conditioning(void **state) {
             fill_params(&layer->owner, (uint64_t)i);
             double x[B * 20], z[B * 20], back[B * 20], exact[B * 20], log_det[B], back_log_det[B], exact_log_det[B];
             util_fill(x, B * layer->x_shape.dim[0], 3, -1.5, 1.5);
+            place(layer, x, B * layer->x_shape.dim[0]);
             run_with_context(layer, AD_F32, true, x, z, log_det);
             run_with_context(layer, AD_F64, true, x, exact, exact_log_det);
             util_assert_all_close(z, exact, B * layer->x_shape.dim[0], 1e-5);
@@ -333,6 +341,114 @@ static void inverses_are_found_far_out(void **state) {
     }
 }
 
+// ---- what a map may see --------------------------------------------------------------------------------------------
+
+// The parts of a context that are the features themselves are no derivative in these.
+static void a_context_may_be_the_features_themselves(void **state) {
+    (void)state;
+    const flow_layer_type *const types[] = {&bend_type, &bend_coupling_type, &residual_type, &potential_type};
+    double x[2 * B], values[2][2 * B], log_dets[2][B];
+    util_fill(x, 2 * B, 21, -1, 1);
+    for (int t = 0; t < 4; t++) {
+        flow_layer *layer = made(types[t], 2, 2, &(flow_derive_options){.type = AD_F64, .seed = 2});
+        fill_params(&layer->owner, 6);
+        for (int normalize = 0; normalize < 2; normalize++) {
+            for (int same = 0; same < 2; same++) {
+                ad_tape *tape = ad_tape_new(NULL, AD_F64);
+                ad_source source = util_source(x, B), copy = util_source(x, B);
+                ad_rows rows = util_rows(tape, "data", B);
+                ad_var v = ad_input(rows, ad_shape1(2), &source);
+                ad_var c = same ? ad_scale(v, 1) : ad_input(rows, ad_shape1(2), &copy);
+                flow_result r = normalize ? flow_layer_normalize(layer, v, c) : flow_layer_generate(layer, v, c);
+                ad_keep(r.value);
+                ad_keep(r.log_det);
+                util_run(tape);
+                util_read(r.value, values[same], 2 * B);
+                util_read(r.log_det, log_dets[same], B);
+                ad_tape_free(tape);
+            }
+            util_assert_all_close(values[0], values[1], 2 * B, 1e-12);
+            util_assert_all_close(log_dets[0], log_dets[1], B, 1e-12);
+        }
+        flow_layer_free(layer);
+    }
+}
+
+// A value without rows, alone or with a context per row, is what it is with rows.
+static void shared_values_are_those_of_rows(void **state) {
+    (void)state;
+    const double context[2] = {0.4, -0.8};
+    for (const flow_layer_type *const *type = derived_types; *type; type++) {
+        flow_layer *layer = (*type)->example(1, &layers_error);
+        layers_assert_made(layer);
+        fill_params(&layer->owner, 12);
+        const int64_t D = layer->x_shape.dim[0];
+        double x[20], value[2][20], log_det[2];
+        util_fill(x, D, 4, -1, 1);
+        place(layer, x, D);
+        for (int normalize = 0; normalize < 2; normalize++) {
+            for (int shared = 0; shared < 2; shared++) {
+                ad_tape *tape = ad_tape_new(NULL, AD_F64);
+                ad_source source = util_source(x, 1), k = util_source(context, 1);
+                ad_rows rows = util_rows(tape, "data", 1);
+                ad_var v = shared ? ad_constant(tape, layer->x_shape, x) : ad_input(rows, layer->x_shape, &source);
+                ad_var c = layer->C ? ad_input(rows, ad_shape1(layer->C), &k) : AD_NONE;
+                flow_result r = normalize ? flow_layer_normalize(layer, v, c) : flow_layer_generate(layer, v, c);
+                ad_keep(r.value);
+                ad_keep(r.log_det);
+                util_run(tape);
+                util_read(r.value, value[shared], D);
+                util_read(r.log_det, &log_det[shared], 1);
+                ad_tape_free(tape);
+            }
+            util_assert_all_close(value[0], value[1], D, 1e-12);
+            util_assert_close(log_det[0], log_det[1], 1e-12);
+        }
+        flow_layer_free(layer);
+    }
+}
+
+// ---- sizes ---------------------------------------------------------------------------------------------------------
+
+// As many features as a matrix per row may have, and many in a row of features, where float loops count far.
+static void many_features_are_solved_for(void **state) {
+    (void)state;
+    enum { D = 16 };
+    const flow_layer_type *const types[] = {&potential_type, &cubic_chain_type, &bend_autoregressive_type,
+                                            &bottleneck_type, &residual_type};
+    const double accuracy[] = {1e-4, 1e-11};
+    double x[3 * D], z[3 * D], back[3 * D], log_det[3], back_log_det[3];
+    util_fill(x, 3 * D, 31, -1, 1);
+    for (int t = 0; t < 5; t++) {
+        flow_layer *layer = made(types[t], D, 0, &(flow_derive_options){.type = AD_F64, .seed = 5, .rank = 4});
+        fill_params(&layer->owner, 3);
+        for (int type = AD_F32; type <= AD_F64; type++) {
+            layers_run(layer, (ad_type)type, true, x, 3, z, log_det);
+            layers_run(layer, (ad_type)type, false, z, 3, back, back_log_det);
+            util_assert_all_close(back, x, 3 * D, accuracy[type]);
+            for (int r = 0; r < 3; r++) util_assert_close(back_log_det[r], -log_det[r], 10 * accuracy[type]);
+        }
+        flow_layer_free(layer);
+    }
+}
+
+// A model of one layer of each kind that takes two features and no context, in both directions with gradients.
+static void derived_layers_chain(void **state) {
+    (void)state;
+    const flow_layer_type *const types[] = {&sinh_arcsinh_type, &bend_coupling_type, &bend_autoregressive_type,
+                                            &householder_type,  &bottleneck_type,    &residual_type,
+                                            &potential_type,    &wave_type};
+    flow_layer *layers[8];
+    for (int i = 0; i < 8; i++) {
+        layers[i] = made(types[i], 2, 0, &(flow_derive_options){.type = AD_F64, .seed = (uint64_t)i});
+    }
+    flow_layer *chain = flow_chain(layers, 8, &layers_error);
+    layers_assert_made(chain);
+    flow_check_options o = {.perturb = 0.1, .cases = 1, .rows = 4, .spread = 0.5};
+    if (flow_check(chain, &o, &layers_error) != AD_OK) fail_msg("%s", layers_error.message);
+    flow_layer_free(chain);
+}
+
 // ---- files ---------------------------------------------------------------------------------------------------------
 
 static double log_prob(const flow_model *model, const double *x, const double *context) {
@@ -353,7 +469,7 @@ static void every_structure_is_saved_and_loaded(void **state) {
     (void)state;
     const flow_load_options options = {.types = derived_types};
     double x[20], context[2] = {0.4, -0.3};
-    util_fill(x, 20, 5, -1, 1);
+    util_fill(x, 20, 5, 0.1, 0.9);
     for (const flow_layer_type *const *type = derived_types; *type; type++) {
         for (int i = 0; i < 8; i++) {
             flow_layer *layer = (*type)->example(i, &layers_error);
@@ -390,6 +506,10 @@ int main(void) {
         cmocka_unit_test(gradients_are_right_to_second_order),
         cmocka_unit_test(floats_hold_within_the_conditioning),
         cmocka_unit_test(inverses_are_found_far_out),
+        cmocka_unit_test(a_context_may_be_the_features_themselves),
+        cmocka_unit_test(shared_values_are_those_of_rows),
+        cmocka_unit_test(many_features_are_solved_for),
+        cmocka_unit_test(derived_layers_chain),
         cmocka_unit_test(every_structure_is_saved_and_loaded),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
