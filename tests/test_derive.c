@@ -449,6 +449,51 @@ static void derived_layers_chain(void **state) {
     flow_layer_free(chain);
 }
 
+// ---- ill-conditioned, in floats ------------------------------------------------------------------------------------
+// What rounding leaves of a
+// residual is all that there is to reach: searches must end there, and not fail.
+
+// Slopes in x0 + x1 and in x0 + rate x1 all but the same where tanh is flat.
+static ad_var all_but_singular(const flow_call *c, ad_var x) {
+    ad_var x0 = ad_slice(x, 0, 0, 1), x1 = ad_slice(x, 0, 1, 1);
+    ad_var slope = ad_scale(x1, flow_number_of(c->layer, "rate"));
+    ad_var parts[2] = {ad_add(ad_add(x0, x1), ad_tanh(x0)), ad_add(x0, slope)};
+    return ad_offset(ad_concat(parts, 2, 0), flow_number_of(c->layer, "shift"));
+}
+static const flow_derivation shifted_map = {FLOW_DENSE, .normalize = all_but_singular,
+                                            .numbers = {{"rate", 1.001}, {"shift", 50}}};
+static const flow_layer_type shifted_type = {.name = "shifted", .derived = &shifted_map};
+static const flow_derivation singular_map = {FLOW_DENSE, .normalize = all_but_singular,
+                                             .numbers = {{"rate", 1.00001}, {"shift", 0}}};
+static const flow_layer_type singular_type = {.name = "all but singular", .derived = &singular_map};
+
+// Slope 0.95 against that of the identity, far from 0.
+static ad_var far_pull(const flow_call *c, ad_var x) {
+    (void)c;
+    return ad_offset(ad_scale(ad_tanh(x), 0.95), 1000);
+}
+static const flow_derivation far_pull_map = {FLOW_CONTRACTIVE, .normalize = far_pull};
+static const flow_layer_type far_pull_type = {.name = "far pull", .derived = &far_pull_map};
+
+static void searches_end_at_rounding(void **state) {
+    (void)state;
+    enum { N = 200 };
+    const flow_layer_type *const types[] = {&shifted_type, &singular_type, &far_pull_type};
+    const double allowed[] = {3e-5, 1e-5, 1e-2};  // a few units in the last place of 60, 12, and of 1000; of that 64
+    double x[2 * N], z[2 * N], again[2 * N], log_det[N];
+    util_fill(x, 2 * N, 13, -6, 6);
+    for (int t = 0; t < 3; t++) {
+        flow_layer *layer = made(types[t], 2, 0, NULL);
+        layers_run(layer, AD_F32, true, x, N, z, log_det);
+        layers_run(layer, AD_F32, false, z, N, again, log_det);
+        layers_run(layer, AD_F32, true, again, N, again, log_det);
+        for (int i = 0; i < 2 * N; i++) {
+            if (fabs(again[i] - z[i]) > allowed[t]) fail_msg("%s: %.9g is not %.9g", types[t]->name, again[i], z[i]);
+        }
+        flow_layer_free(layer);
+    }
+}
+
 // ---- files ---------------------------------------------------------------------------------------------------------
 
 static double log_prob(const flow_model *model, const double *x, const double *context) {
@@ -510,6 +555,7 @@ int main(void) {
         cmocka_unit_test(shared_values_are_those_of_rows),
         cmocka_unit_test(many_features_are_solved_for),
         cmocka_unit_test(derived_layers_chain),
+        cmocka_unit_test(searches_end_at_rounding),
         cmocka_unit_test(every_structure_is_saved_and_loaded),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
