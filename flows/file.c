@@ -10,8 +10,9 @@
 enum { VERSION = 1 };
 
 static json_t *to_json(const flow_model *model) {
-    return json_pack("{s:i, s:o, s:o}", "version", VERSION, "layer", flow_describe_layer(model->layer), "base",
-                     flow_describe_base(model->base));
+    // A member that is NULL is left out.
+    return json_pack("{s:i, s:s*, s:o, s:o}", "version", VERSION, "text", model->text, "layer",
+                     flow_describe_layer(model->layer), "base", flow_describe_base(model->base));
 }
 
 char *flow_describe(const flow_model *model) {
@@ -63,6 +64,18 @@ static void name_file(const char *path, ad_error *error) {
     ad_fail(error, copy.status, "%s: %s", path, copy.message);
 }
 
+// The line a model was made from is a comment: layer and base tell what it is now.
+static bool keep_text(flow_model *model, const json_t *text, ad_error *error) {
+    if (!text) return true;
+    if (!json_is_string(text) || json_string_length(text) > FLOW_MOST_TEXT) {
+        ad_fail(error, AD_EFORMAT, "\"text\" of the model should be a text of at most %d characters", FLOW_MOST_TEXT);
+        return false;
+    }
+    if (flow_model_set_text(model, json_string_value(text))) return true;
+    ad_fail(error, AD_ENOMEM, "model: out of memory");
+    return false;
+}
+
 static flow_model *from_json(const char *text, int64_t elements, const flow_load_options *options, ad_error *error) {
     json_error_t where;
     json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &where);
@@ -81,6 +94,10 @@ static flow_model *from_json(const char *text, int64_t elements, const flow_load
         flow_layer *layer = flow_make_layer(json_object_get(json, "layer"), &making, error);
         flow_base *base = layer ? flow_make_base(json_object_get(json, "base"), &making, error) : NULL;
         model = flow_model_new(layer, base, error);
+        if (model && !keep_text(model, json_object_get(json, "text"), error)) {
+            flow_model_free(model);
+            model = NULL;
+        }
     }
     json_decref(json);
     return model;

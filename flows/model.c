@@ -106,6 +106,7 @@ void flow_model_free(flow_model *model) {
     for (int i = 0; i < model->n_tensors; i++) free((char *)(uintptr_t)model->tensors[i].name);
     free(model->tensors);
     free(model->params);
+    free(model->text);
     flow_layer_free(model->layer);
     flow_base_free(model->base);
     free(model);
@@ -122,6 +123,22 @@ flow_layer *flow_model_layer(const flow_model *model) {
 }
 flow_base *flow_model_base(const flow_model *model) {
     return model->base;
+}
+const char *flow_model_text(const flow_model *model) {
+    return model->text;
+}
+
+flow_model *flow_model_rebase(flow_model *model, flow_base *base, ad_error *error) {
+    flow_layer *layer = model->layer;
+    model->layer = NULL;
+    flow_model_free(model);
+    return flow_model_new(layer, base, error);
+}
+
+bool flow_model_set_text(flow_model *model, const char *text) {
+    free(model->text);
+    model->text = strdup(text);
+    return model->text != NULL;
 }
 
 ad_status flow_init_from_data(flow_model *model, const flow_rows *rows, ad_error *error) {

@@ -11,6 +11,13 @@ struct flow_model {
     flow_tensor *tensors;  // [n_tensors], names owned
     ad_param **params;     // [n_params], those of tensors
     int n_tensors, n_params;
+    char *text;  // the line it was made from; or NULL
 };
+
+enum { FLOW_MOST_TEXT = 1000 };  // characters of such a line
+// The model with another base density. Owns both, on failure too.
+flow_model *flow_model_rebase(flow_model *model, flow_base *base, ad_error *error);
+// Keeps a copy of the text; false: out of memory.
+bool flow_model_set_text(flow_model *model, const char *text);
 
 #endif

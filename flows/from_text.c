@@ -1,0 +1,247 @@
+// from_text.c -- models from one-line descriptions, "nsf-ar:layers=5,hidden=256x2,bins=8".
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "from_text.h"
+#include "model.h"
+
+// ---- keys: one row each
+// -----------------------------------------------------------------------------------------------
+
+static const char *const no_yes[] = {"no", "yes"};
+static const char *const activations[] = {"relu", "tanh", "leaky-relu"};
+static const char *const nets[] = {"residual", "plain"};
+static const char *const scales[] = {"tanh", "exp", "softsign", "softplus", "sigmoid"};
+static const char *const mixes[] = {"usual", "halves", "reverse", "random", "lu"};
+static const char *const kinds[] = {"householder", "orthogonal", "triangular"};
+static const char *const types[] = {"f32", "f64"};
+
+typedef enum key_kind { WHOLE, NUMBER, CHOICE, SIZES /* 256x2: width and depth */ } key_kind;
+typedef struct key {
+    const char *name;
+    text_value value;
+    key_kind kind;
+    double low, high;  // of a choice: how many
+    const char *const *choices;
+    const char *what;
+} key;
+
+static const key keys[] = {
+    {"layers", TEXT_LAYERS, WHOLE, 1, 10000, NULL, "how many"},
+    {"hidden", TEXT_WIDTH, SIZES, 1, 65536, NULL, "of conditioners: width x layers (or blocks), as 256x2"},
+    {"activation", TEXT_ACTIVATION, CHOICE, 0, 3, activations, "of conditioners"},
+    {"net", TEXT_NET, CHOICE, 0, 2, nets, "the conditioner's kind"},
+    {"bins", TEXT_BINS, WHOLE, 2, 4096, NULL, "of splines"},
+    {"bound", TEXT_BOUND, NUMBER, 1e-3, 1e6, NULL, "of log-scales, or of the splines' box"},
+    {"scale", TEXT_SCALE, CHOICE, 0, 5, scales, "how a scale comes from a raw number"},
+    {"mix", TEXT_MIX, CHOICE, 0, 5, mixes, "what stands between layers"},
+    {"inverse", TEXT_INVERSE, CHOICE, 0, 2, no_yes, "layers swap their directions"},
+    {"map-kept", TEXT_MAP_KEPT, CHOICE, 0, 2, no_yes, "couplings map the features kept as well"},
+    {"slope", TEXT_SLOPE, NUMBER, 0, 0.99, NULL, "of the leaky relu; 0: tanh"},
+    {"kind", TEXT_KIND, CHOICE, 0, 3, kinds, "how Q is made"},
+    {"directions", TEXT_DIRECTIONS, WHOLE, 1, 65536, NULL, "columns of Q; at most the features"},
+    {"raw", TEXT_RAW, CHOICE, 0, 2, no_yes, "no standardising layer in front"},
+    {"base", TEXT_BASE, CHOICE, 0, TEXT_BASES, flow_text_bases, "the base density"},
+    {"components", TEXT_COMPONENTS, WHOLE, 1, 65536, NULL, "with base=mixture"},
+    {"df", TEXT_DF, NUMBER, 0.5, 1e6, NULL, "with base=student: degrees of freedom"},
+    {"rank", TEXT_RANK, WHOLE, 1, 8192, NULL, "with base=pca"},
+    {"seed", TEXT_SEED, WHOLE, 0, 0x1p53, NULL, "of the initial values"},
+    {"type", TEXT_TYPE, CHOICE, 0, 2, types, "of the parameters"},
+};
+enum { KEYS = sizeof keys / sizeof *keys };
+static const char common[] = "raw base components df rank seed type";
+
+// Whether the word is in the list of words.
+static bool is_in(const char *list, const char *word, size_t length) {
+    for (const char *at = list; *at;) {
+        size_t n = strcspn(at, " ");
+        if (n == length && memcmp(at, word, n) == 0) return true;
+        at += n + (at[n] == ' ');
+    }
+    return false;
+}
+
+static bool takes(const text_preset *p, const key *k) {
+    return is_in(p->keys, k->name, strlen(k->name)) || is_in(common, k->name, strlen(k->name));
+}
+
+// ---- text of messages
+// -------------------------------------------------------------------------------------------------
+
+typedef struct text {
+    char *at;
+    size_t room;
+} text;
+
+static void add(text *t, const char *words) {
+    size_t n = strlen(words);
+    if (n >= t->room) return;
+    memcpy(t->at, words, n + 1);
+    t->at += n;
+    t->room -= n;
+}
+
+static char *list_presets(char *buffer, size_t size) {
+    text t = {buffer, size};
+    for (const text_preset *p = flow_text_presets; p->name; p++) {
+        if (p != flow_text_presets) add(&t, ", ");
+        add(&t, p->name);
+    }
+    return buffer;
+}
+
+static char *list_keys(const text_preset *p, char *buffer, size_t size) {
+    text t = {buffer, size};
+    bool first = true;
+    for (int i = 0; i < KEYS; i++) {
+        if (!takes(p, &keys[i])) continue;
+        if (!first) add(&t, ", ");
+        first = false;
+        add(&t, keys[i].name);
+    }
+    return buffer;
+}
+
+static char *expected(const key *k, char *buffer, size_t size) {
+    text t = {buffer, size};
+    switch (k->kind) {
+        case CHOICE:
+            for (int i = 0; i < (int)k->high; i++) {
+                if (i) add(&t, i + 1 < (int)k->high ? ", " : " or ");
+                add(&t, k->choices[i]);
+            }
+            return buffer;
+        case SIZES:
+            add(&t, "sizes as 256x2, width 1 to 65536 and depth 0 to 1000");
+            return buffer;
+        default:
+            snprintf(buffer, size, "a %snumber from %.16g to %.16g", k->kind == WHOLE ? "whole " : "", k->low, k->high);
+            return buffer;
+    }
+}
+
+// ---- parsing
+// ------------------------------------------------------------------------------------------------------------
+
+// A number as JSON writes it, whatever the locale; without blanks around it, which JSON would allow.
+static bool read_number(const char *at, size_t n, double low, double high, bool whole, double *value) {
+    bool blank = n == 0 || at[0] <= ' ' || at[n - 1] <= ' ';
+    json_t *json = blank ? NULL : json_loadb(at, n, JSON_DECODE_ANY, NULL);
+    bool ok = json && (whole ? json_is_integer(json) : json_is_number(json));
+    *value = ok ? json_number_value(json) : 0;
+    json_decref(json);
+    return ok && *value >= low && *value <= high;
+}
+
+static bool read_value(const key *k, const char *at, size_t n, text_settings *s) {
+    double *value = &s->value[k->value];
+    if (k->kind == CHOICE) {
+        for (int i = 0; i < (int)k->high; i++) {
+            if (strlen(k->choices[i]) != n || memcmp(k->choices[i], at, n) != 0) continue;
+            *value = i;
+            return true;
+        }
+        return false;
+    }
+    if (k->kind != SIZES) return read_number(at, n, k->low, k->high, k->kind == WHOLE, value);
+    const char *x = memchr(at, 'x', n);
+    double depth;
+    if (!x || !read_number(at, (size_t)(x - at), k->low, k->high, true, value) ||
+        !read_number(x + 1, (size_t)(at + n - x - 1), 0, 1000, true, &depth)) {
+        return false;
+    }
+    s->value[TEXT_DEPTH] = depth > 0 ? depth : -1;
+    return true;
+}
+
+// One "key=value", n characters.
+static bool read_pair(const text_preset *p, const char *at, size_t n, bool *seen, text_settings *s, ad_error *error) {
+    const char *equals = memchr(at, '=', n);
+    size_t length = equals ? (size_t)(equals - at) : n;
+    char buffer[300];
+    int i = 0;
+    while (i < KEYS && !(strlen(keys[i].name) == length && memcmp(keys[i].name, at, length) == 0)) i++;
+    const int shown = (int)(length < 40 ? length : 40);
+    if (i == KEYS || !takes(p, &keys[i])) {
+        ad_fail(error, AD_EARG, "%s: unknown key '%.*s'; it takes %s", p->name, shown, at,
+                list_keys(p, buffer, sizeof buffer));
+    } else if (!equals) {
+        ad_fail(error, AD_EARG, "%s: '%s' has no value; expected %s=%s", p->name, keys[i].name, keys[i].name,
+                expected(&keys[i], buffer, sizeof buffer));
+    } else if (seen[i]) {
+        ad_fail(error, AD_EARG, "%s: '%s' is there twice", p->name, keys[i].name);
+    } else if (!read_value(&keys[i], equals + 1, n - length - 1, s)) {
+        size_t rest = n - length - 1;
+        ad_fail(error, AD_EARG, "%s: %s is '%.*s'; expected %s", p->name, keys[i].name, (int)(rest < 40 ? rest : 40),
+                equals + 1, expected(&keys[i], buffer, sizeof buffer));
+    } else {
+        seen[i] = true;
+        return true;
+    }
+    return false;
+}
+
+static const text_preset *find(const char *name, size_t length, ad_error *error) {
+    char buffer[300];
+    for (const text_preset *p = flow_text_presets; p->name; p++) {
+        if (strlen(p->name) == length && memcmp(p->name, name, length) == 0) return p;
+    }
+    ad_fail(error, AD_EARG, "unknown model '%.*s'; known are %s", (int)(length < 40 ? length : 40), name,
+            list_presets(buffer, sizeof buffer));
+    return NULL;
+}
+
+static const text_preset *parse(const char *line, text_settings *s, ad_error *error) {
+    size_t length = strcspn(line, ":");
+    bool seen[KEYS] = {false};
+    const text_preset *p = find(line, length, error);
+    const char *at = line + length + (line[length] == ':');
+    while (p && *at) {
+        size_t n = strcspn(at, ",");
+        if (!read_pair(p, at, n, seen, s, error)) return NULL;
+        at += n + (at[n] == ',');
+    }
+    return p;
+}
+
+// ---- models
+// -------------------------------------------------------------------------------------------------------------
+
+flow_model *flow_from_text(const char *line, int64_t D, int64_t C, ad_error *error) {
+    text_settings s = {{0}};
+    if (!line || strlen(line) > FLOW_MOST_TEXT) {
+        ad_fail(error, AD_EARG, "model: no text, or one of more than %d characters", FLOW_MOST_TEXT);
+        return NULL;
+    }
+    const text_preset *p = parse(line, &s, error);
+    flow_base *base = p ? flow_text_base(&s, D, C, error) : NULL;
+    flow_model *model = base ? p->build(&s, D, C, error) : NULL;
+    if (!model) {
+        flow_base_free(base);
+        return NULL;
+    }
+    model = flow_model_rebase(model, base, error);
+    if (!model || flow_model_set_text(model, line)) return model;
+    ad_fail(error, AD_ENOMEM, "model: out of memory");
+    flow_model_free(model);
+    return NULL;
+}
+
+char *flow_text_help(void) {
+    enum { ROOM = 1 << 14 };
+    char *help = malloc(ROOM), buffer[400], line[600];
+    text t = {help, ROOM};
+    if (!help) return NULL;
+    add(&t, "NAME:KEY=VALUE,KEY=VALUE,...\n");
+    for (const text_preset *p = flow_text_presets; p->name; p++) {
+        snprintf(line, sizeof line, "%s: %s\n    %s\n", p->name, p->what, list_keys(p, buffer, sizeof buffer));
+        add(&t, line);
+    }
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(line, sizeof line, "%s=%s: %s\n", keys[i].name, expected(&keys[i], buffer, sizeof buffer),
+                 keys[i].what);
+        add(&t, line);
+    }
+    return help;
+}

@@ -1,0 +1,167 @@
+// text_presets.c -- the models that one-line descriptions name: a row each.
+#include <stdlib.h>
+
+#include "from_text.h"
+
+static int whole(const text_settings *s, text_value value) {
+    return (int)s->value[value];
+}
+static bool yes(const text_settings *s, text_value value) {
+    return s->value[value] != 0;
+}
+
+static flow_mlp_options mlp(const text_settings *s) {
+    return (flow_mlp_options){.layers = whole(s, TEXT_DEPTH),
+                              .width = (int64_t)s->value[TEXT_WIDTH],
+                              .activation = (flow_activation)whole(s, TEXT_ACTIVATION),
+                              .seed = (uint64_t)s->value[TEXT_SEED],
+                              .type = (ad_type)whole(s, TEXT_TYPE)};
+}
+
+static flow_model *nice(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    flow_nice_options o = {
+        .layers = whole(s, TEXT_LAYERS), .mix = (flow_mix)whole(s, TEXT_MIX), .raw = yes(s, TEXT_RAW), .mlp = mlp(s)};
+    return flow_nice(D, C, &o, error);
+}
+
+static flow_model *realnvp(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    flow_realnvp_options o = {.layers = whole(s, TEXT_LAYERS),
+                              .bound = s->value[TEXT_BOUND],
+                              .mix = (flow_mix)whole(s, TEXT_MIX),
+                              .raw = yes(s, TEXT_RAW),
+                              .mlp = mlp(s)};
+    return flow_realnvp(D, C, &o, error);
+}
+
+static flow_model *maf(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    flow_maf_options o = {
+        .layers = whole(s, TEXT_LAYERS), .mix = (flow_mix)whole(s, TEXT_MIX), .raw = yes(s, TEXT_RAW)};
+    o.layer.scale = (flow_scale)whole(s, TEXT_SCALE);
+    o.layer.bound = s->value[TEXT_BOUND];
+    o.layer.made.mlp = mlp(s);
+    return flow_maf(D, C, &o, error);
+}
+
+static flow_model *iaf(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    flow_maf_options o = {
+        .layers = whole(s, TEXT_LAYERS), .mix = (flow_mix)whole(s, TEXT_MIX), .raw = yes(s, TEXT_RAW)};
+    o.layer.scale = (flow_scale)whole(s, TEXT_SCALE);
+    o.layer.bound = s->value[TEXT_BOUND];
+    o.layer.made.mlp = mlp(s);
+    return flow_iaf(D, C, &o, error);
+}
+
+static flow_model *nsf(const text_settings *s, bool autoregressive, int64_t D, int64_t C, ad_error *error) {
+    flow_nsf_options o = {.layers = whole(s, TEXT_LAYERS),
+                          .bins = (int64_t)s->value[TEXT_BINS],
+                          .bound = s->value[TEXT_BOUND],
+                          .mix = (flow_mix)whole(s, TEXT_MIX),
+                          .raw = yes(s, TEXT_RAW),
+                          .autoregressive = autoregressive,
+                          .inverse = yes(s, TEXT_INVERSE),
+                          .map_kept = yes(s, TEXT_MAP_KEPT),
+                          .plain = yes(s, TEXT_NET),
+                          .mlp = mlp(s)};
+    return flow_nsf(D, C, &o, error);
+}
+static flow_model *nsf_coupling(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    return nsf(s, false, D, C, error);
+}
+static flow_model *nsf_ar(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    return nsf(s, true, D, C, error);
+}
+
+// ---- stacks of one layer
+// ------------------------------------------------------------------------------------------------ Their closed form is
+// normalize, as likelihoods want it, unless inverse.
+
+typedef flow_layer *(*maker)(const text_settings *s, int i, uint64_t seed, int64_t D, int64_t C, ad_error *error);
+
+static flow_model *stack(const text_settings *s, maker make, int usual, int64_t D, int64_t C, ad_error *error) {
+    const int count = whole(s, TEXT_LAYERS) ? whole(s, TEXT_LAYERS) : usual;
+    flow_layer **layers = calloc((size_t)count + 1, sizeof *layers);
+    if (!layers) {
+        ad_fail(error, AD_ENOMEM, "model: out of memory");
+        return NULL;
+    }
+    int n = 0;
+    bool ok = true;
+    const flow_standardise_options standard = {.type = (ad_type)whole(s, TEXT_TYPE)};
+    if (!yes(s, TEXT_RAW)) ok = (layers[n++] = flow_standardise(D, &standard, error)) != NULL;
+    for (int i = 0; ok && i < count; i++) {
+        uint64_t seed = flow_subseed((uint64_t)s->value[TEXT_SEED], (uint64_t)i);
+        ok = (layers[n++] = make(s, i, seed, D, C, error)) != NULL;
+    }
+    flow_layer *chain = flow_chain(layers, n, error);  // with a NULL among them: frees the rest and fails
+    free(layers);
+    return chain ? flow_model_new(chain, flow_standard_normal(D, error), error) : NULL;
+}
+
+static flow_mlp_options conditioner(const text_settings *s, uint64_t seed) {
+    flow_mlp_options o = mlp(s);
+    o.seed = seed;
+    return o;
+}
+
+static flow_layer *planar_layer(const text_settings *s, int i, uint64_t seed, int64_t D, int64_t C, ad_error *error) {
+    (void)i;
+    flow_planar_options o = {.flip = !yes(s, TEXT_INVERSE),
+                             .slope = s->value[TEXT_SLOPE],
+                             .mlp = conditioner(s, seed),
+                             .seed = seed,
+                             .type = (ad_type)whole(s, TEXT_TYPE)};
+    return flow_planar(D, C, &o, error);
+}
+static flow_model *planar(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    return stack(s, planar_layer, 16, D, C, error);
+}
+
+static flow_layer *radial_layer(const text_settings *s, int i, uint64_t seed, int64_t D, int64_t C, ad_error *error) {
+    (void)i;
+    flow_radial_options o = {.flip = !yes(s, TEXT_INVERSE),
+                             .bound = s->value[TEXT_BOUND],
+                             .mlp = conditioner(s, seed),
+                             .seed = seed,
+                             .type = (ad_type)whole(s, TEXT_TYPE)};
+    return flow_radial(D, C, &o, error);
+}
+static flow_model *radial(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    return stack(s, radial_layer, 16, D, C, error);
+}
+
+static flow_layer *sylvester_layer(const text_settings *s, int i, uint64_t seed, int64_t D, int64_t C,
+                                   ad_error *error) {
+    flow_sylvester_options o = {.kind = (flow_sylvester_kind)whole(s, TEXT_KIND),
+                                .directions = (int64_t)s->value[TEXT_DIRECTIONS],
+                                .flip = !yes(s, TEXT_INVERSE),
+                                .mlp = conditioner(s, seed),
+                                .seed = seed,
+                                .type = (ad_type)whole(s, TEXT_TYPE)};
+    if (o.kind == FLOW_SYLVESTER_TRIANGULAR && i % 2) o.kind = FLOW_SYLVESTER_REVERSED;
+    return flow_sylvester(D, C, &o, error);
+}
+static flow_model *sylvester(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    return stack(s, sylvester_layer, 8, D, C, error);
+}
+
+const text_preset flow_text_presets[] = {
+    {"nice", "layers hidden activation mix", "additive couplings and a scale (Dinh et al. 2015)", nice},
+    {"realnvp", "layers hidden activation bound mix", "affine couplings (Dinh et al. 2017)", realnvp},
+    {"maf", "layers hidden activation scale bound mix",
+     "affine autoregressive layers, one pass to normalize "
+     "(Papamakarios et al. 2017)",
+     maf},
+    {"iaf", "layers hidden activation scale bound mix",
+     "affine autoregressive layers, one pass to generate (Kingma et al. "
+     "2016)",
+     iaf},
+    {"nsf-coupling", "layers hidden activation net bins bound mix inverse map-kept",
+     "spline couplings (Durkan et al. 2019)", nsf_coupling},
+    {"nsf-ar", "layers hidden activation net bins bound mix inverse", "autoregressive splines (Durkan et al. 2019)",
+     nsf_ar},
+    {"planar", "layers hidden activation inverse slope", "planar layers (Rezende and Mohamed 2015)", planar},
+    {"radial", "layers hidden activation inverse bound", "radial layers (Rezende and Mohamed 2015)", radial},
+    {"sylvester", "layers hidden activation inverse kind directions", "Sylvester layers (van den Berg et al. 2018)",
+     sylvester},
+    {NULL, NULL, NULL, NULL},
+};
