@@ -2,7 +2,7 @@
 #include "flows.h"
 #include "util.h"
 
-enum { CONFIGURATIONS = 100 };
+enum { CONFIGURATIONS = UTIL_SANITIZED ? 20 : 100 };  // sanitizers take their time
 
 // Every configuration at few points: flow_check's own defaults, which are wider, are used on fewer of them in
 // test_flows.
