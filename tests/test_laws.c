@@ -18,14 +18,15 @@ static void check_type(void **state) {
     }
 }
 
-// One test per type, named after it.
+// One test per type, named after it. test_laws K N: types K, K + N, ... only.
 int main(int argc, char **argv) {
     struct CMUnitTest tests[200] = {{NULL, NULL, NULL, NULL, NULL}};
     const flow_layer_type *const *types = flow_layer_types();
+    const int first = argc > 2 ? atoi(argv[1]) : 0, step = argc > 2 ? atoi(argv[2]) : 1;
     size_t n = 0;
-    for (; types[n] && n < sizeof tests / sizeof *tests; n++) {
-        tests[n] = (struct CMUnitTest){types[n]->name, check_type, NULL, NULL, (void *)(uintptr_t)types[n]};
+    for (int i = 0; types[i] && n < sizeof tests / sizeof *tests; i++) {
+        if (i % step != first) continue;
+        tests[n++] = (struct CMUnitTest){types[i]->name, check_type, NULL, NULL, (void *)(uintptr_t)types[i]};
     }
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
     return _cmocka_run_group_tests("laws", tests, n, NULL, NULL);
 }
