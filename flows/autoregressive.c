@@ -1,9 +1,10 @@
-// autoregressive.c -- autoregressive layer: each feature mapped by parameters that a masked net gives of those before it.
+// autoregressive.c -- autoregressive layer: each feature mapped by parameters that a masked net gives of those before
+// it.
 //
-// Papamakarios, Pavlakou and Murray 2017 (MAF); with the directions swapped Kingma et al. 2016 (IAF). The way in which all
-// that conditions is given takes one pass of the net; the other goes level by level, each hidden unit computed as soon as
-// what it sees is known: one pass in all, too. Or it is iterated, by passes for all features at once: after as many as the
-// net has levels nothing changes any more (Song et al. 2021).
+// Papamakarios, Pavlakou and Murray 2017 (MAF); with the directions swapped Kingma et al. 2016 (IAF). The way in which
+// all that conditions is given takes one pass of the net; the other goes level by level, each hidden unit computed as
+// soon as what it sees is known: one pass in all, too. Or it is iterated, by passes for all features at once: after as
+// many as the net has levels nothing changes any more (Song et al. 2021).
 #include <stdlib.h>
 
 #include "internal.h"
@@ -92,7 +93,9 @@ static flow_result transform(const autoregressive *a, flow_direction direction, 
     if ((direction == FLOW_NORMALIZE) != a->inverse) {
         return flow_transform(a->transformer, FLOW_NORMALIZE, parameters_at(a, v, context), v);
     }
-    return (a->solve == FLOW_SOLVE_SWEEP ? by_level : a->solve == FLOW_SOLVE_PASSES ? by_passes : by_fixed_point)(a, v, context);
+    return (a->solve == FLOW_SOLVE_SWEEP    ? by_level
+            : a->solve == FLOW_SOLVE_PASSES ? by_passes
+                                            : by_fixed_point)(a, v, context);
 }
 
 static flow_result normalize(const flow_layer *layer, ad_var x, ad_var context) {
@@ -107,7 +110,8 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
 
 static bool settle(const flow_autoregressive_options *o, ad_error *error) {
     if (o->scale != 0 || o->bound != 0 || o->floor != 0) {
-        ad_fail(error, AD_EARG, "autoregressive: scale, bound and floor are flow_affine_autoregressive's; a transformer has "
+        ad_fail(error, AD_EARG,
+                "autoregressive: scale, bound and floor are flow_affine_autoregressive's; a transformer has "
                 "its own");
     } else if ((unsigned)o->solve >= SOLVES || o->passes < 0 || o->passes > MOST_PASSES || !(o->tolerance >= 0)) {
         ad_fail(error, AD_EARG, "autoregressive: solve is %d, %d passes, tolerance %g: out of range", (int)o->solve,
@@ -150,10 +154,10 @@ flow_layer *flow_autoregressive(int64_t D, int64_t C, flow_transformer *transfor
 
 static json_t *describe(const flow_layer *layer) {
     const autoregressive *a = (const autoregressive *)layer;
-    return json_pack("{s:I, s:I, s:b, s:s, s:i, s:f, s:o, s:o}", "features", (json_int_t)layer->x_shape.dim[0], "context",
-                     (json_int_t)layer->C, "inverse", a->inverse, "solve", solve_names[a->solve], "passes", a->passes,
-                     "tolerance", a->tolerance, "transformer", flow_describe_transformer(a->transformer), "net",
-                     flow_describe_net(a->net));
+    return json_pack("{s:I, s:I, s:b, s:s, s:i, s:f, s:o, s:o}", "features", (json_int_t)layer->x_shape.dim[0],
+                     "context", (json_int_t)layer->C, "inverse", a->inverse, "solve", solve_names[a->solve], "passes",
+                     a->passes, "tolerance", a->tolerance, "transformer", flow_describe_transformer(a->transformer),
+                     "net", flow_describe_net(a->net));
 }
 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
@@ -192,17 +196,16 @@ static flow_layer *example(int i, ad_error *error) {
     const int64_t D = 1 + i % 6, C = i % 3 == 2 ? 2 : 0;
     bool adjacency[36];
     example_adjacency(i, D, adjacency);
-    flow_autoregressive_options o = {
-        .inverse = i / 3 % 2,
-        .solve = (flow_solve)(i / 4 % SOLVES),
-        .made = {.mlp = {.layers = i % 4 ? 1 + i % 2 : -1,
-                         .width = 3 + i % 8,
-                         .activation = (flow_activation)(i % 3),
-                         .seed = (uint64_t)i,
-                         .type = i % 2 ? AD_F64 : AD_F32},
-                 .arrange = i % 5 ? (flow_order)(i % 3) : FLOW_ORDER_NATURAL,
-                 .adjacency = i % 5 ? NULL : adjacency,
-                 .residual = i / 2 % 3 == 1}};
+    flow_autoregressive_options o = {.inverse = i / 3 % 2,
+                                     .solve = (flow_solve)(i / 4 % SOLVES),
+                                     .made = {.mlp = {.layers = i % 4 ? 1 + i % 2 : -1,
+                                                      .width = 3 + i % 8,
+                                                      .activation = (flow_activation)(i % 3),
+                                                      .seed = (uint64_t)i,
+                                                      .type = i % 2 ? AD_F64 : AD_F32},
+                                              .arrange = i % 5 ? (flow_order)(i % 3) : FLOW_ORDER_NATURAL,
+                                              .adjacency = i % 5 ? NULL : adjacency,
+                                              .residual = i / 2 % 3 == 1}};
     return flow_autoregressive(D, C, flow_example_transformer(i, error), &o, error);
 }
 

@@ -1,4 +1,5 @@
-// conditioner.c -- the nets that give a transformer's parameters: made so that a layer starts as the identity, or checked.
+// conditioner.c -- the nets that give a transformer's parameters: made so that a layer starts as the identity, or
+// checked.
 #include "internal.h"
 
 // Zero weights in the last map, and its biases what the transformer calls its identity.
@@ -15,8 +16,8 @@ flow_net *flow_conditioner_net(const char *who, int64_t in, int64_t n, const flo
     const int64_t out = n * t->P;
     if (o->net) {
         if (o->net->in == in && o->net->out == out) return o->net;
-        ad_fail(error, AD_ESHAPE, "%s: the net is [%lld] -> [%lld], expected [%lld] -> [%lld]", who, (long long)o->net->in,
-                (long long)o->net->out, (long long)in, (long long)out);
+        ad_fail(error, AD_ESHAPE, "%s: the net is [%lld] -> [%lld], expected [%lld] -> [%lld]", who,
+                (long long)o->net->in, (long long)o->net->out, (long long)in, (long long)out);
         flow_net_free(o->net);
         return NULL;
     }

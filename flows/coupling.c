@@ -1,7 +1,8 @@
 // coupling.c -- coupling: some features mapped one by one, by parameters that a net gives of the others.
 //
-// Dinh, Krueger and Bengio 2015; Dinh, Sohl-Dickstein and Bengio 2017, eq. 7-8; with one net for all parameters Kingma and
-// Dhariwal 2018. With a transformer of its own for the features kept, of learned parameters, as in nflows's splines.
+// Dinh, Krueger and Bengio 2015; Dinh, Sohl-Dickstein and Bengio 2017, eq. 7-8; with one net for all parameters Kingma
+// and Dhariwal 2018. With a transformer of its own for the features kept, of learned parameters, as in nflows's
+// splines.
 #include <stdlib.h>
 
 #include "internal.h"
@@ -9,8 +10,8 @@
 typedef struct coupling {
     flow_layer layer;
     flow_transformer *transformer, *kept_transformer;  // parts; the second may be NULL
-    flow_net *net;        // [kept + C] -> [changed P], a part
-    ad_param *kept_raw;   // of kept_transformer
+    flow_net *net;                                     // [kept + C] -> [changed P], a part
+    ad_param *kept_raw;                                // of kept_transformer
     bool inverse;
     int64_t n_kept;
     int64_t *order, *place;  // [D] each: kept features, then the others; and where in that order each feature is
@@ -246,14 +247,17 @@ static flow_layer *example(int i, ad_error *error) {
     const flow_activation activation = (flow_activation)(i % 3);
     flow_coupling_options o = {
         .inverse = i / 2 % 2,
-        .kept = i % 11 == 7 && D > 1 ? middle : i % 11 == 8 && C ? none : NULL,
+        .kept = i % 11 == 7 && D > 1 ? middle
+                : i % 11 == 8 && C   ? none
+                                     : NULL,
         .keep = i / 3 % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST,
         .split = D > 2 && i % 4 == 2 ? 1 : 0,
         .alternate = i % 4 == 3,
         .shuffle = i % 5 == 4,
         .seed = (uint64_t)i,
         .conditioner = i % 4 == 1 ? FLOW_RESIDUAL_NET : FLOW_MLP,
-        .mlp = {.layers = i % 3 ? 1 : -1, .width = 5 + i % 5, .activation = activation, .seed = (uint64_t)i, .type = type},
+        .mlp =
+            {.layers = i % 3 ? 1 : -1, .width = 5 + i % 5, .activation = activation, .seed = (uint64_t)i, .type = type},
         .residual = {.blocks = 1, .width = 5, .activation = activation, .seed = (uint64_t)i, .type = type}};
     flow_transformer *t = flow_example_transformer(i, error);
     if (t && D > 1 && i % 7 == 5 && !o.kept) o.kept_transformer = flow_example_transformer(i / 7, error);

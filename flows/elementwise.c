@@ -43,8 +43,8 @@ static bool settle_parameters(elementwise *e, const flow_elementwise_options *o,
     return e->net && flow_add_part(&e->layer.owner, "net", &e->net->owner, error) == AD_OK;
 }
 
-flow_layer *flow_elementwise(int64_t D, int64_t C, flow_transformer *transformer, const flow_elementwise_options *options,
-                             ad_error *error) {
+flow_layer *flow_elementwise(int64_t D, int64_t C, flow_transformer *transformer,
+                             const flow_elementwise_options *options, ad_error *error) {
     flow_elementwise_options o = options ? *options : (flow_elementwise_options){.inverse = false};
     elementwise *e = transformer ? flow_layer_new(&flow_elementwise_type, sizeof *e, D, C, error) : NULL;
     if (!e || flow_add_part(&e->layer.owner, "transformer", &transformer->owner, error)) {
@@ -64,8 +64,9 @@ flow_layer *flow_elementwise(int64_t D, int64_t C, flow_transformer *transformer
 static json_t *describe(const flow_layer *layer) {
     const elementwise *e = (const elementwise *)layer;
     return json_pack("{s:I, s:I, s:b, s:s, s:o, s:o}", "features", (json_int_t)layer->x_shape.dim[0], "context",
-                     (json_int_t)layer->C, "inverse", e->inverse, "precision", flow_type_text(e->raw ? e->raw->type : AD_F32),
-                     "transformer", flow_describe_transformer(e->transformer), "net",
+                     (json_int_t)layer->C, "inverse", e->inverse, "precision",
+                     flow_type_text(e->raw ? e->raw->type : AD_F32), "transformer",
+                     flow_describe_transformer(e->transformer), "net",
                      e->net ? flow_describe_net(e->net) : json_null());
 }
 
@@ -87,9 +88,10 @@ static flow_layer *make(const json_t *options, const flow_making *making, ad_err
 
 static flow_layer *example(int i, ad_error *error) {
     const ad_type type = i % 2 ? AD_F64 : AD_F32;
-    flow_elementwise_options o = {.inverse = i / 2 % 2,
-                                  .type = type,
-                                  .mlp = {.layers = 1, .width = 5, .activation = FLOW_TANH, .seed = (uint64_t)i, .type = type}};
+    flow_elementwise_options o = {
+        .inverse = i / 2 % 2,
+        .type = type,
+        .mlp = {.layers = 1, .width = 5, .activation = FLOW_TANH, .seed = (uint64_t)i, .type = type}};
     return flow_elementwise(1 + i % 6, i / 3 % 3, flow_example_transformer(i, error), &o, error);
 }
 

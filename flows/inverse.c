@@ -17,7 +17,8 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
 // Data come to the side where the layer has its latents: what it would fit is not known.
 static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
     (void)rows;
-    return ad_fail(error, AD_EORDER, "inverse: a %s cannot be initialised from data the other way round; give it its numbers",
+    return ad_fail(error, AD_EORDER,
+                   "inverse: a %s cannot be initialised from data the other way round; give it its numbers",
                    ((const inverse *)layer)->inner->type->name);
 }
 

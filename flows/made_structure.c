@@ -100,13 +100,13 @@ static const uint64_t *seen_by(const flow_made_net *m, int64_t d) {
     return m->sees + d * m->words;
 }
 
-// Places k of the order whose features see sets that differ from one another, in set[]; returns their number. The empty one
-// is left out where there is no context: nothing is left for its units to see.
+// Places k of the order whose features see sets that differ from one another, in set[]; returns their number. The empty
+// one is left out where there is no context: nothing is left for its units to see.
 static int64_t distinct_sets(const flow_made_net *m, int64_t *set) {
     int64_t n = 0;
     for (int64_t k = 0; k < m->D; k++) {
         bool new = true;
-        for (int64_t i = 0; m->sees && new && i < n; i++) {
+        for (int64_t i = 0; m->sees && new &&i < n; i++) {
             size_t bytes = (size_t)m->words * sizeof *m->sees;
             new = memcmp(seen_by(m, m->order[k]), seen_by(m, m->order[set[i]]), bytes) != 0;
         }

@@ -1,4 +1,5 @@
-// made_sweep.c -- a masked autoregressive net level by level: each hidden unit is computed once, when what it sees is known.
+// made_sweep.c -- a masked autoregressive net level by level: each hidden unit is computed once, when what it sees is
+// known.
 #include <stdlib.h>
 
 #include "made.h"

@@ -1,4 +1,5 @@
-// named_layers.c -- couplings and autoregressive layers under the names of the field: a transformer and a form in one call.
+// named_layers.c -- couplings and autoregressive layers under the names of the field: a transformer and a form in one
+// call.
 #include <math.h>
 
 #include "internal.h"
@@ -28,9 +29,11 @@ flow_layer *flow_spline_coupling(int64_t D, int64_t C, const flow_spline_couplin
     return flow_coupling(D, C, flow_spline_transformer(&spline, error), &c, error);
 }
 
-flow_layer *flow_affine_autoregressive(int64_t D, int64_t C, const flow_autoregressive_options *options, ad_error *error) {
+flow_layer *flow_affine_autoregressive(int64_t D, int64_t C, const flow_autoregressive_options *options,
+                                       ad_error *error) {
     flow_autoregressive_options o = options ? *options : (flow_autoregressive_options){.inverse = false};
-    flow_transformer *t = flow_affine_transformer(&(flow_affine_transformer_options){.scale = o.scale, .bound = o.bound, .floor = o.floor}, error);
+    flow_transformer *t = flow_affine_transformer(
+        &(flow_affine_transformer_options){.scale = o.scale, .bound = o.bound, .floor = o.floor}, error);
     o.scale = FLOW_SCALE_TANH;
     o.bound = o.floor = 0;
     return flow_autoregressive(D, C, t, &o, error);

@@ -151,7 +151,8 @@ static flow_layer *nsf_layer(const void *options, flow_mix mix, int i, int64_t D
         .alternate = true,
         .conditioner = o->plain ? FLOW_MLP : FLOW_RESIDUAL_NET,
         .mlp = o->mlp,
-        .residual = {.blocks = o->mlp.layers, .width = o->mlp.width, .activation = o->mlp.activation, .type = o->mlp.type}};
+        .residual = {
+            .blocks = o->mlp.layers, .width = o->mlp.width, .activation = o->mlp.activation, .type = o->mlp.type}};
     c.mlp.seed = c.residual.seed = seed;
     if (o->map_kept && D > 1 && !(c.kept_transformer = nsf_spline(o, error))) return NULL;
     return flow_coupling(D, C, nsf_spline(o, error), &c, error);

@@ -72,9 +72,11 @@ static bool ranges_ok(flow_layer_list *s, ad_error *error) {
     double low = -INFINITY, high = INFINITY, z_low = -INFINITY, z_high = INFINITY;
     for (int i = 0; i < s->n; i++) {
         const flow_layer *l = s->layers[i];
-        if (!l->discrete && narrow(&low, &high, l->low, l->high) && narrow(&z_low, &z_high, l->z_low, l->z_high)) continue;
-        ad_fail(error, AD_EARG, "split: layer %d (%s) is %s", i, l->type->name,
-                l->discrete ? "for whole numbers, and first of a chain only" : "for another range than those before it");
+        if (!l->discrete && narrow(&low, &high, l->low, l->high) && narrow(&z_low, &z_high, l->z_low, l->z_high))
+            continue;
+        ad_fail(
+            error, AD_EARG, "split: layer %d (%s) is %s", i, l->type->name,
+            l->discrete ? "for whole numbers, and first of a chain only" : "for another range than those before it");
         return false;
     }
     if (low > -INFINITY || high < INFINITY) s->layer.low = low, s->layer.high = high;
@@ -99,7 +101,8 @@ static flow_layer *example(int i, ad_error *error) {
     const int n = 1 + i % 3;
     flow_layer *layers[3];
     for (int k = 0; k < n; k++) {
-        flow_coupling_options o = {.mlp = {.layers = 1, .width = 5, .activation = FLOW_TANH, .seed = (uint64_t)(i + k)}};
+        flow_coupling_options o = {
+            .mlp = {.layers = 1, .width = 5, .activation = FLOW_TANH, .seed = (uint64_t)(i + k)}};
         layers[k] = (i + k) % 3 == 0   ? flow_affine_coupling(2, i % 2, &o, error)
                     : (i + k) % 3 == 1 ? flow_elementwise_type.example(3 * 6 * i + k, error)
                                        : flow_standardise(1, NULL, error);

@@ -31,8 +31,8 @@ static flow_transformer *example(int i, ad_error *error) {
 }
 
 const flow_transformer_type flow_additive_transformer_type = {.name = "additive",
-                                                  .normalize = normalize,
-                                                  .generate = generate,
-                                                  .describe = describe,
-                                                  .make = make,
-                                                  .example = example};
+                                                              .normalize = normalize,
+                                                              .generate = generate,
+                                                              .describe = describe,
+                                                              .make = make,
+                                                              .example = example};

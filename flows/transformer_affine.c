@@ -1,7 +1,7 @@
 // transformer_affine.c -- the element map v scale + shift, with all the ways to make a scale of a raw number.
 //
-// Bounded log-scales (tanh, softsign) are bounded both ways: unbounded ones overflow on data far from the training set, and
-// the inverse of many layers loses its digits as the product of the scales grows.
+// Bounded log-scales (tanh, softsign) are bounded both ways: unbounded ones overflow on data far from the training set,
+// and the inverse of many layers loses its digits as the product of the scales grows.
 #include <math.h>
 
 #include "internal.h"
@@ -67,11 +67,13 @@ static void identity(const flow_transformer *t, double *raw) {
 // ---- made and described ---------------------------------------------------------------------------------------------
 
 flow_transformer *flow_affine_transformer(const flow_affine_transformer_options *options, ad_error *error) {
-    flow_affine_transformer_options o = options ? *options : (flow_affine_transformer_options){.scale = FLOW_SCALE_TANH};
+    flow_affine_transformer_options o =
+        options ? *options : (flow_affine_transformer_options){.scale = FLOW_SCALE_TANH};
     if (o.bound == 0) o.bound = 2;
     if (o.floor == 0) o.floor = 1e-3;
     if (!(o.bound > 0) || !(o.floor > 0) || !isfinite(o.floor)) {
-        ad_fail(error, AD_EARG, "affine: bound %g, floor %g; both must be positive, and the floor finite", o.bound, o.floor);
+        ad_fail(error, AD_EARG, "affine: bound %g, floor %g; both must be positive, and the floor finite", o.bound,
+                o.floor);
         return NULL;
     }
     if ((unsigned)o.scale >= SCALES) {
@@ -93,8 +95,8 @@ flow_transformer *flow_affine_transformer(const flow_affine_transformer_options 
 
 static json_t *describe(const flow_transformer *t) {
     const affine *a = (const affine *)t;
-    return json_pack("{s:s, s:f, s:f, s:b}", "scale", scale_names[a->scale], "bound", a->bound, "floor", a->floor, "no_shift",
-                     a->no_shift);
+    return json_pack("{s:s, s:f, s:f, s:b}", "scale", scale_names[a->scale], "bound", a->bound, "floor", a->floor,
+                     "no_shift", a->no_shift);
 }
 
 static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
@@ -102,7 +104,8 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     int scale;
     flow_affine_transformer_options o = {.no_shift = false};
     if (!flow_json_choice(options, "scale", scale_names, SCALES, &scale, error) ||
-        !flow_json_bool(options, "no_shift", &o.no_shift, error) || !flow_json_number(options, "bound", &o.bound, error) || !flow_json_number(options, "floor", &o.floor, error)) {
+        !flow_json_bool(options, "no_shift", &o.no_shift, error) ||
+        !flow_json_number(options, "bound", &o.bound, error) || !flow_json_number(options, "floor", &o.floor, error)) {
         return NULL;
     }
     o.scale = (flow_scale)scale;
@@ -111,16 +114,16 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
 
 static flow_transformer *example(int i, ad_error *error) {
     flow_affine_transformer_options o = {.scale = (flow_scale)(i % SCALES),
-                             .bound = i % 7 == 6 ? INFINITY : 0.5 + i % 4,
-                             .floor = i % 3 ? 0 : 0.05,
-                             .no_shift = i % 11 == 10};
+                                         .bound = i % 7 == 6 ? INFINITY : 0.5 + i % 4,
+                                         .floor = i % 3 ? 0 : 0.05,
+                                         .no_shift = i % 11 == 10};
     return flow_affine_transformer(&o, error);
 }
 
 const flow_transformer_type flow_affine_transformer_type = {.name = "affine",
-                                                .normalize = normalize,
-                                                .generate = generate,
-                                                .describe = describe,
-                                                .make = make,
-                                                .example = example,
-                                                .identity = identity};
+                                                            .normalize = normalize,
+                                                            .generate = generate,
+                                                            .describe = describe,
+                                                            .make = make,
+                                                            .example = example,
+                                                            .identity = identity};

@@ -1,7 +1,7 @@
 // transformer_spline.c -- the element map of a monotone rational-quadratic spline (Durkan et al. 2019).
 //
-// Raw numbers of 0 give equal bins but slopes of 0.694 (as elsewhere), so that deep stacks would begin far from the identity:
-// it is at raw slopes whose softplus is 1.
+// Raw numbers of 0 give equal bins but slopes of 0.694 (as elsewhere), so that deep stacks would begin far from the
+// identity: it is at raw slopes whose softplus is 1.
 #include <math.h>
 
 #include "internal.h"
@@ -60,7 +60,9 @@ static bool settle(flow_spline_transformer_options *o, ad_error *error) {
 
 flow_transformer *flow_spline_transformer(const flow_spline_transformer_options *options, ad_error *error) {
     flow_spline_transformer_options o = options ? *options : (flow_spline_transformer_options){.bins = 0};
-    spline *s = settle(&o, error) ? flow_transformer_new(&flow_spline_transformer_type, sizeof *s, 3 * o.bins - 1, error) : NULL;
+    spline *s = settle(&o, error)
+                    ? flow_transformer_new(&flow_spline_transformer_type, sizeof *s, 3 * o.bins - 1, error)
+                    : NULL;
     if (!s) return NULL;
     s->bins = o.bins;
     s->options = o.spline;
@@ -97,10 +99,10 @@ static flow_transformer *example(int i, ad_error *error) {
 }
 
 const flow_transformer_type flow_spline_transformer_type = {.name = "rational-quadratic spline",
-                                                .normalize = normalize,
-                                                .generate = generate,
-                                                .describe = describe,
-                                                .make = make,
-                                                .example = example,
-                                                .identity = identity,
-                                                .by_feature = true};
+                                                            .normalize = normalize,
+                                                            .generate = generate,
+                                                            .describe = describe,
+                                                            .make = make,
+                                                            .example = example,
+                                                            .identity = identity,
+                                                            .by_feature = true};

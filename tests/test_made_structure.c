@@ -1,4 +1,5 @@
-// test_made_structure.c -- masked nets of any structure: who sees whom, residual blocks, sweeps by levels, iterated inverses.
+// test_made_structure.c -- masked nets of any structure: who sees whom, residual blocks, sweeps by levels, iterated
+// inverses.
 #include <jansson.h>
 
 #include "layers.h"
@@ -82,7 +83,8 @@ static void an_adjacency_says_who_sees_whom(void **state) {
             bool adjacency[MOST * MOST], seen[MOST][MOST];
             const int64_t C = i % 2 ? 2 : 0;
             adjacency_of(&structures[s], adjacency);
-            const flow_made_options o = {.mlp = {.layers = i / 2 ? i / 2 % 3 : -1}, .adjacency = adjacency, .residual = i > 5};
+            const flow_made_options o = {
+                .mlp = {.layers = i / 2 ? i / 2 % 3 : -1}, .adjacency = adjacency, .residual = i > 5};
             flow_net *net = net_of(&o, C, 2);
             dependence(net, C, 2, seen);
             for (int k = 0; k < MOST * MOST; k++) {
@@ -100,7 +102,8 @@ static void features_may_stand_in_any_order(void **state) {
     bool seen[MOST][MOST];
     int number[3] = {0};
     for (int i = 0; i < 4; i++) {
-        const flow_made_options o = {.mlp = {.seed = (uint64_t)(i / 2)}, .arrange = i ? FLOW_ORDER_RANDOM : FLOW_ORDER_REVERSED,
+        const flow_made_options o = {.mlp = {.seed = (uint64_t)(i / 2)},
+                                     .arrange = i ? FLOW_ORDER_RANDOM : FLOW_ORDER_REVERSED,
                                      .residual = i % 2};
         flow_net *net = net_of(&o, 0, 1);
         dependence(net, 0, 1, seen);
@@ -198,7 +201,8 @@ static void a_sweep_goes_level_by_level(void **state) {
             check_sweep(&o, i % 2 ? 2 : 0, i / 2 % 2 ? AD_F32 : AD_F64, structures[s].levels);
         }
     }
-    for (int i = 0; i < 6; i++) check_sweep(&(flow_made_options){.arrange = (flow_order)(i / 2), .residual = i % 2}, 0, AD_F64, MOST);
+    for (int i = 0; i < 6; i++)
+        check_sweep(&(flow_made_options){.arrange = (flow_order)(i / 2), .residual = i % 2}, 0, AD_F64, MOST);
 }
 
 // ---- the other way, iterated ----------------------------------------------------------------------------------------
@@ -212,7 +216,8 @@ static void stir(const flow_owner *owner, uint64_t *seed) {
 }
 
 // The same layer whatever solves it: x of z, its log_det and the gradient of their sum in z.
-static void generate(flow_solve solve, int passes, const bool *adjacency, double *x, double *log_det, double *gradient) {
+static void generate(flow_solve solve, int passes, const bool *adjacency, double *x, double *log_det,
+                     double *gradient) {
     const flow_autoregressive_options o = {
         .solve = solve, .passes = passes, .made = {.mlp = {.type = AD_F64, .width = 20}, .adjacency = adjacency}};
     flow_transformer *spline = flow_spline_transformer(NULL, &layers_error);
@@ -273,7 +278,8 @@ static void bad_structures_are_refused(void **state) {
     made_refused((flow_made_options){.adjacency = circle}, "the adjacency has a circle");
     made_refused((flow_made_options){.adjacency = itself}, "the adjacency has a circle");
     made_refused((flow_made_options){.adjacency = none, .order = order}, "one of order, arrange and adjacency");
-    made_refused((flow_made_options){.arrange = FLOW_ORDER_RANDOM, .order = order}, "one of order, arrange and adjacency");
+    made_refused((flow_made_options){.arrange = FLOW_ORDER_RANDOM, .order = order},
+                 "one of order, arrange and adjacency");
     made_refused((flow_made_options){.arrange = (flow_order)3}, "arrange is 3");
     made_refused((flow_made_options){.mlp = {.layers = 1001}, .residual = true}, "1001 hidden layers");
     flow_net *large = flow_made(4097, 0, 1, &(flow_made_options){.adjacency = none}, &layers_error);
@@ -284,7 +290,8 @@ static void bad_structures_are_refused(void **state) {
 static void file_refused(const char *parents, const char *words) {
     char text[400];
     snprintf(text, sizeof text,
-             "{\"features\":3,\"context\":0,\"outputs\":1,\"residual\":false,\"layers\":1,\"width\":4,\"activation\":\"relu\","
+             "{\"features\":3,\"context\":0,\"outputs\":1,\"residual\":false,\"layers\":1,\"width\":4,\"activation\":"
+             "\"relu\","
              "\"precision\":\"f32\",\"order\":null,\"parents\":%s}",
              parents);
     json_t *options = json_loads(text, 0, NULL);

