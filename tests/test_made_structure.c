@@ -100,7 +100,7 @@ static void an_adjacency_says_who_sees_whom(void **state) {
 static void features_may_stand_in_any_order(void **state) {
     (void)state;
     bool seen[MOST][MOST];
-    int number[3] = {0};
+    unsigned number[3] = {0};
     for (int i = 0; i < 4; i++) {
         const flow_made_options o = {.mlp = {.seed = (uint64_t)(i / 2)},
                                      .arrange = i ? FLOW_ORDER_RANDOM : FLOW_ORDER_REVERSED,
@@ -112,7 +112,7 @@ static void features_may_stand_in_any_order(void **state) {
         for (int d = 0; d < MOST; d++) {  // each place once: d sees those that see fewer
             for (int e = 0; e < MOST; e++) assert_int_equal(seen[d][e], sees[e] < sees[d]);
             if (i == 0) assert_int_equal(sees[d], MOST - 1 - d);
-            number[i / 2] = 7 * number[i / 2] + sees[d];
+            number[i / 2] = 7 * number[i / 2] + (unsigned)sees[d];
         }
         flow_net_free(net);
     }
