@@ -230,8 +230,10 @@ static ad_status check_case(checking *c) {
     double *rest = memory + B * (D + 1 + D * D);
     check_values w = {rest, rest + B * D, NULL};
     draw(c);
-    check_values made = {c->x, v.log_det, NULL};  // whole numbers to start from
-    ad_status status = c->layer->discrete ? check_run(c, FLOW_GENERATE, c->z, c->context, 0, c->B, &made) : AD_OK;
+    check_values made = {c->x, v.log_det, NULL};  // whole numbers to start from, or data that lie where they are to
+    const bool make = c->layer->discrete || c->constrained;
+    ad_status status = make ? check_run(c, FLOW_GENERATE, c->z, c->context, 0, c->B, &made) : AD_OK;
+    if (status == AD_OK && c->constrained) status = check_complete(c);
     // What is derived from a map says nothing clear before the map is right.
     flow_direction first = flow_given_direction(c->layer), second = first ? FLOW_NORMALIZE : FLOW_GENERATE;
     if (status == AD_OK) status = check_one_way(c, first, &v, &w, rest + B * (D + 1));
@@ -242,11 +244,12 @@ static ad_status check_case(checking *c) {
 
 // What is seen once, at the points and parameters of the last case. backup: room for all parameters.
 static ad_status check_once(checking *c, double *backup) {
-    ad_status status = check_description(c);
+    ad_status status = c->constrained ? AD_OK : check_description(c);
     for (int i = 0; i < 2 && status == AD_OK; i++) {
         flow_direction direction = (flow_direction)i;
         status = check_threads(c, direction);
         if (status == AD_OK && !c->layer->discrete) status = check_narrow(c, direction, backup);
+        if (c->constrained && direction == FLOW_NORMALIZE) continue;
         if (status == AD_OK) status = check_extremes(c, direction, AD_F64);
         if (status == AD_OK) status = check_extremes(c, direction, AD_F32);
     }
@@ -291,7 +294,13 @@ static void finish(checking *c) {
 
 ad_status flow_check(flow_layer *layer, const flow_check_options *options, ad_error *error) {
     checking c;
+    check_free_layer seen;
     settle(&c, layer, options, error);
+    if (layer->type->complete) {
+        c.layer = check_free(&seen, layer);
+        c.constrained = true;
+        c.D = ad_shape_count(c.layer->x_shape);
+    }
     ad_status status = prepare(&c);
     double *backup = status == AD_OK ? c.context2 + c.B * c.C : NULL;
     double *second = backup ? check_copy_params(&layer->owner, backup, false) : NULL;

@@ -6,6 +6,7 @@
 
 typedef struct checking {
     flow_layer *layer;
+    bool constrained;  // layer is a check_free_layer
     const char *name;
     flow_check_options o;
     int64_t D, C;
@@ -63,6 +64,16 @@ double *check_copy_params(const flow_owner *owner, double *at, bool back);
 
 // No NaN from inputs tiny, huge, or at an edge.
 ad_status check_extremes(checking *c, flow_direction direction, ad_type type);
+
+// ---- check_free.c ---------------------------------------------------------------------------------------------------
+
+typedef struct check_free_layer {
+    flow_layer layer;
+    const flow_layer *whole;
+} check_free_layer;
+// Layer as a map of the free coordinates of its data: borrows what layer owns.
+flow_layer *check_free(check_free_layer *seen, flow_layer *layer);
+ad_status check_complete(checking *c);
 
 // ---- check_gradients.c --------------------------------------------------------------------------------------------
 

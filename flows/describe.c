@@ -18,7 +18,9 @@ static const flow_layer_type *const layer_types[] = {&flow_coupling_type, &flow_
                                                      &flow_rank_one_linear_type, &flow_kronecker_linear_type,
                                                      &flow_dct_type, &flow_bijector_type,
                                                      &flow_radial_type, &flow_sylvester_type,
-                                                     &flow_actnorm_type, &flow_batch_norm_type, NULL};
+                                                     &flow_actnorm_type, &flow_batch_norm_type,
+                                                     &flow_simplex_type, &flow_ordered_type,
+                                                     &flow_correlation_type, NULL};
 static const flow_net_type *const net_types[] = {&flow_made_type, &flow_mlp_type, &flow_residual_net_type, NULL};
 static const flow_base_type *const base_types[] = {&flow_standard_normal_type, &flow_base_normal_type,
                                                    &flow_base_logistic_type, &flow_base_laplace_type,

@@ -593,6 +593,22 @@ typedef struct flow_batch_norm_options {
 // same for all rows. gamma = exp(s) of the raw "log_scale". Only one normalize of it in a training step.
 AD_API flow_layer *flow_batch_norm(int64_t D, const flow_batch_norm_options *options, ad_error *error);
 
+// ---- constraints ----------------------------------------------------------------------------------------------------
+// The data side of these is where parameters of a model live by nature, and their latent side is free: a target written in
+// natural parameters is fitted by a model whose first layer is one, or a flow_split of several. Positive numbers:
+// flow_bijector "exp" or "softplus" with inverse; numbers between bounds: flow_logit. log_det is that in free coordinates of
+// the data side, as Stan takes it. Data that do not lie there have log-density minus infinity.
+
+// x: K >= 2 positive numbers that sum to 1; z: [K - 1]. A stick is broken K - 1 times (as Stan does): z = 0 are even shares.
+// Free coordinates are all but the last. That x sums to 1 is not checked.
+AD_API flow_layer *flow_simplex(int64_t K, ad_error *error);
+// x: D ascending numbers; z: the first, and the logarithms of their differences.
+AD_API flow_layer *flow_ordered(int64_t D, ad_error *error);
+// x: the Cholesky factor L of a correlation matrix L L^T of K rows, 2 to 64: [K K], row by row, zeros above the diagonal; z: [K (K -
+// 1) / 2], of which tanh are partial correlations (Lewandowski, Kurowicka and Joe 2009). Free coordinates are the elements
+// below the diagonal. LKJ's density of L at eta is then prod_i L_ii^(K - i + 2 eta - 2), i from 1, up to a constant.
+AD_API flow_layer *flow_correlation(int64_t K, ad_error *error);
+
 // layers[0] first (data side). Owns the layers from now on, on failure too; the array is copied. A NULL among them (a
 // constructor that failed) fails with *error left as that constructor filled it in.
 AD_API flow_layer *flow_chain(flow_layer *const *layers, int n, ad_error *error);
@@ -855,6 +871,10 @@ struct flow_layer_type {
     ad_status (*init)(flow_layer *layer, const flow_rows *rows, ad_error *error);
     // A configuration for the law tests: number i of as many as one likes.
     flow_layer *(*example)(int i, ad_error *error);
+    // Of layers whose data lie on a surface or in a region (shares, ascending numbers): free coordinates of x, as many as
+    // there are latent features, and x from these. log_det of both directions is in them. NULL: all of x is free.
+    ad_var (*coordinates)(const flow_layer *layer, ad_var x);
+    ad_var (*complete)(const flow_layer *layer, ad_var coordinates);
     const flow_derivation *derived;  // what the first four are derived from; they are then NULL. NULL: written by hand
 };
 

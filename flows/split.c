@@ -8,7 +8,8 @@ static flow_result run(const flow_layer_list *s, flow_direction direction, ad_va
     ad_var whole = AD_NONE;
     int64_t from = 0;
     for (int i = 0; i < s->n; i++) {
-        const int64_t n = s->layers[i]->x_shape.dim[0];
+        const flow_layer *l = s->layers[i];
+        const int64_t n = direction == FLOW_NORMALIZE ? l->x_shape.dim[0] : l->z_shape.dim[0];
         flow_result r = flow_record(s->layers[i], direction, i, ad_slice(v, 0, from, n), context);
         ad_var both[2] = {whole, r.value};
         whole = i ? ad_concat(both, 2, 0) : r.value;
@@ -45,18 +46,20 @@ static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error)
 
 static bool shapes_ok(flow_layer_list *s, ad_error *error) {
     char x[96], z[96];
-    int64_t D = 0;
+    int64_t D = 0, K = 0;
     for (int i = 0; i < s->n; i++) {
         const flow_layer *l = s->layers[i];
-        if (l->x_shape.rank != 1 || !ad_shape_equal(l->x_shape, l->z_shape)) {
-            ad_fail(error, AD_ESHAPE, "split: layer %d (%s) takes %s to %s, expected [n] to [n]", i, l->type->name,
+        if (l->x_shape.rank != 1 || l->z_shape.rank != 1) {
+            ad_fail(error, AD_ESHAPE, "split: layer %d (%s) takes %s to %s, expected [n] to [m]", i, l->type->name,
                     ad_shape_print(l->x_shape, x, sizeof x), ad_shape_print(l->z_shape, z, sizeof z));
             return false;
         }
         D += l->x_shape.dim[0];
+        K += l->z_shape.dim[0];
     }
     if (D > FLOW_MAX_FEATURES) ad_fail(error, AD_ESHAPE, "split: %lld features, expected at most 2^24", (long long)D);
-    s->layer.x_shape = s->layer.z_shape = ad_shape1(D);
+    s->layer.x_shape = ad_shape1(D);
+    s->layer.z_shape = ad_shape1(K);
     return D <= FLOW_MAX_FEATURES;
 }
 

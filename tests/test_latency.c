@@ -90,21 +90,22 @@ static void batches_are_not_touched(void **state) {
 // Value and log_det of one row; what has no such direction is left out by both.
 static int64_t run_layer(const fixture *f, const flow_layer *layer, int latency, bool normalize, double *out) {
     ad_tape *tape = ad_tape_new(f->engine[latency], AD_F64);
-    int64_t n = ad_shape_count(layer->x_shape), c = layer->C;
+    const ad_shape in = normalize ? layer->x_shape : layer->z_shape;
+    int64_t n = ad_shape_count(in), c = layer->C, m = ad_shape_count(normalize ? layer->z_shape : layer->x_shape);
     double data[64];
     assert_true(n + c <= 64);
     util_fill(data, n + c, 9, 0.1, 0.9);
     ad_source x = util_source(data, 1), context = util_source(data + n, 1);
     ad_rows rows = util_rows(tape, "data", 1);
-    ad_var v = ad_input(rows, layer->x_shape, &x);
+    ad_var v = ad_input(rows, in, &x);
     ad_var given = c ? ad_input(rows, ad_shape1(c), &context) : AD_NONE;
     flow_result r = normalize ? flow_layer_normalize(layer, v, given) : flow_layer_generate(layer, v, given);
     ad_keep(r.value), ad_keep(r.log_det);
     util_run(tape);
-    util_read(r.value, out, n);
-    util_read(r.log_det, out + n, 1);
+    util_read(r.value, out, m);
+    util_read(r.log_det, out + m, 1);
     ad_tape_free(tape);
-    return n + 1;
+    return m + 1;
 }
 
 static void every_layer_of_one_row(void **state) {
