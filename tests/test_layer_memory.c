@@ -37,6 +37,77 @@ static bool leaves_rows_out(ad_error *error) {
     return ok;
 }
 
+// ---- couplings and the like: each owns transformers and nets from the call on -----------------------------------------
+
+static bool made(flow_layer *layer) {
+    flow_layer_free(layer);
+    return layer != NULL;
+}
+
+static bool makes_a_coupling(ad_error *error) {
+    flow_coupling_options o = {.mlp = {.layers = 1, .width = 3}, .kept_transformer = flow_spline_transformer(NULL, error)};
+    if (o.kept_transformer == NULL) return false;
+    return made(flow_coupling(4, 1, flow_affine_transformer(NULL, error), &o, error));
+}
+
+static bool makes_a_coupling_of_a_net(ad_error *error) {
+    flow_coupling_options o = {.net = flow_residual_net(2, 2, &(flow_residual_net_options){.width = 3}, error), .shuffle = true};
+    if (o.net == NULL) return false;
+    return made(flow_coupling(4, 0, flow_additive_transformer(error), &o, error));
+}
+
+static bool makes_an_autoregressive_layer(ad_error *error) {
+    const bool adjacency[9] = {0, 0, 0, 1, 0, 0, 1, 0, 0};
+    const flow_autoregressive_options o = {
+        .made = {.mlp = {.layers = 1, .width = 3}, .adjacency = adjacency, .residual = true}};
+    return made(flow_autoregressive(3, 1, flow_spline_transformer(NULL, error), &o, error));
+}
+
+static bool makes_elementwise_layers(ad_error *error) {
+    const flow_elementwise_options o = {.mlp = {.layers = 1, .width = 3}};
+    flow_layer *layers[2] = {flow_elementwise(2, 0, flow_affine_transformer(NULL, error), &o, error), NULL};
+    if (layers[0] != NULL) {
+        layers[1] = flow_inverse(flow_elementwise(1, 2, flow_additive_transformer(error), &o, error), error);
+    }
+    return layers[0] != NULL && made(flow_split(layers, 2, error));
+}
+
+static bool makes_presets(ad_error *error) {
+    const flow_mlp_options mlp = {.layers = 1, .width = 3};
+    flow_model *a = flow_nsf(2, 0, &(flow_nsf_options){.layers = 1, .map_kept = true, .mlp = mlp}, error);
+    flow_model *b = a ? flow_nice(2, 0, &(flow_nice_options){.layers = 1, .mlp = mlp}, error) : NULL;
+    flow_model_free(a);
+    flow_model_free(b);
+    return b != NULL;
+}
+
+// Recorded anew each time: what is known of the tape's memory does not hide a failure.
+static bool sweeps(ad_error *error) {
+    static flow_layer *layer;  // made once
+    const flow_autoregressive_options o = {.made = {.mlp = {.layers = 1, .width = 3}}};
+    if (layer == NULL) layer = flow_affine_autoregressive(3, 0, &o, error);
+    ad_tape *tape = layer != NULL ? ad_tape_new(NULL, AD_F64) : NULL;
+    if (tape == NULL) return ad_fail(error, AD_ENOMEM, "no tape") == AD_OK;
+    flow_result r = flow_layer_generate(layer, ad_constant(tape, ad_shape1(3), x), AD_NONE);
+    ad_keep(r.value);
+    ad_status status = ad_run(tape);
+    if (status != AD_OK) ad_fail(error, status, "%s", ad_tape_message(tape));
+    ad_tape_free(tape);
+    return status == AD_OK;
+}
+
+#define FAILS(work)                     \
+    static void work##_(void **state) { \
+        (void)state;                    \
+        failing_each(work);             \
+    }
+FAILS(makes_a_coupling)
+FAILS(makes_a_coupling_of_a_net)
+FAILS(makes_an_autoregressive_layer)
+FAILS(makes_elementwise_layers)
+FAILS(makes_presets)
+FAILS(sweeps)
+
 static void boxes(void **state) {
     (void)state;
     failing_each(fits_a_box);
@@ -52,6 +123,12 @@ static void weighted_rows(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(boxes), cmocka_unit_test(models),
-                                       cmocka_unit_test(weighted_rows)};
+                                       cmocka_unit_test(weighted_rows),
+                                       cmocka_unit_test(makes_a_coupling_),
+                                       cmocka_unit_test(makes_a_coupling_of_a_net_),
+                                       cmocka_unit_test(makes_an_autoregressive_layer_),
+                                       cmocka_unit_test(makes_elementwise_layers_),
+                                       cmocka_unit_test(makes_presets_),
+                                       cmocka_unit_test(sweeps_)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
