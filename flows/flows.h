@@ -613,6 +613,15 @@ AD_API flow_layer *flow_correlation(int64_t K, ad_error *error);
 // constructor that failed) fails with *error left as that constructor filled it in.
 AD_API flow_layer *flow_chain(flow_layer *const *layers, int n, ad_error *error);
 
+typedef struct flow_all_in_one_options {
+    flow_coupling_options coupling;  // as flow_affine_coupling's; actnorm's numbers are of its mlp.type
+    bool hard;                       // features permuted at random, else rotated
+    uint64_t seed;                   // of permutation or rotation, which are not trained
+} flow_all_in_one_options;
+// All-in-one block (as in FrEIA, of Ardizzone et al.): a chain of flow_affine_coupling, flow_actnorm and flow_rotation (or
+// flow_random_permutation). options may be NULL.
+AD_API flow_layer *flow_all_in_one(int64_t D, int64_t C, const flow_all_in_one_options *options, ad_error *error);
+
 // layers[i] on features of their own: the first takes the first features of a row, and so on. Each takes rows [D_i], and the
 // context as in a chain. Ownership and a NULL among them as flow_chain.
 AD_API flow_layer *flow_split(flow_layer *const *layers, int n, ad_error *error);

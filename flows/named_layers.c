@@ -38,3 +38,12 @@ flow_layer *flow_affine_autoregressive(int64_t D, int64_t C, const flow_autoregr
     o.bound = o.floor = 0;
     return flow_autoregressive(D, C, t, &o, error);
 }
+
+flow_layer *flow_all_in_one(int64_t D, int64_t C, const flow_all_in_one_options *options, ad_error *error) {
+    flow_all_in_one_options o = options ? *options : (flow_all_in_one_options){.hard = false};
+    const flow_linear_options linear = {.type = o.coupling.mlp.type};
+    flow_layer *layers[3] = {flow_affine_coupling(D, C, &o.coupling, error), NULL, NULL};
+    if (layers[0]) layers[1] = flow_actnorm(D, &linear, error);
+    if (layers[1]) layers[2] = o.hard ? flow_random_permutation(D, o.seed, error) : flow_rotation(D, o.seed, error);
+    return flow_chain(layers, 3, error);  // with a NULL among them: frees the others and fails
+}

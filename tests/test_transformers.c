@@ -322,6 +322,20 @@ static void a_split_is_its_layers_side_by_side(void **state) {
     flow_model_free(model);
 }
 
+static void an_all_in_one_block_is_a_layer(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        const flow_all_in_one_options o = {.coupling = {.mlp = {.width = 6, .activation = FLOW_TANH, .type = AD_F64}},
+                                           .hard = i % 2,
+                                           .seed = 3};
+        flow_layer *block = flow_all_in_one(3, i / 2, &o, &layers_error);
+        layers_assert_made(block);
+        assert_false(block->initialised);  // actnorm waits for data
+        if (flow_check(block, NULL, &layers_error) != AD_OK) fail_msg("%s", layers_error.message);
+        flow_layer_free(block);
+    }
+}
+
 // ---- any parameters, any points -------------------------------------------------------------------------------------
 
 // In f32, in units of what rounding costs: in x that of z, or in z that of x. Parameters depend on features before, so
@@ -503,6 +517,7 @@ static void a_missing_part_is_passed_on(void **state) {
     refused(flow_inverse(flow_elementwise(2, 0, flow_spline_transformer(&bad, E), NULL, E), E), "1 bins");
     flow_layer *layers[2] = {flow_permutation(2, NULL, E), flow_permutation(0, NULL, E)};
     refused(flow_split(layers, 2, E), "permutation: 0 features");
+    refused(flow_all_in_one(1, 0, NULL, E), "nothing to condition on");
 }
 
 static void wrapped_layers_are_refused(void **state) {
@@ -534,6 +549,7 @@ int main(void) {
         cmocka_unit_test(inverse_swaps_the_directions),
         cmocka_unit_test(an_elementwise_layer_has_numbers_of_each_feature),
         cmocka_unit_test(a_split_is_its_layers_side_by_side),
+        cmocka_unit_test(an_all_in_one_block_is_a_layer),
         cmocka_unit_test(splines_come_back_as_well_as_they_can),
         cmocka_unit_test(wild_nets_give_finite_numbers),
         cmocka_unit_test(own_transformers_go_into_every_layer),
