@@ -30,8 +30,16 @@ static void print_default(const option_row *row) {
 }
 
 static _Noreturn void help(const char *program, const char *summary, const option_row *rows, int n) {
-    printf("Usage: %s [option]...\n%s\n\n", program, summary);
+    printf("Usage: %s", program);
     for (int i = 0; i < n; i++) {
+        if (rows[i].kind == OPTION_ARGUMENT) printf(*(const char **)rows[i].value ? " [%s]" : " %s", rows[i].name);
+    }
+    printf(" [option]...\n%s\n\n", summary);
+    for (int i = 0; i < n; i++) {
+        if (rows[i].kind == OPTION_ARGUMENT) {
+            printf("  %-21s %s\n", rows[i].name, rows[i].help);
+            continue;
+        }
         int used =
             printf("  --%s%s%s", rows[i].name, rows[i].argument ? " " : "", rows[i].argument ? rows[i].argument : "");
         printf("%*s%s", used < 24 ? 24 - used : 1, "", rows[i].help);
@@ -68,21 +76,46 @@ static void set(const char *program, const option_row *row, const char *text) {
     }
 }
 
-void options_read(int argc, char **argv, const char *summary, const option_row *rows, int n) {
-    const char *slash = strrchr(argv[0], '/'), *program = slash ? slash + 1 : argv[0];
+// The next argument's row; the one that is missing when text is NULL.
+static void take_argument(const char *program, const option_row *rows, int n, int *at, const char *text) {
+    while (*at < n && rows[*at].kind != OPTION_ARGUMENT) ++*at;
+    if (text && *at == n) wrong(program, "unexpected argument '%s'", text);
+    if (text && !*text) wrong(program, "%s: expected a text, got an empty one", rows[*at].name);
+    if (text) {
+        *(const char **)rows[(*at)++].value = text;
+    } else if (*at < n && !*(const char **)rows[*at].value) {
+        wrong(program, "%s is missing: %s", rows[*at].name, rows[*at].help);
+    }
+}
+
+void options_read_as(const char *program, int argc, char **argv, const char *summary, const option_row *rows, int n) {
+    enum { FIRST = 2 };  // getopt's code of row 0; 1 is an argument's
     struct option list[MOST + 2] = {{0}};
+    int argument = 0;
     if (n > MOST) wrong(program, "more than %d options in the table", MOST);
     for (int i = 0; i < n; i++) {
-        list[i] =
-            (struct option){rows[i].name, rows[i].kind == OPTION_FLAG ? no_argument : required_argument, NULL, i + 1};
+        list[i] = (struct option){rows[i].name, rows[i].kind == OPTION_FLAG ? no_argument : required_argument, NULL,
+                                  FIRST + i};
     }
-    list[n] = (struct option){"help", no_argument, NULL, n + 1};
+    list[n] = (struct option){"help", no_argument, NULL, FIRST + n};
     opterr = 0;
-    for (int code, at = 1; (code = getopt_long(argc, argv, "+:", list, NULL)) != -1; at = optind) {
+    for (int code, at = 1; (code = getopt_long(argc, argv, "-:", list, NULL)) != -1; at = optind) {
         if (code == ':') wrong(program, "%s: expected a value after it", argv[optind - 1]);
-        if (code < 1 || code > n + 1) wrong(program, "unknown or ambiguous option '%s'", argv[at]);
-        if (code == n + 1) help(program, summary, rows, n);
-        set(program, &rows[code - 1], optarg);
+        if (code == 1) {
+            take_argument(program, rows, n, &argument, optarg);
+            continue;
+        }
+        bool known =
+            code >= FIRST && code <= FIRST + n && (code == FIRST + n || rows[code - FIRST].kind != OPTION_ARGUMENT);
+        if (!known) wrong(program, "unknown or ambiguous option '%s'", argv[at]);
+        if (code == FIRST + n) help(program, summary, rows, n);
+        set(program, &rows[code - FIRST], optarg);
     }
-    if (optind < argc) wrong(program, "unexpected argument '%s'", argv[optind]);
+    for (; optind < argc; optind++) take_argument(program, rows, n, &argument, argv[optind]);  // behind --
+    take_argument(program, rows, n, &argument, NULL);
+}
+
+void options_read(int argc, char **argv, const char *summary, const option_row *rows, int n) {
+    const char *slash = strrchr(argv[0], '/');
+    options_read_as(slash ? slash + 1 : argv[0], argc, argv, summary, rows, n);
 }

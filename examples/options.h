@@ -2,7 +2,9 @@
 #ifndef EXAMPLES_OPTIONS_H
 #define EXAMPLES_OPTIONS_H
 
-typedef enum option_kind { OPTION_FLAG, OPTION_COUNT, OPTION_NUMBER, OPTION_TEXT } option_kind;
+// An OPTION_ARGUMENT has no dashes: arguments are taken in the order of their rows, and those whose value is NULL must
+// be there.
+typedef enum option_kind { OPTION_FLAG, OPTION_COUNT, OPTION_NUMBER, OPTION_TEXT, OPTION_ARGUMENT } option_kind;
 
 typedef struct option_row {
     const char *name, *argument, *help;  // "steps", "N", "optimizer steps"
@@ -12,7 +14,8 @@ typedef struct option_row {
 } option_row;
 
 // Reads the command line into the rows' values. Prints help and exits with 0 for --help; names what is wrong on stderr
-// and exits with 2 for anything that the table does not allow.
+// and exits with 2 for anything that the table does not allow. program names it: NULL, as it was called.
+void options_read_as(const char *program, int argc, char **argv, const char *summary, const option_row *rows, int n);
 void options_read(int argc, char **argv, const char *summary, const option_row *rows, int n);
 
 #endif

@@ -1,13 +1,8 @@
 // settings.c -- the options of two_moons and their defaults.
 #include "settings.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "options.h"
+#include "output.h"
 
 settings settings_read(int argc, char **argv) {
     static settings s = {.model = "two_moons.safetensors", .picture = "two_moons.png", .points = 100000};
@@ -35,25 +30,9 @@ settings settings_read(int argc, char **argv) {
     return s;
 }
 
-static ad_status check_output(const char *file, ad_error *error) {
-    const char *slash = strrchr(file, '/');
-    char *folder = slash ? strndup(file, slash == file ? 1 : (size_t)(slash - file)) : strdup(".");
-    struct stat s;
-    int wrong = 0;
-    if (!folder) {
-        wrong = ENOMEM;
-    } else if (stat(file, &s) == 0 && S_ISDIR(s.st_mode)) {
-        wrong = EISDIR;
-    } else if (access(folder, W_OK | X_OK) != 0) {
-        wrong = errno;
-    }
-    free(folder);
-    return wrong ? ad_fail(error, AD_EIO, "%s: cannot be written: %s", file, strerror(wrong)) : AD_OK;
-}
-
 ad_status settings_check(const settings *s, ad_error *error) {
-    ad_status status = check_output(s->picture, error);
-    if (status == AD_OK && !s->load) status = check_output(s->model, error);
-    if (status == AD_OK && s->scores) status = check_output(s->scores, error);
+    ad_status status = output_check(s->picture, error);
+    if (status == AD_OK && !s->load) status = output_check(s->model, error);
+    if (status == AD_OK && s->scores) status = output_check(s->scores, error);
     return status;
 }

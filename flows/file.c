@@ -1,4 +1,5 @@
 // file.c -- models in safetensors files: tensors by name, the model's own description beside them.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 
 // In the metadata of a file; the value is JSON with this version.
 #define KEY "flow_model"
+#define NOTE "note."  // before the keys of notes
 enum { VERSION = 1 };
 
 static json_t *to_json(const flow_model *model) {
@@ -35,21 +37,46 @@ static size_t tensor_bytes(const flow_tensor *t) {
     return (size_t)(t->param ? t->param->count : t->state->count) * ad_type_size(tensor_type(t));
 }
 
+// The description and all notes; the keys of notes, which are new texts, lie behind the array.
+static data_meta *make_meta(const flow_model *model, const char *description) {
+    const size_t n = (size_t)model->n_notes, room = sizeof NOTE + 200;
+    data_meta *meta = calloc(1, (n + 1) * sizeof *meta + n * room);
+    if (!meta) return NULL;
+    char *keys = (char *)(meta + n + 1);
+    meta[0] = (data_meta){KEY, description};
+    for (size_t i = 0; i < n; i++, keys += room) {
+        snprintf(keys, room, NOTE "%s", model->notes[i].key);
+        meta[i + 1] = (data_meta){keys, model->notes[i].text};
+    }
+    return meta;
+}
+
+static ad_status read_notes(flow_model *model, const data_tensors *file, ad_error *error) {
+    ad_status status = AD_OK;
+    for (int64_t i = 0; i < file->n_meta && status == AD_OK; i++) {
+        const char *key = file->meta[i].key;
+        if (strncmp(key, NOTE, sizeof NOTE - 1) != 0) continue;
+        status = flow_set_note(model, key + sizeof NOTE - 1, file->meta[i].value, error);
+    }
+    return status;
+}
+
 ad_status flow_save(const flow_model *model, const char *path, ad_error *error) {
     char *text = flow_describe(model);
     data_tensor *tensors = calloc((size_t)model->n_tensors + 1, sizeof *tensors);
+    data_meta *meta = make_meta(model, text);
     ad_status status;
-    if (text && tensors) {
+    if (text && tensors && meta) {
         for (int i = 0; i < model->n_tensors; i++) {
             const flow_tensor *t = &model->tensors[i];
             tensors[i] = (data_tensor){t->name, tensor_type(t), tensor_shape(t), tensor_data(t)};
         }
-        data_meta meta = {KEY, text};
-        data_tensors all = {.tensor = tensors, .n = model->n_tensors, .meta = &meta, .n_meta = 1};
+        data_tensors all = {.tensor = tensors, .n = model->n_tensors, .meta = meta, .n_meta = model->n_notes + 1};
         status = data_save_tensors(path, &all, error);
     } else {
         status = ad_fail(error, AD_ENOMEM, "%s: out of memory", path);
     }
+    free(meta);
     free(tensors);
     free(text);
     return status;
@@ -146,7 +173,7 @@ flow_model *flow_load(const char *path, const flow_load_options *options, ad_err
         int64_t elements = 1 << 16;
         for (int64_t i = 0; i < file->n; i++) elements += 2 * ad_shape_count(file->tensor[i].shape);
         model = from_json(text, elements, options, error);
-        if (model && fill_all(model, file, error) != AD_OK) {
+        if (model && (fill_all(model, file, error) != AD_OK || read_notes(model, file, error) != AD_OK)) {
             flow_model_free(model);
             model = NULL;
         }

@@ -131,6 +131,12 @@ typedef struct flow_load_options {  // each beside the library's own, ended by N
 // cannot be read, is of an unknown version, names an unknown layer, lacks a tensor, or has one of another shape or
 // type.
 AD_API flow_model *flow_load(const char *path, const flow_load_options *options, ad_error *error);
+// Texts that a model carries and files keep: names of columns, where its data came from. key: 1 to 200 bytes; both UTF-8 and
+// copied. flow_note: the text (borrowed until it is set anew), or NULL.
+AD_API ad_status flow_set_note(flow_model *model, const char *key, const char *text, ad_error *error);
+AD_API const char *flow_note(const flow_model *model, const char *key);
+// All of them, numbered from 0: text and *key; NULL beyond the last.
+AD_API const char *flow_note_number(const flow_model *model, int i, const char **key);
 // The model as JSON text, as stored in files. Caller frees with free(). NULL when out of memory.
 AD_API char *flow_describe(const flow_model *model);
 

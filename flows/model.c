@@ -107,6 +107,7 @@ void flow_model_free(flow_model *model) {
     free(model->tensors);
     free(model->params);
     free(model->text);
+    flow_notes_free(model);
     flow_layer_free(model->layer);
     flow_base_free(model->base);
     free(model);

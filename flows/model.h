@@ -4,6 +4,10 @@
 
 #include "internal.h"
 
+typedef struct flow_model_note {
+    char *key, *text;
+} flow_model_note;
+
 struct flow_model {
     flow_layer *layer;
     flow_base *base;
@@ -12,6 +16,8 @@ struct flow_model {
     ad_param **params;     // [n_params], those of tensors
     int n_tensors, n_params;
     char *text;  // the line it was made from; or NULL
+    flow_model_note *notes;  // [n_notes], texts owned
+    int n_notes;
 };
 
 enum { FLOW_MOST_TEXT = 1000 };  // characters of such a line
@@ -19,5 +25,7 @@ enum { FLOW_MOST_TEXT = 1000 };  // characters of such a line
 flow_model *flow_model_rebase(flow_model *model, flow_base *base, ad_error *error);
 // Keeps a copy of the text; false: out of memory.
 bool flow_model_set_text(flow_model *model, const char *text);
+
+void flow_notes_free(flow_model *model);
 
 #endif

@@ -303,7 +303,7 @@ static void report(optim_training *t) {
 ad_status optim_training_run(optim_training *t, ad_error *error) {
     ad_status status = AD_OK;
     const optim_fit_options *o = &t->o;
-    bool patient = true;
+    bool patient = o->patience == 0 || t->waited < o->patience;
     while (status == AD_OK && t->now.step < o->steps && !t->result.stopped && patient) {
         status = take_step(t, error);
         if (status != AD_OK) break;

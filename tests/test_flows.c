@@ -655,6 +655,26 @@ static const char *tampered(int bad, const data_tensor *with, const char *descri
     return files_path("tampered.safetensors");
 }
 
+static void notes_live_in_files(void **state) {
+    (void)state;
+    flow_model *model = flow_realnvp(2, 0, &(flow_realnvp_options){.layers = 1}, &error);
+    assert_null(flow_note(model, "columns"));
+    assert_status_ok(flow_set_note(model, "columns", "a", &error));
+    assert_status_ok(flow_set_note(model, "source", "table \"1\"\n", &error));
+    assert_status_ok(flow_set_note(model, "columns", "a,b", &error));
+    assert_int_equal(flow_set_note(model, "", "text", &error), AD_EARG);
+    assert_status_ok(flow_save(model, files_path("notes.safetensors"), &error));
+    flow_model_free(model);
+    model = flow_load(files_path("notes.safetensors"), NULL, &error);
+    if (!model) fail_msg("%s", error.message);
+    const char *key;
+    assert_string_equal(flow_note_number(model, 0, &key), "a,b");
+    assert_string_equal(key, "columns");
+    assert_string_equal(flow_note(model, "source"), "table \"1\"\n");
+    assert_null(flow_note_number(model, 2, &key));
+    flow_model_free(model);
+}
+
 static void files_that_do_not_fit_are_refused(void **state) {
     (void)state;
     const float ones[400] = {1};
@@ -749,6 +769,7 @@ static void names_in_a_layer_are_distinct(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(notes_live_in_files),
         cmocka_unit_test(every_registered_layer_keeps_the_laws),
         cmocka_unit_test(examples_do_not_end),
         cmocka_unit_test(presets_keep_the_laws),

@@ -170,6 +170,19 @@ static void patience_ends_a_run(void **state) {
     assert_status_ok(optim_fit(m.model, &m.rows, &options, &result, &error));
     assert_true(result.steps < 2000);
     assert_int_equal(result.steps, result.best_step + 30);
+    // Started again, it is over.
+    optim_fit_options again = options;
+    again.care.checkpoint = files_path("patience");
+    moons first = moons_new(40, AD_F32), second = moons_new(40, AD_F32);
+    again.validation = &first.validation;
+    assert_status_ok(optim_fit(first.model, &first.rows, &again, NULL, &error));
+    again.validation = &second.validation;
+    optim_fit_result over;
+    assert_status_ok(optim_fit(second.model, &second.rows, &again, &over, &error));
+    assert_int_equal(over.steps, result.steps);
+    assert_true(digest(first.model) == digest(second.model) && digest(first.model) == digest(m.model));
+    moons_free(&first);
+    moons_free(&second);
     moons_free(&m);
 }
 

@@ -1,0 +1,95 @@
+// sample.c -- pullback sample: new rows from a model.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../options.h"
+#include "tool.h"
+
+typedef struct asked {
+    const char *model, *out, *given;
+    tool_columns columns;
+    int64_t n, seed, threads;
+} asked;
+
+// n rows of x [D], those of the context one after the other, again from the first when they are fewer.
+static ad_status draw(const asked *a, const flow_model *model, ad_engine *engine, const data_table *context, double *x,
+                      ad_error *error) {
+    enum { BATCH = 8192 };
+    const int64_t D = ad_shape_count(flow_model_shape(model)), C = flow_model_context(model);
+    int64_t index[BATCH];
+    ad_tape *tape = ad_tape_new(engine, AD_F64);
+    ad_random random = {.seed = (uint64_t)a->seed};
+    for (int64_t first = 0; tape && first < a->n && ad_tape_status(tape) == AD_OK; first += BATCH) {
+        int64_t count = a->n - first < BATCH ? a->n - first : BATCH;
+        ad_tape_reset(tape);
+        ad_rows set = ad_rows_new(tape, "samples");
+        ad_rows_set(set, count, first);
+        ad_source source = {0};
+        if (C) {
+            for (int64_t i = 0; i < count; i++) index[i] = (first + i) % context->rows;
+            source = data_source(context, 0, index);
+        }
+        ad_var v = ad_keep(flow_sample(model, set, &random, 0, C ? ad_input(set, ad_shape1(C), &source) : AD_NONE));
+        if (ad_run(tape) == AD_OK) ad_read(v, x + first * D, count * D);
+    }
+    ad_status status = tape ? ad_tape_status(tape) : AD_ENOMEM;
+    if (status != AD_OK) ad_fail(error, status, "sampling: %s", tape ? ad_tape_message(tape) : "out of memory");
+    ad_tape_free(tape);
+    return status;
+}
+
+// A file whose columns are the context's.
+static ad_status read_context(const asked *a, const flow_model *model, tool_rows *rows, ad_error *error) {
+    int64_t C = flow_model_context(model);
+    if (!a->given) {
+        return ad_fail(error, AD_EARG,
+                       "the model takes %lld columns of context (%s): give rows of them with --given FILE",
+                       (long long)C, a->columns.context ? a->columns.context : "unnamed");
+    }
+    // Where the names are not those of its columns, all of them are taken.
+    tool_columns columns = {.target = a->columns.context, .array = a->columns.array};
+    ad_status status = tool_read(a->given, &columns, AD_F64, rows, error);
+    if (status == AD_EARG) columns.target = NULL, status = tool_read(a->given, &columns, AD_F64, rows, error);
+    if (status != AD_OK || rows->x->columns == C) return status;
+    return ad_fail(error, AD_ESHAPE, "%s: %lld columns, the model's context has %lld", a->given,
+                   (long long)rows->x->columns, (long long)C);
+}
+
+static ad_status work(asked *a, ad_error *error) {
+    flow_model *model = tool_load(a->model, &a->columns, error);
+    tool_rows given = {0};
+    ad_engine *engine = model ? ad_engine_new(&(ad_engine_options){.threads = (int)a->threads}, error) : NULL;
+    ad_status status = engine ? AD_OK : error->status;
+    if (status == AD_OK && flow_model_context(model) > 0) status = read_context(a, model, &given, error);
+    data_table *out =
+        status == AD_OK ? data_table_new(DATA_F64, a->n, ad_shape_count(flow_model_shape(model)), error) : NULL;
+    if (status == AD_OK && !out) status = error->status;
+    if (status == AD_OK) status = draw(a, model, engine, given.x, data_values(out), error);
+    if (status == AD_OK) status = tool_write(a->out, out, flow_note(model, TOOL_TARGET), error);
+    data_table_free(out);
+    tool_rows_free(&given);
+    ad_engine_free(engine);
+    flow_model_free(model);
+    return status;
+}
+
+static int run(int argc, char **argv) {
+    static asked a = {.n = 1000, .seed = 1};
+    const option_row rows[] = {
+        {"MODEL", NULL, "a file of 'pullback fit'", OPTION_ARGUMENT, &a.model, 0, 0},
+        {"n", "N", "rows to draw", OPTION_COUNT, &a.n, 1, 1e9},
+        {"out", "FILE", "where to write them, .csv or .npy; else standard output", OPTION_TEXT, &a.out, 0, 0},
+        {"given", "FILE", "table with the context of each row, used again from its first when it is shorter",
+         OPTION_TEXT, &a.given, 0, 0},
+        {"context", "C,D", "its columns; else those that the model was fitted to", OPTION_TEXT, &a.columns.context, 0,
+         0},
+        {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},
+        {"seed", "N", "same seed, same rows", OPTION_COUNT, &a.seed, 0, 1e15},
+        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &a.threads, 0, 256},
+    };
+    options_read_as("pullback sample", argc, argv, "Draws rows from a model.", rows, sizeof rows / sizeof *rows);
+    ad_error error = {0};
+    return work(&a, &error) == AD_OK ? 0 : tool_fail(&tool_sample, &error);
+}
+
+const tool_command tool_sample = {"sample", "new rows from a model", run};

@@ -1,0 +1,58 @@
+// score.c -- pullback score: the log-density of each row of a table under a model.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../options.h"
+#include "tool.h"
+
+typedef struct asked {
+    const char *model, *data, *out;
+    tool_columns columns;
+    int64_t threads;
+    bool quiet, summary;
+} asked;
+
+static ad_status work(asked *a, ad_error *error) {
+    flow_model *model = tool_load(a->model, &a->columns, error);
+    tool_rows rows = {0};
+    ad_engine *engine = model ? ad_engine_new(&(ad_engine_options){.threads = (int)a->threads}, error) : NULL;
+    ad_status status = engine ? tool_read(a->data, &a->columns, AD_F64, &rows, error) : error->status;
+    data_table *scores = status == AD_OK ? data_table_new(DATA_F64, rows.x->rows, 1, error) : NULL;
+    if (status == AD_OK && !scores) status = error->status;
+    if (status == AD_OK) status = tool_score(model, engine, &rows, data_values(scores), error);
+    if (status == AD_OK && !a->summary) status = tool_write(a->out, scores, "log_density", error);
+    if (status == AD_OK && !a->quiet) {
+        double mean, se;
+        tool_mean(data_values(scores), rows.x->rows, &mean, &se);
+        fprintf(a->summary ? stdout : stderr, "mean log-density %.4f nats (standard error %.4f, %lld rows)\n", mean, se,
+                (long long)rows.x->rows);
+    }
+    data_table_free(scores);
+    tool_rows_free(&rows);
+    ad_engine_free(engine);
+    flow_model_free(model);
+    return status;
+}
+
+static int run(int argc, char **argv) {
+    static asked a;
+    const option_row rows[] = {
+        {"MODEL", NULL, "a file of 'pullback fit'", OPTION_ARGUMENT, &a.model, 0, 0},
+        {"DATA", NULL, "table: .csv, .tsv, .npy, .npz, ...", OPTION_ARGUMENT, &a.data, 0, 0},
+        {"out", "FILE", "where to write the log-densities, .csv or .npy; else standard output", OPTION_TEXT, &a.out, 0,
+         0},
+        {"summary", NULL, "their mean alone", OPTION_FLAG, &a.summary, 0, 0},
+        {"target", "A,B", "columns; else those that the model was fitted to", OPTION_TEXT, &a.columns.target, 0, 0},
+        {"context", "C,D", "columns that it is given; else as it was fitted", OPTION_TEXT, &a.columns.context, 0, 0},
+        {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},
+        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &a.threads, 0, 256},
+        {"quiet", NULL, "no mean on standard error", OPTION_FLAG, &a.quiet, 0, 0},
+    };
+    options_read_as("pullback score", argc, argv, "Writes the log-density of each row under a model, in nats.", rows,
+                    sizeof rows / sizeof *rows);
+    ad_error error = {0};
+    return work(&a, &error) == AD_OK ? 0 : tool_fail(&tool_score_command, &error);
+}
+
+const tool_command tool_score_command = {"score", "log-density of each row of a table", run};

@@ -1,0 +1,53 @@
+// tool.h -- what the commands of pullback share: the table they work on, messages, output.
+#ifndef EXAMPLES_PULLBACK_TOOL_H
+#define EXAMPLES_PULLBACK_TOOL_H
+
+#include "data.h"
+#include "flows.h"
+
+// Notes in model files.
+#define TOOL_TARGET "target"    // names of the columns modelled, separated by commas
+#define TOOL_CONTEXT "context"  // of those it is given
+
+enum { TOOL_MOST_COLUMNS = 100000 };
+
+// Names separated by commas, in order; freed in one by free(). NULL when text is NULL or memory is out; *n their
+// number.
+char **tool_split(const char *text, int64_t *n);
+
+// A table as a model takes it.
+typedef struct tool_rows {
+    data_table *x, *context;  // context: NULL when there is none
+    char *target, *given;     // their columns' names, separated by commas; empty: none known
+} tool_rows;
+typedef struct tool_columns {
+    const char *target, *context;  // names or numbers from 0, separated by commas; NULL: all others; none
+    const char *array;             // of an .npz; NULL: the only one
+    bool drop;                     // rows of a text table with missing fields are left out, else an error
+} tool_columns;
+// Reads a file of any format that data_read knows. Every number is finite. On failure nothing is to be freed.
+ad_status tool_read(const char *file, const tool_columns *columns, ad_type type, tool_rows *out, ad_error *error);
+void tool_rows_free(tool_rows *rows);
+// Both as sources of all rows.
+flow_rows tool_source(const tool_rows *rows);
+
+// The table [rows][columns] as .npy where the name ends so, else as text, to stdout where file is NULL. names: of the
+// columns, separated by commas, or NULL.
+ad_status tool_write(const char *file, const data_table *table, const char *names, ad_error *error);
+
+// A model, and the columns it was fitted to where columns names none.
+flow_model *tool_load(const char *file, tool_columns *columns, ad_error *error);
+// Log-density of each row, computed in f64.
+ad_status tool_score(const flow_model *model, ad_engine *engine, const tool_rows *rows, double *log_p, ad_error *error);
+void tool_mean(const double *v, int64_t n, double *mean, double *standard_error);
+
+// Commands: what they return is the exit status.
+typedef struct tool_command {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+} tool_command;
+extern const tool_command tool_fit, tool_score_command, tool_sample, tool_info, tool_check, tool_doctor;
+// Prints "pullback NAME: message" and returns 1.
+int tool_fail(const tool_command *command, const ad_error *error);
+
+#endif

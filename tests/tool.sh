@@ -1,0 +1,68 @@
+#!/bin/sh
+# tool.sh -- the command pullback on a table of its own: fits, scores, samples, checks; bad input gets its message and status.
+#
+# usage: tool.sh PULLBACK
+set -u
+pullback=$1
+dir=$(mktemp -d "${TMPDIR:-/tmp}/pullback-tool-XXXXXX") || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+wrong=0
+
+complain() { echo "tool: $*"; wrong=1; }
+# expect STATUS TEXT COMMAND...: the status, and the text in what is printed.
+expect() {
+  want=$1 text=$2
+  shift 2
+  said=$("$@" 2>&1)
+  status=$?
+  [ "$status" = "$want" ] || complain "$*: status $status, expected $want: $said"
+  case $said in *"$text"*) ;; *) complain "$*: '$text' is not in: $said" ;; esac
+}
+
+# y = 2 x + noise, x normal (sums of 12 uniform numbers); and a column of text.
+awk 'BEGIN { srand(1); print "x,name,y"; for (i = 0; i < 1500; i++) { a = b = -6; for (k = 0; k < 12; k++) { a += rand(); b += rand() }
+  printf "%.5f,row %d,%.5f\n", a, i, 2 * a + 0.5 * b } }' > table.csv
+
+expect 0 "test NLL" "$pullback" fit table.csv --target x,y --model realnvp:layers=4,hidden=16x2 --steps 400 --quiet --out both.safetensors
+expect 0 "of          [2]: x,y" "$pullback" info both.safetensors
+expect 0 "laws       ok" "$pullback" check both.safetensors table.csv
+# Entropy: of a normal, and of one of deviation 1/2: 1.419 + 0.726 = 2.145 nats.
+mean=$("$pullback" score both.safetensors table.csv --summary | awk '{ print $3 }')
+awk -v m="$mean" 'BEGIN { exit !(m < -2.0 && m > -2.35) }' || complain "mean log-density $mean, expected about -2.15"
+expect 0 "" "$pullback" score both.safetensors table.csv --out scores.csv --quiet
+[ "$(wc -l < scores.csv)" = 1501 ] || complain "scores.csv has $(wc -l < scores.csv) lines"
+expect 0 "" "$pullback" sample both.safetensors --n 4000 --out draws.csv
+slope=$(awk -F, 'NR > 1 { xy += $1 * $2; xx += $1 * $1 } END { print xy / xx }' draws.csv)
+awk -v s="$slope" 'BEGIN { exit !(s > 1.9 && s < 2.1) }' || complain "slope of the samples $slope, expected about 2"
+[ "$(head -1 draws.csv)" = "x,y" ] || complain "draws.csv starts with $(head -1 draws.csv)"
+"$pullback" sample both.safetensors --n 4000 --threads 1 | cmp -s - draws.csv || complain "samples depend on the threads"
+
+expect 0 '"test_nll": ' "$pullback" fit table.csv --target y --context x --model maf:layers=2,hidden=16x1 --steps 300 --json --quiet --out given.safetensors
+expect 0 "given       1: x" "$pullback" info given.safetensors
+expect 0 "mean log-density" "$pullback" score given.safetensors table.csv --summary
+expect 1 "give rows of them with --given" "$pullback" sample given.safetensors --n 3
+expect 0 "y" "$pullback" sample given.safetensors --n 3 --given table.csv
+
+# Stopped, and gone on: as if never stopped.
+expect 0 "saved" "$pullback" fit table.csv --target x,y --model realnvp:layers=2,hidden=8x1 --steps 200 --quiet --out whole.safetensors
+"$pullback" fit table.csv --target x,y --model realnvp:layers=2,hidden=8x1 --steps 200 --quiet --checkpoint run --out part.safetensors > out.txt 2>&1 &
+pid=$!
+sleep 0.02
+kill -KILL "$pid" 2> /dev/null
+wait "$pid" 2> /dev/null
+expect 0 "saved" "$pullback" fit table.csv --target x,y --model realnvp:layers=2,hidden=8x1 --steps 200 --quiet --checkpoint run --out part.safetensors
+cmp -s whole.safetensors part.safetensors || complain "a run that went on ended elsewhere"
+
+expect 2 "Usage: pullback COMMAND" "$pullback"
+expect 2 "unknown command 'fut'" "$pullback" fut
+expect 2 "DATA is missing" "$pullback" fit
+expect 2 "unexpected argument 'more'" "$pullback" info both.safetensors more
+expect 1 "nothing.csv" "$pullback" fit nothing.csv
+expect 1 "no column is called \"z\"" "$pullback" fit table.csv --target x,z
+expect 1 "unknown key 'layer'" "$pullback" fit table.csv --target x,y --model realnvp:layer=2
+expect 1 "table.csv:2:10" "$pullback" fit table.csv
+expect 1 "not a" "$pullback" info table.csv
+expect 1 "missing/model" "$pullback" fit table.csv --target x,y --out missing/model.safetensors
+expect 0 "training   ok" "$pullback" doctor --threads 1
+exit $wrong
