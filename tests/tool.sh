@@ -3,7 +3,7 @@
 #
 # usage: tool.sh PULLBACK
 set -u
-pullback=$1
+case $1 in /*) pullback=$1 ;; *) pullback=$PWD/$1 ;; esac
 dir=$(mktemp -d "${TMPDIR:-/tmp}/pullback-tool-XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
