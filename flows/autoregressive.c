@@ -106,6 +106,12 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
     return transform((const autoregressive *)layer, FLOW_GENERATE, z, context);
 }
 
+static flow_gauges gauge(const flow_layer *layer, ad_var x, ad_var z, ad_var context) {
+    const autoregressive *a = (const autoregressive *)layer;
+    ad_var v = a->inverse ? z : x;
+    return flow_gauge(a->transformer, parameters_at(a, v, context), v);
+}
+
 // ---- making one -----------------------------------------------------------------------------------------------------
 
 static bool settle(const flow_autoregressive_options *o, ad_error *error) {
@@ -214,4 +220,5 @@ const flow_layer_type flow_autoregressive_type = {.name = "autoregressive",
                                                   .generate = generate,
                                                   .describe = describe,
                                                   .make = make,
-                                                  .example = example};
+                                                  .example = example,
+                                                  .gauge = gauge};

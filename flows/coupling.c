@@ -35,6 +35,13 @@ static flow_result map_kept(const coupling *c, flow_direction direction, ad_var 
     return flow_transform(c->kept_transformer, direction, p, kept);
 }
 
+static flow_parameters parameters_at(const coupling *c, ad_var kept, ad_var context) {
+    const flow_transformer *t = c->transformer;
+    ad_var in[2] = {kept, context};
+    ad_var u = ad_is_none(context) ? kept : c->n_kept == 0 ? context : ad_concat(in, 2, 0);
+    return (flow_parameters){flow_net_apply(c->net, u), c->layer.x_shape.dim[0] - c->n_kept, t->P, t->type->by_feature};
+}
+
 static flow_result transform(const coupling *c, flow_direction direction, ad_var v, ad_var context) {
     const int64_t D = c->layer.x_shape.dim[0], k = c->n_kept, n = D - k;
     const flow_transformer *t = c->transformer;
@@ -42,9 +49,7 @@ static flow_result transform(const coupling *c, flow_direction direction, ad_var
     ad_var kept = k ? ad_take(v, 0, c->order, k) : AD_NONE, changed = k ? ad_take(v, 0, c->order + k, n) : v;
     flow_result own = map_kept(c, direction, kept);
     // The net sees the kept features as they are on the data side, in both directions.
-    ad_var in[2] = {direction == FLOW_NORMALIZE ? kept : own.value, context};
-    ad_var u = ad_is_none(context) ? in[0] : k == 0 ? context : ad_concat(in, 2, 0);
-    flow_parameters p = {flow_net_apply(c->net, u), n, t->P, t->type->by_feature};
+    flow_parameters p = parameters_at(c, direction == FLOW_NORMALIZE ? kept : own.value, context);
     flow_result r = flow_transform(t, direction, p, changed);
     if (k == 0) return r;
     flow_terms terms = {.n = 0};
@@ -59,6 +64,14 @@ static flow_result normalize(const flow_layer *layer, ad_var x, ad_var context) 
 
 static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
     return transform((const coupling *)layer, FLOW_GENERATE, z, context);
+}
+
+static flow_gauges gauge(const flow_layer *layer, ad_var x, ad_var z, ad_var context) {
+    const coupling *c = (const coupling *)layer;
+    const int64_t D = layer->x_shape.dim[0], k = c->n_kept;
+    ad_var v = c->inverse ? z : x, kept = k ? ad_take(v, 0, c->order, k) : AD_NONE;
+    ad_var changed = k ? ad_take(v, 0, c->order + k, D - k) : v;
+    return flow_gauge(c->transformer, parameters_at(c, kept, context), changed);
 }
 
 // ---- which features are kept ----------------------------------------------------------------------------------------
@@ -269,4 +282,5 @@ const flow_layer_type flow_coupling_type = {.name = "coupling",
                                             .generate = generate,
                                             .describe = describe,
                                             .make = make,
-                                            .example = example};
+                                            .example = example,
+                                            .gauge = gauge};

@@ -27,6 +27,13 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
     return (flow_result){ad_mul(y, ad_exp(ad_neg(s))), ad_neg(s)};
 }
 
+static flow_gauges gauge(const flow_layer *layer, ad_var x, ad_var z, ad_var context) {
+    (void)z, (void)context;
+    const diagonal *l = (const diagonal *)layer;
+    ad_var s = log_scale(l, x.tape);
+    return (flow_gauges){ad_is_none(s) ? s : ad_abs(ad_scale(s, 1 / l->linear.bound)), AD_NONE};
+}
+
 flow_layer *flow_diagonal_affine(int64_t D, const flow_diagonal_options *options, ad_error *error) {
     flow_diagonal_options o = options ? *options : (flow_diagonal_options){0};
     if (o.no_scale && o.linear.no_shift) {
@@ -80,4 +87,5 @@ const flow_layer_type flow_diagonal_affine_type = {.name = "diagonal affine",
                                                    .generate = generate,
                                                    .describe = describe,
                                                    .make = make,
-                                                   .example = example};
+                                                   .example = example,
+                                                   .gauge = gauge};

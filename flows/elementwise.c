@@ -9,13 +9,21 @@ typedef struct elementwise {
     bool inverse;
 } elementwise;
 
-static flow_result transform(const elementwise *e, flow_direction direction, ad_var v, ad_var context) {
+static flow_parameters parameters_at(const elementwise *e, ad_tape *tape, ad_var context) {
     const flow_transformer *t = e->transformer;
     const int64_t D = e->layer.x_shape.dim[0];
+    if (e->raw) return flow_use_raw(tape, e->raw, D, t);
+    return (flow_parameters){flow_net_apply(e->net, context), D, t->P, t->type->by_feature};
+}
+
+static flow_result transform(const elementwise *e, flow_direction direction, ad_var v, ad_var context) {
     if (e->inverse) direction = !direction;
-    flow_parameters p = e->raw ? flow_use_raw(v.tape, e->raw, D, t)
-                               : (flow_parameters){flow_net_apply(e->net, context), D, t->P, t->type->by_feature};
-    return flow_transform(t, direction, p, v);
+    return flow_transform(e->transformer, direction, parameters_at(e, v.tape, context), v);
+}
+
+static flow_gauges gauge(const flow_layer *layer, ad_var x, ad_var z, ad_var context) {
+    const elementwise *e = (const elementwise *)layer;
+    return flow_gauge(e->transformer, parameters_at(e, x.tape, context), e->inverse ? z : x);
 }
 
 static flow_result normalize(const flow_layer *layer, ad_var x, ad_var context) {
@@ -100,4 +108,5 @@ const flow_layer_type flow_elementwise_type = {.name = "elementwise",
                                                .generate = generate,
                                                .describe = describe,
                                                .make = make,
-                                               .example = example};
+                                               .example = example,
+                                               .gauge = gauge};

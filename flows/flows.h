@@ -33,6 +33,12 @@ typedef struct flow_result {
     ad_var value, log_det;
 } flow_result;
 
+// What a layer or transformer tells of itself to flow_report.
+typedef struct flow_gauges {
+    ad_var saturation;  // of numbers kept within a bound: how near each is to it, 0 to 1, in any shape; AD_NONE: has none
+    ad_var tails;       // 1 where an input lies outside of where the map is learned (a spline's box), else 0; AD_NONE
+} flow_gauges;
+
 // What flow_sample_and_log_prob gives.
 typedef struct flow_draw {
     ad_var value, log_prob;
@@ -813,6 +819,50 @@ AD_API ad_status flow_check(flow_layer *layer, const flow_check_options *options
 // against flow_log_prob of the same samples.
 AD_API ad_status flow_check_model(flow_model *model, const flow_check_options *options, ad_error *error);
 
+// How a layer, or a whole model, fares on some rows. NAN: does not apply.
+typedef struct flow_fare {
+    const char *name;            // of the layer's type
+    double log_det, log_det_sd;  // of normalize: mean over rows, and standard deviation
+    double share;                // of the mean in the sum of all layers' means, all taken as sizes
+    double saturation;           // share of numbers kept within a bound that are beyond 0.95 of it
+    double tails;                // share of inputs outside of where the map is learned
+    double condition;            // of the Jacobian, the largest of some rows, in the infinity norm
+    double round_trip;           // the largest |generate(normalize(x)) - x| / (1 + |x|); infinite when generate fails
+} flow_fare;
+typedef struct flow_health {
+    int64_t rows;
+    int n;
+    flow_fare *layers;  // [n], in the order of normalize; of a model that is no chain, the one
+    flow_fare whole;    // from data to latents
+    double log_prob, log_prob_sd;
+} flow_health;
+
+typedef struct flow_report_options {
+    int64_t rows;       // at most so many of those given; 0: 1000
+    int jacobian_rows;  // of which the Jacobian is looked at, up to 64 features; 0: 8; negative: none
+} flow_report_options;
+// What each layer does with the rows: its part in log_det, what is at its bounds or in tails, its conditioning and round
+// trip. Computed in the type of the parameters, as training does; Jacobians in f64. options may be NULL. NULL with a message
+// when it cannot be computed. Free with flow_health_free.
+AD_API flow_health *flow_report(const flow_model *model, const flow_rows *rows, const flow_report_options *options,
+                                ad_error *error);
+AD_API void flow_health_free(flow_health *health);
+// The same as a table. Caller frees with free(). NULL when out of memory.
+AD_API char *flow_health_text(const flow_health *health);
+
+typedef struct flow_integral_options {
+    const double *low, *high;  // [D] the box; NULL: a wide one around samples of the model
+    const double *context;     // [C]; NULL: zeros
+    int points;                // of the grid along each feature; 0: 20001 of one feature, 801 of two
+    double tolerance;          // 0: 1e-3
+    uint64_t seed;             // of the samples
+} flow_integral_options;
+// Whether the model's density, of one or two features, integrates to one: by trapezoids (midpoints in a box that data cannot
+// leave), in f64. *integral (may be NULL): what it came to. AD_OK, or AD_EARG with a message that says whether the grid, the
+// box or the density is at fault. options may be NULL.
+AD_API ad_status flow_check_integral(const flow_model *model, const flow_integral_options *options, double *integral,
+                                     ad_error *error);
+
 // Says where a log-density that is not finite comes from: a tensor, a row of the data, or the first layer that makes
 // it, by name and row. AD_ENONFINITE with a message, or AD_OK ("every value is finite" in the message). error must not
 // be NULL.
@@ -891,6 +941,8 @@ struct flow_layer_type {
     ad_var (*coordinates)(const flow_layer *layer, ad_var x);
     ad_var (*complete)(const flow_layer *layer, ad_var coordinates);
     const flow_derivation *derived;  // what the first four are derived from; they are then NULL. NULL: written by hand
+    // What it tells flow_report where normalize takes x to z. NULL: nothing.
+    flow_gauges (*gauge)(const flow_layer *layer, ad_var x, ad_var z, ad_var context);
 };
 
 struct flow_layer {
@@ -1020,6 +1072,8 @@ struct flow_transformer_type {
     // Raw parameters [P] of the identity, or of what comes near it: raw is 0 at the call. NULL: zeros.
     void (*identity)(const flow_transformer *transformer, double *raw);
     bool by_feature;  // how parameters lie where a net may choose; see flow_parameters
+    // As a layer's, at v on the side that normalize takes. NULL: nothing.
+    flow_gauges (*gauge)(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
 };
 struct flow_transformer {
     flow_owner owner;

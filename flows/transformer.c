@@ -62,6 +62,10 @@ flow_result flow_transform(const flow_transformer *t, flow_direction direction, 
     return (direction == FLOW_NORMALIZE ? t->type->normalize : t->type->generate)(t, p, v);
 }
 
+flow_gauges flow_gauge(const flow_transformer *t, flow_parameters p, ad_var v) {
+    return t->type->gauge ? t->type->gauge(t, p, v) : (flow_gauges){AD_NONE, AD_NONE};
+}
+
 flow_result flow_transformer_normalize(const flow_transformer *t, flow_parameters p, ad_var v) {
     return flow_transform(t, FLOW_NORMALIZE, p, v);
 }

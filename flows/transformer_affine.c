@@ -58,6 +58,14 @@ static flow_result generate(const flow_transformer *t, flow_parameters p, ad_var
     return (flow_result){ad_mul(w, ad_exp(s)), s};
 }
 
+// How near the log-scale is to its bound.
+static flow_gauges gauge(const flow_transformer *t, flow_parameters p, ad_var v) {
+    (void)v;
+    const affine *a = (const affine *)t;
+    if (a->scale != FLOW_SCALE_TANH && a->scale != FLOW_SCALE_SOFTSIGN) return (flow_gauges){AD_NONE, AD_NONE};
+    return (flow_gauges){ad_abs(ad_scale(log_scale(a, flow_parameter(p, 0), 1), 1 / a->bound)), AD_NONE};
+}
+
 // Sigmoids stay where raw numbers of 0 put them, at a scale of 0.88: of 1 itself they have hardly a slope.
 static void identity(const flow_transformer *t, double *raw) {
     const affine *a = (const affine *)t;
@@ -126,4 +134,5 @@ const flow_transformer_type flow_affine_transformer_type = {.name = "affine",
                                                             .describe = describe,
                                                             .make = make,
                                                             .example = example,
+                                                            .gauge = gauge,
                                                             .identity = identity};

@@ -28,6 +28,12 @@ static flow_result generate(const flow_transformer *t, flow_parameters p, ad_var
     return transform(t, p, v, true);
 }
 
+static flow_gauges gauge(const flow_transformer *t, flow_parameters p, ad_var v) {
+    (void)p;
+    const spline *s = (const spline *)t;
+    return (flow_gauges){AD_NONE, ad_greater(ad_abs(v), ad_number(v.tape, s->options.bound))};
+}
+
 static void identity(const flow_transformer *t, double *raw) {
     const spline *s = (const spline *)t;
     for (int64_t i = 2 * s->bins; i < t->P; i++) raw[i] = log(expm1(1 - s->options.min_derivative));
@@ -104,5 +110,6 @@ const flow_transformer_type flow_spline_transformer_type = {.name = "rational-qu
                                                             .describe = describe,
                                                             .make = make,
                                                             .example = example,
+                                                            .gauge = gauge,
                                                             .identity = identity,
                                                             .by_feature = true};
