@@ -62,7 +62,7 @@ static flow_result by_level(const autoregressive *a, ad_var v, ad_var context) {
 
 // From v itself: where it starts does not matter.
 static flow_result by_passes(const autoregressive *a, ad_var v, ad_var context) {
-    const int64_t levels = flow_made_levels(a->net), passes = a->passes ? a->passes : levels;
+    const int64_t levels = flow_made_levels(a->net), passes = a->passes > 0 && a->passes < levels ? a->passes : levels;
     flow_result r = {v, AD_NONE};
     for (int64_t i = 0; i < passes; i++) {
         r = flow_transform(a->transformer, FLOW_GENERATE, parameters_at(a, r.value, context), v);
@@ -143,7 +143,8 @@ flow_layer *flow_autoregressive(int64_t D, int64_t C, flow_transformer *transfor
     a->passes = o.passes;
     a->tolerance = o.tolerance;
     a->transformer = transformer;
-    if (flow_add_part(&a->layer.owner, "transformer", &transformer->owner, error)) {
+    if (flow_add_part(&a->layer.owner, "transformer", &transformer->owner, error) ||
+        !flow_narrow_layer(&a->layer, transformer, o.inverse, error)) {
         flow_net_free(o.net);
     } else {
         a->net = flow_conditioner_made("autoregressive", D, C, transformer, &o.made, o.net, error);

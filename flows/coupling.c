@@ -148,7 +148,7 @@ static bool add_kept(coupling *c, flow_transformer *t, ad_type type, ad_error *e
         return false;
     }
     c->kept_raw = flow_add_raw(&c->layer.owner, "kept_raw", type, c->n_kept, t, error);
-    return c->kept_raw != NULL;
+    return c->kept_raw && flow_narrow_layer(&c->layer, t, c->inverse, error);
 }
 
 // Takes over transformers and net.
@@ -161,7 +161,8 @@ static bool assemble(coupling *c, flow_transformer *t, const flow_coupling_optio
     c->transformer = t;
     const flow_conditioner_options how = {o->conditioner, o->mlp, o->residual, o->net};
     flow_net *net = flow_conditioner_net("coupling", c->n_kept + c->layer.C, D - c->n_kept, t, &how, error);
-    if (!net || flow_add_part(&c->layer.owner, "net", &net->owner, error)) {
+    if (!net || flow_add_part(&c->layer.owner, "net", &net->owner, error) ||
+        !flow_narrow_layer(&c->layer, t, o->inverse, error)) {
         flow_transformer_free(o->kept_transformer);
         return false;
     }

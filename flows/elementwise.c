@@ -64,7 +64,11 @@ flow_layer *flow_elementwise(int64_t D, int64_t C, flow_transformer *transformer
     e->transformer = transformer;
     e->inverse = o.inverse;
     e->layer.jacobian.structure = FLOW_ELEMENTWISE;
-    if (settle_parameters(e, &o, error)) return &e->layer;
+    if (!flow_narrow_layer(&e->layer, transformer, o.inverse, error)) {
+        flow_net_free(o.net);
+    } else if (settle_parameters(e, &o, error)) {
+        return &e->layer;
+    }
     flow_layer_free(&e->layer);
     return NULL;
 }

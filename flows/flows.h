@@ -322,7 +322,8 @@ typedef struct flow_autoregressive_options {
     flow_made_options made;  // the conditioner (zero_last is set: the layer starts as the identity, where the transformer can)
     flow_net *net;           // instead: a made with C and P, owned by the layer, also on failure
     flow_solve solve;
-    int passes;              // 0: as many as the made has levels (D, or the longest path of its adjacency), which is exact
+    int passes;              // 0, or more than are needed: as many as the made has levels (D, or the features on the
+                             // longest path of its adjacency), which is exact
     double tolerance;        // as ad_solver_options
 } flow_autoregressive_options;
 // Autoregressive layer (Papamakarios et al. 2017): z_d is x_d mapped by the transformer, by parameters that a masked net gives of
@@ -1059,7 +1060,15 @@ AD_API flow_layer *flow_derive(const flow_layer_type *type, int64_t D, int64_t C
 // iterations, and as residual the largest |map(value) - v|: all to be kept. A given or explicit one takes 0 iterations.
 AD_API ad_solution flow_derived_solve(const flow_layer *layer, ad_var v, ad_var context);
 
-// Transformers, nets and bases are the same idea.
+// Transformers, nets and bases are the same idea. A transformer v + a v^3 / 3, a = exp(raw), in a few lines:
+//
+//     static flow_result normalize(const flow_transformer *t, flow_parameters p, ad_var v) {
+//         ad_var a = ad_exp(flow_parameter(p, 0)), square = ad_square(v);
+//         ad_var value = ad_add(v, ad_scale(ad_mul(a, ad_mul(square, v)), 1 / 3.0));
+//         return (flow_result){value, ad_log(ad_offset(ad_mul(a, square), 1))};
+//     }
+//
+// generate finds v by ad_root; make is flow_transformer_new(&type, sizeof(flow_transformer), 1, error).
 struct flow_transformer_type {
     const char *name;
     // Both directions of n features v [n], recorded as ops; log_det: log-slopes, of any shape, or AD_NONE for zero. v and
@@ -1078,7 +1087,9 @@ struct flow_transformer_type {
 struct flow_transformer {
     flow_owner owner;
     const flow_transformer_type *type;
-    int64_t P;  // raw parameters a feature
+    int64_t P;             // raw parameters a feature
+    double low, high;      // between which features lie before normalize (infinite: no end); equal: anywhere
+    double z_low, z_high;  // the same after it
 };
 // A zeroed transformer of size bytes (sizeof the struct that begins with flow_transformer), or NULL.
 AD_API void *flow_transformer_new(const flow_transformer_type *type, size_t size, int64_t P, ad_error *error);

@@ -119,6 +119,8 @@ flow_gauges flow_gauge(const flow_transformer *t, flow_parameters p, ad_var v);
 void flow_identity(const flow_transformer *t, double *raw);
 // Puts them into the first n P elements of param, by feature or by parameter.
 bool flow_start_as_identity(const flow_transformer *t, ad_param *param, int64_t n, bool by_feature, ad_error *error);
+// Narrows where a layer's features lie to where t takes them; false, with a message, when nothing is left.
+bool flow_narrow_layer(flow_layer *layer, const flow_transformer *t, bool inverse, ad_error *error);
 // Adds learned parameters of n features, laid out as t's type has them, that start as the identity; and records them.
 ad_param *flow_add_raw(flow_owner *owner, const char *name, ad_type type, int64_t n, const flow_transformer *t,
                        ad_error *error);
@@ -138,6 +140,9 @@ flow_net *flow_conditioner_made(const char *who, int64_t D, int64_t C, const flo
                                 const flow_made_options *options, flow_net *net, ad_error *error);
 // Example number i of one type or another.
 flow_transformer *flow_example_transformer(int i, ad_error *error);
+
+// Narrows a range to what lies in another as well (equal ends: anywhere); false when nothing is left.
+bool flow_narrow(double *low, double *high, double also_low, double also_high);
 
 // ---- layers that consist of layers (layer_list.c) -----------------------------------------------------------------
 

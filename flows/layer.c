@@ -21,6 +21,14 @@ void *flow_layer_new(const flow_layer_type *type, size_t size, int64_t D, int64_
     return layer;
 }
 
+bool flow_narrow(double *low, double *high, double also_low, double also_high) {
+    if (also_low == also_high) return true;
+    const bool anywhere = *low == *high;
+    *low = anywhere ? also_low : fmax(*low, also_low);
+    *high = anywhere ? also_high : fmin(*high, also_high);
+    return *low < *high;
+}
+
 void flow_layer_free(flow_layer *layer) {
     if (layer) flow_owner_free(&layer->owner);
 }

@@ -1,6 +1,4 @@
 // split.c -- different layers on different features, side by side.
-#include <math.h>
-
 #include "internal.h"
 
 static flow_result run(const flow_layer_list *s, flow_direction direction, ad_var v, ad_var context) {
@@ -63,27 +61,19 @@ static bool shapes_ok(flow_layer_list *s, ad_error *error) {
     return D <= FLOW_MAX_FEATURES;
 }
 
-// Narrows a range to what a layer takes, too (equal ends: anywhere); false when nothing is left.
-static bool narrow(double *low, double *high, double layer_low, double layer_high) {
-    if (layer_low == layer_high) return true;
-    *low = fmax(*low, layer_low);
-    *high = fmin(*high, layer_high);
-    return *low < *high;
-}
-
 static bool ranges_ok(flow_layer_list *s, ad_error *error) {
-    double low = -INFINITY, high = INFINITY, z_low = -INFINITY, z_high = INFINITY;
+    flow_layer *whole = &s->layer;
     for (int i = 0; i < s->n; i++) {
         const flow_layer *l = s->layers[i];
-        if (!l->discrete && narrow(&low, &high, l->low, l->high) && narrow(&z_low, &z_high, l->z_low, l->z_high))
+        if (!l->discrete && flow_narrow(&whole->low, &whole->high, l->low, l->high) &&
+            flow_narrow(&whole->z_low, &whole->z_high, l->z_low, l->z_high)) {
             continue;
+        }
         ad_fail(
             error, AD_EARG, "split: layer %d (%s) is %s", i, l->type->name,
             l->discrete ? "for whole numbers, and first of a chain only" : "for another range than those before it");
         return false;
     }
-    if (low > -INFINITY || high < INFINITY) s->layer.low = low, s->layer.high = high;
-    if (z_low > -INFINITY || z_high < INFINITY) s->layer.z_low = z_low, s->layer.z_high = z_high;
     return true;
 }
 

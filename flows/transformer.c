@@ -56,6 +56,16 @@ bool flow_start_as_identity(const flow_transformer *t, ad_param *param, int64_t 
     return true;
 }
 
+bool flow_narrow_layer(flow_layer *layer, const flow_transformer *t, bool inverse, ad_error *error) {
+    const double low = inverse ? t->z_low : t->low, high = inverse ? t->z_high : t->high;
+    const double z_low = inverse ? t->low : t->z_low, z_high = inverse ? t->high : t->z_high;
+    if (flow_narrow(&layer->low, &layer->high, low, high) && flow_narrow(&layer->z_low, &layer->z_high, z_low, z_high)) {
+        return true;
+    }
+    ad_fail(error, AD_EARG, "%s: the transformer %s is for another range", layer->type->name, t->type->name);
+    return false;
+}
+
 // ---- both directions ------------------------------------------------------------------------------------------------
 
 flow_result flow_transform(const flow_transformer *t, flow_direction direction, flow_parameters p, ad_var v) {

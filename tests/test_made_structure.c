@@ -249,7 +249,7 @@ static void passes_find_what_a_sweep_finds(void **state) {
     }
 }
 
-// As many passes as there are levels are needed, and enough: more change no bit.
+// As many passes as there are levels are needed, and enough: of more no more are made.
 static void levels_are_the_passes_needed(void **state) {
     (void)state;
     for (int s = 1; s < STRUCTURES; s++) {

@@ -132,6 +132,50 @@ static void starts_are_near_the_identity(void **state) {
     }
 }
 
+// ---- laws -----------------------------------------------------------------------------------------------------------
+
+// Configuration i of a transformer's in one layer or another: couplings give parameters by its layout, masked nets by
+// feature.
+static flow_layer *layer_of(flow_transformer *t, int i) {
+    const int64_t D = 1 + i % 3, C = i % 4 == 3 || (i % 3 == 0 && D == 1) ? 2 : 0;
+    const flow_mlp_options mlp = {
+        .layers = 1, .width = 5, .activation = FLOW_TANH, .seed = (uint64_t)i, .type = AD_F64};
+    const flow_elementwise_options elementwise = {.inverse = i % 2, .type = AD_F64, .mlp = mlp};
+    const flow_coupling_options coupling = {.inverse = i % 2, .mlp = mlp};
+    const flow_autoregressive_options autoregressive = {.inverse = i % 2, .made = {.mlp = mlp}};
+    if (i / 3 % 3 == 0 && (D > 1 || C > 0)) return flow_coupling(D, C, t, &coupling, &layers_error);
+    if (i / 3 % 3 == 1) return flow_autoregressive(D, C, t, &autoregressive, &layers_error);
+    return flow_elementwise(D, C, t, &elementwise, &layers_error);
+}
+
+static void every_transformer_keeps_the_laws(void **state) {
+    (void)state;
+    for (const flow_transformer_type *const *type = flow_transformer_types(); *type; type++) {
+        for (int i = 0; i < (UTIL_SANITIZED ? 9 : 36); i++) {
+            flow_transformer *t = (*type)->example(i, &layers_error);
+            layers_assert_made(t);
+            flow_layer *layer = layer_of(t, i);
+            layers_assert_made(layer);
+            const flow_check_options o = {.cases = 1, .spread = 0.7, .seed = (uint64_t)i};
+            if (flow_check(layer, &o, &layers_error) != AD_OK) {
+                fail_msg("%s %d: %s", (*type)->name, i, layers_error.message);
+            }
+            flow_layer_free(layer);
+        }
+    }
+}
+
+static void examples_of_transformers_do_not_end(void **state) {
+    (void)state;
+    for (const flow_transformer_type *const *type = flow_transformer_types(); *type; type++) {
+        for (int i = 0; i < 200; i++) {
+            flow_transformer *t = (*type)->example(i, &layers_error);
+            layers_assert_made(t);
+            flow_transformer_free(t);
+        }
+    }
+}
+
 // ---- couplings ------------------------------------------------------------------------------------------------------
 
 // nflows's affine coupling: scale sigmoid(r + 2) + 1e-3, its net giving shifts first.
@@ -325,9 +369,8 @@ static void a_split_is_its_layers_side_by_side(void **state) {
 static void an_all_in_one_block_is_a_layer(void **state) {
     (void)state;
     for (int i = 0; i < 4; i++) {
-        const flow_all_in_one_options o = {.coupling = {.mlp = {.width = 6, .activation = FLOW_TANH, .type = AD_F64}},
-                                           .hard = i % 2,
-                                           .seed = 3};
+        const flow_all_in_one_options o = {
+            .coupling = {.mlp = {.width = 6, .activation = FLOW_TANH, .type = AD_F64}}, .hard = i % 2, .seed = 3};
         flow_layer *block = flow_all_in_one(3, i / 2, &o, &layers_error);
         layers_assert_made(block);
         assert_false(block->initialised);  // actnorm waits for data
@@ -460,6 +503,30 @@ static void own_transformers_go_into_every_layer(void **state) {
     flow_model_free(loaded);
 }
 
+// Of a range: a layer has the same, and takes no other transformer of another.
+static flow_transformer *boxed(double low, double high) {
+    flow_transformer *t = cube_make(NULL, NULL, &layers_error);
+    layers_assert_made(t);
+    t->low = low, t->high = high;
+    t->z_low = -1, t->z_high = 2;
+    return t;
+}
+
+static void a_layer_lies_where_its_transformer_does(void **state) {
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        flow_layer *layer =
+            flow_coupling(2, 0, boxed(0, INFINITY), &(flow_coupling_options){.inverse = i}, &layers_error);
+        layers_assert_made(layer);
+        assert_true((i ? layer->z_low : layer->low) == 0 && isinf(i ? layer->z_high : layer->high));
+        assert_true((i ? layer->low : layer->z_low) == -1 && (i ? layer->high : layer->z_high) == 2);
+        flow_layer_free(layer);
+    }
+    const flow_coupling_options o = {.kept_transformer = boxed(-5, -4)};
+    assert_null(flow_coupling(2, 0, boxed(0, 1), &o, &layers_error));
+    util_assert_contains(layers_error.message, "coupling: the transformer cube is for another range");
+}
+
 // ---- refusals -------------------------------------------------------------------------------------------------------
 
 static void refused(flow_layer *layer, const char *words) {
@@ -543,6 +610,9 @@ int main(void) {
         cmocka_unit_test(a_scale_alone_and_a_shift_alone),
         cmocka_unit_test(the_spline_is_the_op),
         cmocka_unit_test(starts_are_near_the_identity),
+        cmocka_unit_test(every_transformer_keeps_the_laws),
+        cmocka_unit_test(examples_of_transformers_do_not_end),
+        cmocka_unit_test(a_layer_lies_where_its_transformer_does),
         cmocka_unit_test(a_coupling_has_the_reference_values),
         cmocka_unit_test(parts_are_those_asked_for),
         cmocka_unit_test(kept_features_may_have_a_map),
