@@ -30,15 +30,16 @@ static ad_var hold(ad_var v, const double box[2], ad_var *outside) {
     return isfinite(high) ? ad_minimum(v, ad_number(v.tape, high)) : v;
 }
 
-// Number k of the map: fixed, or learned within its range, mid + half tanh(raw + what makes it p at 0), of its
-// logarithm where the row says so.
+// Number k of the map: fixed, or learned within its range as mid + half tanh(...) of raw, of its logarithm where the
+// row says so: as given where raw is 0, and there as fast as raw, so that one step size suits all.
 static ad_var number(const bijector *l, ad_tape *tape, int k) {
     const flow_curve_parameter *p = &l->map->p[k];
     if (!l->raw[k]) return ad_number(tape, l->p[k]);
     double low = p->log ? log(p->low) : p->low, high = p->log ? log(p->high) : p->high;
-    double mid = 0.5 * (low + high), half = 0.5 * (high - low), at = p->log ? log(l->p[k]) : l->p[k];
-    ad_var v = ad_offset(ad_use(tape, l->raw[k]), atanh((at - mid) / half));
-    v = ad_offset(ad_scale(ad_tanh(v), half), mid);
+    double mid = 0.5 * (low + high), half = 0.5 * (high - low),
+           share = ((p->log ? log(l->p[k]) : l->p[k]) - mid) / half;
+    ad_var v = ad_scale(ad_use(tape, l->raw[k]), 1 / (half * (1 - share * share)));
+    v = ad_offset(ad_scale(ad_tanh(ad_offset(v, atanh(share))), half), mid);
     return p->log ? ad_exp(v) : v;
 }
 
@@ -46,24 +47,15 @@ static flow_curve_numbers record(const bijector *l, ad_tape *tape) {
     return (flow_curve_numbers){number(l, tape, 0), number(l, tape, 1), l->low, l->high};
 }
 
-typedef struct search {
-    const flow_curve *map;
-    const flow_curve_numbers *n;
-    ad_var y;
-} search;
-
-// In asinh, so that neither steep nor flat ends of the map matter to the search.
-static ad_var residual(void *arg, ad_var x) {
-    const search *s = arg;
-    return ad_sub(ad_asinh(s->map->value(s->n, x)), s->y);
+// What is true of either.
+static ad_var either(ad_var a, ad_var b) {
+    return ad_is_none(a) ? b : ad_is_none(b) ? a : ad_maximum(a, b);
 }
 
-static ad_var solve(const flow_curve *map, const flow_curve_numbers *n, ad_var y) {
-    if (map->inverse) return map->inverse(n, y);
-    // What the map does to the largest number is the largest there is an inverse of.
-    ad_var most = map->value(n, ad_number(y.tape, 1e30));
-    search s = {map, n, ad_asinh(ad_minimum(ad_maximum(y, ad_neg(most)), most))};
-    return ad_root(y, residual, &s, NULL).value;
+// Where a value that may grow beyond what the type holds has come to that: it is no longer told from its neighbours.
+static ad_var overflown(ad_var value, bool grows) {
+    const double most = flow_curve_largest(ad_tape_type(value.tape));
+    return grows ? ad_greater_equal(ad_abs(value), ad_number(value.tape, most)) : AD_NONE;
 }
 
 // Outside the domain the density is 0, whichever direction one comes from: -inf in normalize, inf in generate.
@@ -74,13 +66,15 @@ static ad_var log_det(ad_var log_slope, ad_var outside, flow_direction direction
 
 static flow_result there(const bijector *l, ad_var x, flow_direction direction) {
     flow_curve_numbers n = record(l, x.tape);
-    ad_var outside, inside = hold(x, l->x_box, &outside);
-    return (flow_result){l->map->value(&n, inside), log_det(l->map->log_slope(&n, inside), outside, direction)};
+    ad_var outside, inside = hold(x, l->x_box, &outside), y = l->map->value(&n, inside);
+    outside = either(outside, overflown(y, l->map->grows[0]));
+    return (flow_result){y, log_det(l->map->log_slope(&n, inside), outside, direction)};
 }
 
 static flow_result back(const bijector *l, ad_var y, flow_direction direction) {
     flow_curve_numbers n = record(l, y.tape);
-    ad_var outside, beyond, x = solve(l->map, &n, hold(y, l->y_box, &outside));
+    ad_var outside, beyond, x = l->map->inverse(&n, hold(y, l->y_box, &outside));
+    outside = either(outside, overflown(x, l->map->grows[1]));
     ad_var slope = l->map->log_slope(&n, hold(x, l->x_box, &beyond));  // rounding may have x on the edge
     return (flow_result){x, log_det(ad_neg(slope), outside, direction)};
 }

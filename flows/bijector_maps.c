@@ -1,7 +1,8 @@
 // bijector_maps.c -- increasing functions of one number with their inverses and log-slopes: a row each.
 //
-// For any finite x of the tape's type value and log-slope are finite: what would overflow is held at the type's end.
-// Branches not taken are kept where they are finite, so that their gradients are, too.
+// For any finite x of the tape's type value and log-slope are finite: what would overflow is held at e^80 (f32; f64:
+// e^690), and the row says that it may come to that. Branches not taken are kept where they are finite, so that their
+// gradients are, too.
 #include <math.h>
 
 #include "internal.h"
@@ -15,6 +16,10 @@ static ad_var constant(ad_var like, double v) {
 // What e^x may be of, either way, so that some products with it are finite, too.
 static double largest_exponent(ad_var x) {
     return ad_tape_type(x.tape) == AD_F32 ? 80 : 690;
+}
+
+double flow_curve_largest(ad_type type) {
+    return 0.4 * exp(type == AD_F32 ? 80 : 690);  // sinh ends at half
 }
 
 static ad_var bounded_exp(ad_var x) {
@@ -310,7 +315,8 @@ static ad_var log_tanh(const numbers *n, ad_var x) {
 }
 static ad_var log_tanh_back(const numbers *n, ad_var y) {
     ad_var edge = ad_tanh(n->a), c = within(y, edge), beyond = ad_div(ad_abs(ad_sub(y, c)), tail_size(n));
-    ad_var grown = ad_mul(n->a, ad_expm1(ad_clamp(beyond, 0, largest_exponent(y))));
+    ad_var most = ad_offset(ad_neg(ad_log(n->a)), largest_exponent(y));
+    ad_var grown = ad_mul(n->a, ad_expm1(ad_minimum(beyond, most)));
     return ad_add(ad_atanh(c), ad_mul(ad_sign(y), grown));
 }
 static ad_var log_tanh_slope(const numbers *n, ad_var x) {
@@ -345,9 +351,9 @@ static ad_var symlog(const numbers *n, ad_var x) {
     return ad_div(ad_sub(right, left), n->a);
 }
 static ad_var symlog_back(const numbers *n, ad_var y) {
-    const double most = largest_exponent(y);
-    ad_var right = ad_expm1(ad_minimum(ad_mul(n->a, above(y)), constant(y, most)));
-    ad_var left = ad_expm1(ad_minimum(ad_mul(n->a, ad_neg(below(y))), constant(y, most)));
+    ad_var most = ad_offset(ad_log(n->a), largest_exponent(y));
+    ad_var right = ad_expm1(ad_minimum(ad_mul(n->a, above(y)), most));
+    ad_var left = ad_expm1(ad_minimum(ad_mul(n->a, ad_neg(below(y))), most));
     return ad_div(ad_sub(right, left), n->a);
 }
 static ad_var symlog_slope(const numbers *n, ad_var x) {
@@ -379,13 +385,24 @@ static ad_var sinh_arcsinh_slope(const numbers *n, ad_var x) {
     return ad_add(ad_sub(log_cosh(ad_add(ad_mul(n->a, u), n->b)), log_cosh(u)), ad_log(n->a));
 }
 
-// x exp(a x^2 / 2) (Goerg 2015), whose inverse is Lambert's W function's; up to where the exponential overflows.
+// x exp(a x^2 / 2) (Goerg 2015), up to where the exponential overflows. With w = a x^2 the inverse is y exp(-w / 2), w
+// Lambert's function of a y^2: s = log w solves s + e^s = log(a y^2), as near to 0 or far out as y may be.
 static ad_var lambert_inside(const numbers *n, ad_var x) {
-    return within(x, ad_sqrt(ad_div(constant(x, 2 * largest_exponent(x) - 20), n->a)));
+    return within(x, ad_sqrt(ad_div(constant(x, 2 * largest_exponent(x) - 4), n->a)));
 }
 static ad_var lambert_w(const numbers *n, ad_var x) {
     ad_var c = lambert_inside(n, x);
     return ad_mul(c, ad_exp(ad_mul(n->a, ad_scale(ad_square(c), 0.5))));
+}
+static ad_var lambert_residual(void *arg, ad_var s) {
+    const ad_var *log_square = arg;
+    return ad_sub(ad_add(s, ad_exp(s)), *log_square);
+}
+static ad_var lambert_w_back(const numbers *n, ad_var y) {
+    ad_var size = ad_maximum(ad_abs(y), constant(y, 1e-15));  // below, y is its own inverse
+    ad_var log_square = ad_add(ad_scale(ad_log(size), 2), ad_log(n->a));
+    ad_var w = ad_exp(ad_root(log_square, lambert_residual, &log_square, NULL).value);
+    return ad_mul(y, ad_exp(ad_scale(w, -0.5)));
 }
 static ad_var lambert_w_slope(const numbers *n, ad_var x) {
     ad_var square = ad_mul(n->a, ad_square(lambert_inside(n, x)));
@@ -423,6 +440,8 @@ static ad_var soft_clip_slope(const numbers *n, ad_var x) {
 
 #define ANYWHERE \
     { 0, 0 }
+#define NEVER \
+    { false, false }
 static const flow_curve maps[] = {
     {"leaky relu",
      leaky_relu,
@@ -430,53 +449,86 @@ static const flow_curve maps[] = {
      leaky_relu_slope,
      ANYWHERE,
      ANYWHERE,
-     {{"slope", 0.1, 1e-3, 1e3, true}}},
-    {"elu", elu, elu_back, elu_slope, ANYWHERE, {-1, INFINITY}, {{NULL}}},
+     {{"slope", 0.1, 1e-3, 1e3, true}},
+     NEVER},
+    {"elu", elu, elu_back, elu_slope, ANYWHERE, {-1, INFINITY}, {{NULL}}, NEVER},
     {"sneaky relu",
      sneaky_relu,
      sneaky_relu_back,
      sneaky_relu_slope,
      ANYWHERE,
      ANYWHERE,
-     {{"slope", 0.1, 1e-3, 0.999, true}}},
-    {"bent identity", bent_identity, bent_identity_back, bent_identity_slope, ANYWHERE, ANYWHERE, {{NULL}}},
-    {"exp", exponential, exponential_back, exponential_slope, ANYWHERE, {0, INFINITY}, {{NULL}}},
-    {"softplus", softplus, softplus_back, softplus_slope, ANYWHERE, {0, INFINITY}, {{NULL}}},
+     {{"slope", 0.1, 1e-3, 0.999, true}},
+     NEVER},
+    {"bent identity", bent_identity, bent_identity_back, bent_identity_slope, ANYWHERE, ANYWHERE, {{NULL}}, NEVER},
+    {"exp", exponential, exponential_back, exponential_slope, ANYWHERE, {0, INFINITY}, {{NULL}}, {true, false}},
+    {"softplus", softplus, softplus_back, softplus_slope, ANYWHERE, {0, INFINITY}, {{NULL}}, NEVER},
     {"squareplus",
      squareplus,
      squareplus_back,
      squareplus_slope,
      ANYWHERE,
      {0, INFINITY},
-     {{"square", 4, 1e-3, 1e3, true}}},
-    {"sigmoid", sigmoid, sigmoid_back, sigmoid_slope, ANYWHERE, {0, 1}, {{NULL}}},
-    {"normal cdf", normal_cdf, normal_cdf_back, normal_cdf_slope, ANYWHERE, {0, 1}, {{NULL}}},
-    {"laplace cdf", laplace_cdf, laplace_cdf_back, laplace_cdf_slope, ANYWHERE, {0, 1}, {{NULL}}},
-    {"cauchy cdf", cauchy_cdf, cauchy_cdf_back, cauchy_cdf_slope, ANYWHERE, {0, 1}, {{NULL}}},
-    {"gumbel cdf", gumbel_cdf, gumbel_cdf_back, gumbel_cdf_slope, ANYWHERE, {0, 1}, {{NULL}}},
+     {{"square", 4, 1e-3, 1e3, true}},
+     NEVER},
+    {"sigmoid", sigmoid, sigmoid_back, sigmoid_slope, ANYWHERE, {0, 1}, {{NULL}}, NEVER},
+    {"normal cdf", normal_cdf, normal_cdf_back, normal_cdf_slope, ANYWHERE, {0, 1}, {{NULL}}, NEVER},
+    {"laplace cdf", laplace_cdf, laplace_cdf_back, laplace_cdf_slope, ANYWHERE, {0, 1}, {{NULL}}, NEVER},
+    {"cauchy cdf", cauchy_cdf, cauchy_cdf_back, cauchy_cdf_slope, ANYWHERE, {0, 1}, {{NULL}}, NEVER},
+    {"gumbel cdf", gumbel_cdf, gumbel_cdf_back, gumbel_cdf_slope, ANYWHERE, {0, 1}, {{NULL}}, NEVER},
     {"kumaraswamy",
      kumaraswamy,
      kumaraswamy_back,
      kumaraswamy_slope,
      {0, 1},
      {0, 1},
-     {{"a", 1, 0.02, 50, true}, {"b", 1, 0.02, 50, true}}},
-    {"tanh", hyperbolic_tangent, hyperbolic_tangent_back, hyperbolic_tangent_slope, ANYWHERE, {-1, 1}, {{NULL}}},
-    {"softsign", softsign, softsign_back, softsign_slope, ANYWHERE, {-1, 1}, {{NULL}}},
-    {"leaky tanh", leaky_tanh, leaky_tanh_back, leaky_tanh_slope, ANYWHERE, ANYWHERE, {{"edge", 3, 0.1, 5, true}}},
-    {"log tanh", log_tanh, log_tanh_back, log_tanh_slope, ANYWHERE, ANYWHERE, {{"edge", 1, 0.1, 5, true}}},
-    {"power", power, power_back, power_slope, ANYWHERE, ANYWHERE, {{"exponent", 3, 0.1, 10, true}}},
-    {"symlog", symlog, symlog_back, symlog_slope, ANYWHERE, ANYWHERE, {{"scale", 1, 1e-2, 1e2, true}}},
-    {"asinh", area_sine, area_sine_back, area_sine_slope, ANYWHERE, ANYWHERE, {{NULL}}},
+     {{"a", 1, 0.02, 50, true}, {"b", 1, 0.02, 50, true}},
+     NEVER},
+    {"tanh", hyperbolic_tangent, hyperbolic_tangent_back, hyperbolic_tangent_slope, ANYWHERE, {-1, 1}, {{NULL}}, NEVER},
+    {"softsign", softsign, softsign_back, softsign_slope, ANYWHERE, {-1, 1}, {{NULL}}, NEVER},
+    {"leaky tanh",
+     leaky_tanh,
+     leaky_tanh_back,
+     leaky_tanh_slope,
+     ANYWHERE,
+     ANYWHERE,
+     {{"edge", 3, 0.1, 5, true}},
+     NEVER},
+    {"log tanh",
+     log_tanh,
+     log_tanh_back,
+     log_tanh_slope,
+     ANYWHERE,
+     ANYWHERE,
+     {{"edge", 1, 0.1, 5, true}},
+     {false, true}},
+    {"power", power, power_back, power_slope, ANYWHERE, ANYWHERE, {{"exponent", 3, 0.1, 10, true}}, {true, true}},
+    {"symlog", symlog, symlog_back, symlog_slope, ANYWHERE, ANYWHERE, {{"scale", 1, 1e-2, 1e2, true}}, {false, true}},
+    {"asinh", area_sine, area_sine_back, area_sine_slope, ANYWHERE, ANYWHERE, {{NULL}}, {false, true}},
     {"sinh arcsinh",
      sinh_arcsinh,
      sinh_arcsinh_back,
      sinh_arcsinh_slope,
      ANYWHERE,
      ANYWHERE,
-     {{"tail", 1, 0.05, 20, true}, {"skew", 0, -10, 10, false}}},
-    {"lambert w", lambert_w, NULL, lambert_w_slope, ANYWHERE, ANYWHERE, {{"tail", 0.1, 1e-3, 2, true}}},
-    {"soft clip", soft_clip, soft_clip_back, soft_clip_slope, ANYWHERE, {1, -1}, {{"hinge", 1, 1e-3, 1e3, true}}},
+     {{"tail", 1, 0.1, 10, true}, {"skew", 0, -5, 5, false}},
+     {true, true}},
+    {"lambert w",
+     lambert_w,
+     lambert_w_back,
+     lambert_w_slope,
+     ANYWHERE,
+     ANYWHERE,
+     {{"tail", 0.1, 1e-3, 2, true}},
+     {true, false}},
+    {"soft clip",
+     soft_clip,
+     soft_clip_back,
+     soft_clip_slope,
+     ANYWHERE,
+     {1, -1},
+     {{"hinge", 1, 1e-3, 1e3, true}},
+     NEVER},
 };
 
 const flow_curve *flow_curves(int *n) {

@@ -436,11 +436,12 @@ typedef struct flow_bijector_options {
 //   "power"          sign(x) |x|^a, within 0.001 of 0 a straight line; exponent (3; 0.1 to 10)
 //   "symlog"         sign(x) log(1 + a |x|) / a; scale (1; 0.01 to 100)
 //   "asinh"
-//   "sinh arcsinh"   sinh(a asinh(x) + b) (Jones and Pewsey 2009); tail (1; 0.05 to 20), skew (0; -10 to 10)
+//   "sinh arcsinh"   sinh(a asinh(x) + b) (Jones and Pewsey 2009); tail (1; 0.1 to 10), skew (0; -5 to 5)
 //   "lambert w"      x exp(a x^2 / 2) (Goerg 2015), heavy tails; tail (0.1; 0.001 to 2). Its inverse is a root per element.
 //   "soft clip"      onto (low, high), nearly the identity inside; hinge, the width of its bends (1; 0.001 to 1,000)
 // Where a side has ends, a value on an end is taken as the nearest number within; beyond them log_det stands for density 0
-// (-inf in normalize, inf in generate), and flow_init_from_data fails on such data, naming row and feature. A model whose z
+// (-inf in normalize, inf in generate), and flow_init_from_data fails on such data, naming row and feature. So it does where a
+// result has grown beyond what the type holds (e^80 in f32, e^690 in f64), and is held there. A model whose z
 // has ends needs a base density, or a next layer, that lies within them. Parameters have the names above.
 AD_API flow_layer *flow_bijector(int64_t D, const char *name, const flow_bijector_options *options, ad_error *error);
 

@@ -243,13 +243,16 @@ typedef struct flow_curve_parameter {
 } flow_curve_parameter;
 typedef struct flow_curve {
     const char *name;
-    // An increasing map, its inverse (NULL: by a root), and the logarithm of its slope, elementwise.
+    // An increasing map, its inverse, and the logarithm of its slope, elementwise.
     ad_var (*value)(const flow_curve_numbers *n, ad_var x);
     ad_var (*inverse)(const flow_curve_numbers *n, ad_var y);
     ad_var (*log_slope)(const flow_curve_numbers *n, ad_var x);
     double x_box[2], y_box[2];  // what it maps onto what; equal: all numbers; the first larger: the box of its options
     flow_curve_parameter p[FLOW_CURVE_PARAMETERS];
+    bool grows[2];  // value, inverse: may come to the largest number
 } flow_curve;
+// Values of this size stand for those that the type cannot hold.
+double flow_curve_largest(ad_type type);
 const flow_curve *flow_curves(int *n);
 
 // ---- types, one per file ------------------------------------------------------------------------------------------
