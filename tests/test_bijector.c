@@ -259,6 +259,31 @@ static void a_box_is_filled(void **state) {
     flow_layer_free(layer);
 }
 
+// A distribution function takes its density to the uniform one.
+static void distribution_functions_have_their_densities(void **state) {
+    (void)state;
+    const char *const names[5] = {"normal cdf", "sigmoid", "laplace cdf", "cauchy cdf", "gumbel cdf"};
+    const double x[N] = {-2.5, -0.75, 0, 0.02, 0.6, 9};
+    for (int k = 0; k < 5; k++) {
+        flow_model *model = flow_model_new(made(names[k], NULL), flow_base_uniform(1, 0, 1, NULL), &layers_error);
+        layers_assert_made(model);
+        ad_tape *tape = ad_tape_new(NULL, AD_F64);
+        ad_source source = util_source(x, N);
+        ad_var v = ad_input(util_rows(tape, "data", N), ad_shape1(1), &source);
+        ad_var log_prob = ad_keep(flow_log_prob(model, v, AD_NONE));
+        util_run(tape);
+        double got[N];
+        util_read(log_prob, got, N);
+        for (int i = 0; i < N; i++) {
+            const double densities[5] = {-0.5 * x[i] * x[i] - 0.5 * log(2 * acos(-1)), -x[i] - 2 * log1p(exp(-x[i])),
+                                         -fabs(x[i]) - log(2), -log(acos(-1) * (1 + x[i] * x[i])), -x[i] - exp(-x[i])};
+            util_assert_close(got[i], densities[k], 1e-12);
+        }
+        ad_tape_free(tape);
+        flow_model_free(model);
+    }
+}
+
 // ---- learned numbers ------------------------------------------------------------------------------------------------
 
 static void learned_numbers_stay_in_range(void **state) {
@@ -312,6 +337,7 @@ int main(void) {
         cmocka_unit_test(saturated_values_come_back),
         cmocka_unit_test(what_is_outside_is_named),
         cmocka_unit_test(a_box_is_filled),
+        cmocka_unit_test(distribution_functions_have_their_densities),
         cmocka_unit_test(learned_numbers_stay_in_range),
         cmocka_unit_test(each_feature_learns_its_own),
         cmocka_unit_test(bad_options_are_refused),
