@@ -83,6 +83,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_actnorm_type = {.name = "actnorm",
+                                           .structure = FLOW_ELEMENTWISE,
                                            .normalize = normalize,
                                            .generate = generate,
                                            .describe = describe,

@@ -215,6 +215,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_bijector_type = {.name = "bijector",
+                                            .structure = FLOW_ELEMENTWISE,
                                             .normalize = normalize,
                                             .generate = generate,
                                             .describe = describe,

@@ -158,6 +158,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_clip_type = {.name = "clip",
+                                        .structure = FLOW_ELEMENTWISE,
                                         .normalize = normalize,
                                         .generate = generate,
                                         .describe = describe,

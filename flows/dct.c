@@ -51,6 +51,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_dct_type = {.name = "dct",
+                                       .structure = FLOW_ORTHOGONAL,
                                        .normalize = normalize,
                                        .generate = generate,
                                        .describe = describe,

@@ -943,6 +943,7 @@ struct flow_layer_type {
     ad_var (*coordinates)(const flow_layer *layer, ad_var x);
     ad_var (*complete)(const flow_layer *layer, ad_var coordinates);
     const flow_derivation *derived;  // what the first four are derived from; they are then NULL. NULL: written by hand
+    flow_structure structure;        // what is so of the Jacobian of all its layers; 0: their jacobian says it, or nothing does
     // What it tells flow_report where normalize takes x to z. NULL: nothing.
     flow_gauges (*gauge)(const flow_layer *layer, ad_var x, ad_var z, ad_var context);
 };

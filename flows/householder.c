@@ -64,6 +64,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_householder_type = {.name = "householder",
+                                               .structure = FLOW_ORTHOGONAL,
                                                .normalize = normalize,
                                                .generate = generate,
                                                .describe = describe,

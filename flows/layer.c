@@ -18,6 +18,7 @@ void *flow_layer_new(const flow_layer_type *type, size_t size, int64_t D, int64_
     layer->x_shape = layer->z_shape = ad_shape1(D);
     layer->C = C;
     layer->initialised = type->init == NULL;
+    layer->jacobian.structure = type->structure;
     return layer;
 }
 

@@ -91,6 +91,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_logit_type = {.name = "logit",
+                                         .structure = FLOW_ELEMENTWISE,
                                          .normalize = normalize,
                                          .generate = generate,
                                          .describe = describe,

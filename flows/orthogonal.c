@@ -84,6 +84,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_orthogonal_type = {.name = "orthogonal",
+                                              .structure = FLOW_ORTHOGONAL,
                                               .normalize = normalize,
                                               .generate = generate,
                                               .describe = describe,

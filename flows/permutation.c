@@ -104,6 +104,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_permutation_type = {.name = "permutation",
+                                               .structure = FLOW_ORTHOGONAL,
                                                .normalize = normalize,
                                                .generate = generate,
                                                .describe = describe,

@@ -155,6 +155,7 @@ flow_layer *flow_planar(int64_t D, int64_t C, const flow_planar_options *options
         return NULL;
     }
     flow_owner *owner = &p->layer.owner;
+    p->layer.jacobian = (flow_jacobian){.structure = FLOW_LOW_RANK, .rank = 1};
     p->flip = o.flip;
     p->slope = o.slope;
     if (flow_add_context_net(&p->layer, 2 * D + 1, o.net, &o.mlp, &p->net, error) &&

@@ -98,6 +98,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_plane_rotation_type = {.name = "plane rotation",
+                                                  .structure = FLOW_ORTHOGONAL,
                                                   .normalize = normalize,
                                                   .generate = generate,
                                                   .describe = describe,

@@ -55,6 +55,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_rotation_type = {.name = "rotation",
+                                            .structure = FLOW_ORTHOGONAL,
                                             .normalize = normalize,
                                             .generate = generate,
                                             .describe = describe,

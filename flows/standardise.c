@@ -130,6 +130,7 @@ static flow_layer *example(int i, ad_error *error) {
 }
 
 const flow_layer_type flow_standardise_type = {.name = "standardise",
+                                               .structure = FLOW_ELEMENTWISE,
                                                .normalize = normalize,
                                                .generate = generate,
                                                .describe = describe,

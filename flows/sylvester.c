@@ -147,6 +147,7 @@ flow_layer *flow_sylvester(int64_t D, int64_t C, const flow_sylvester_options *o
         flow_layer_free(l ? &l->layer : NULL);
         return NULL;
     }
+    l->layer.jacobian = (flow_jacobian){.structure = FLOW_LOW_RANK, .rank = M};
     l->kind = o.kind;
     l->flip = o.flip;
     const ad_shape W = o.kind == FLOW_SYLVESTER_HOUSEHOLDER ? ad_shape2(K, D) : ad_shape2(D, M);
