@@ -47,8 +47,8 @@ ad_var flow_use_parameter(const flow_call *call, int64_t p) {
 
 double flow_number_of(const flow_layer *layer, const char *name) {
     const derived *d = derive_of(layer);
-    for (int i = 0; d->form && i < FLOW_NUMBERS; i++) {
-        if (same(d->form->numbers[i].name, name)) return d->numbers[i];
+    for (int i = 0; layer->type->derived && i < FLOW_NUMBERS; i++) {
+        if (same(layer->type->derived->numbers[i].name, name)) return d->numbers[i];
     }
     return (double)NAN;
 }
@@ -90,6 +90,10 @@ static const char *contradiction(const flow_derivation *f) {
 }
 
 static bool check_form(const flow_layer_type *type, int64_t D, int64_t C, ad_error *error) {
+    if (!type || !type->name) {
+        ad_fail(error, AD_EARG, "flow_derive: no type, or one without a name");
+        return false;
+    }
     const flow_derivation *f = type->derived;
     const char *wrong = f ? contradiction(f) : "the type has no derivation";
     if (wrong) {
@@ -116,6 +120,10 @@ static bool set_sizes(derived *d, int64_t D, const flow_derive_options *o, ad_er
     d->rank = 0;
     if (d->form->structure == FLOW_COUPLING && D > 1) {
         int64_t split = o->split ? o->split : (D + 1) / 2;
+        if ((unsigned)o->keep > FLOW_KEEP_SECOND) {
+            ad_fail(error, AD_EARG, "%s: keep is %d, expected first or second half", name, (int)o->keep);
+            return false;
+        }
         if (split < 1 || split >= D) {
             ad_fail(error, AD_EARG, "%s: split %lld leaves one part of %lld features empty", name, (long long)split,
                     (long long)D);

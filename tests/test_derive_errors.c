@@ -425,6 +425,7 @@ static void derivations_that_contradict_themselves_are_refused(void **state) {
     layers_assert_refused(flow_derive(&inside_out, 2, 0, NULL, &layers_error), AD_EARG, "low and high are no interval");
     layers_assert_refused(flow_derive(&sloppy, 2, 0, NULL, &layers_error), AD_EARG, "tolerance should be 0 to 1");
     layers_assert_refused(flow_derive(&endless, 2, 0, NULL, &layers_error), AD_EARG, "max_iterations should be");
+    layers_assert_refused(flow_derive(NULL, 2, 0, NULL, &layers_error), AD_EARG, "no type, or one without a name");
     layers_assert_refused(flow_derive(&underived, 2, 0, NULL, &layers_error), AD_EARG, "the type has no derivation");
 }
 
@@ -436,8 +437,8 @@ static void sizes_that_cannot_be_are_refused(void **state) {
     TYPE(coupling, "coupling", FLOW_COUPLING, .normalize = squash);
     static const int64_t order[3] = {0, 2, 2};
     const flow_number numbers[] = {{"slop", 0.5}, {NULL, 0}}, endless[] = {{"slope", INFINITY}, {NULL, 0}};
-    const flow_derive_options split = {.split = 3}, twice = {.order = order}, rank = {.rank = 17},
-                              unknown = {.numbers = numbers}, infinite = {.numbers = endless};
+    const flow_derive_options split = {.split = 3}, neither = {.keep = (flow_half)2}, twice = {.order = order},
+                              rank = {.rank = 17}, unknown = {.numbers = numbers}, infinite = {.numbers = endless};
     layers_assert_refused(
         flow_derive(&dense, 17, 0, NULL, &layers_error), AD_EARG,
         "dense: 17 features, but the Jacobian of a row is worked with up to 16: give log_det and the other");
@@ -445,6 +446,8 @@ static void sizes_that_cannot_be_are_refused(void **state) {
     layers_assert_refused(flow_derive(&contracted, 17, 0, NULL, &layers_error), AD_EARG, "up to 16: give log_det, or");
     layers_assert_refused(flow_derive(&coupling, 1, 0, NULL, &layers_error), AD_EARG, "nothing to condition on");
     layers_assert_refused(flow_derive(&coupling, 3, 0, &split, &layers_error), AD_EARG, "split 3 leaves one part of 3");
+    layers_assert_refused(flow_derive(&coupling, 3, 0, &neither, &layers_error), AD_EARG,
+                          "keep is 2, expected first or");
     layers_assert_refused(flow_derive(&coupling, 3, 0, &twice, &layers_error), AD_EARG, "each of 0 to 2 once");
     layers_assert_refused(flow_derive(&coupling, 0, 0, NULL, &layers_error), AD_EARG, "coupling: 0 features");
     layers_assert_refused(flow_derive(&bottleneck_type, 2, 0, &rank, &layers_error), AD_EARG,
