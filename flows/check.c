@@ -26,10 +26,10 @@ static void draw(checking *c) {
     for (int64_t i = 0; i < c->B * c->C; i++) c->context2[i] = check_normal(&c->random);
 }
 
-static size_t param_bytes(const flow_owner *owner) {
+size_t check_param_bytes(const flow_owner *owner) {
     size_t n = 0;
     for (int i = 0; i < owner->n_params; i++) n += (size_t)owner->params[i]->count * sizeof(double);
-    for (int i = 0; i < owner->n_parts; i++) n += param_bytes(owner->parts[i].owner);
+    for (int i = 0; i < owner->n_parts; i++) n += check_param_bytes(owner->parts[i].owner);
     return n;
 }
 
@@ -49,14 +49,14 @@ double *check_copy_params(const flow_owner *owner, double *at, bool back) {
     return at;
 }
 
-static void perturb(const flow_owner *owner, double size, uint64_t *random) {
+void check_perturb(const flow_owner *owner, double size, uint64_t *random) {
     for (int i = 0; i < owner->n_params; i++) {
         ad_param *p = owner->params[i];
         for (int64_t k = 0; k < p->count; k++) {
             ad_param_set(p, k, ad_param_get(p, k) + size * check_normal(random));
         }
     }
-    for (int i = 0; i < owner->n_parts; i++) perturb(owner->parts[i].owner, size, random);
+    for (int i = 0; i < owner->n_parts; i++) check_perturb(owner->parts[i].owner, size, random);
 }
 
 // ---- one law each ---------------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ static ad_status prepare(checking *c) {
     size_t n = (size_t)c->B * 2 * (size_t)(c->D + c->C);
     c->engine = ad_engine_new(&(ad_engine_options){.threads = 1}, c->error);
     c->tape = c->engine ? ad_tape_new(c->engine, AD_F64) : NULL;
-    c->memory = calloc(n + 2 * param_bytes(&c->layer->owner) / sizeof(double) + 1, sizeof(double));
+    c->memory = calloc(n + 2 * check_param_bytes(&c->layer->owner) / sizeof(double) + 1, sizeof(double));
     if (!c->tape || !c->memory) return ad_fail(c->error, AD_ENOMEM, "flow_check: out of memory");
     c->x = c->memory;
     c->z = c->x + c->B * c->D;
@@ -305,7 +305,7 @@ ad_status flow_check(flow_layer *layer, const flow_check_options *options, ad_er
     double *backup = status == AD_OK ? c.context2 + c.B * c.C : NULL;
     double *second = backup ? check_copy_params(&layer->owner, backup, false) : NULL;
     for (c.case_number = 0; c.case_number < c.o.cases && status == AD_OK; c.case_number++) {
-        perturb(&layer->owner, c.o.perturb, &c.random);
+        check_perturb(&layer->owner, c.o.perturb, &c.random);
         status = check_case(&c);
         if (status == AD_OK && !c.o.brief && c.case_number == c.o.cases - 1) status = check_once(&c, second);
         check_copy_params(&layer->owner, backup, true);

@@ -52,13 +52,24 @@ ad_status check_again(checking *c, flow_direction direction);
 ad_status check_threads(checking *c, flow_direction direction);
 // Made again from its description, with its tensors, the layer gives the same bits in both directions.
 ad_status check_description(checking *c);
+// Tensors of one owner to the other's; false when names, shapes or types differ.
+bool check_copy_tensors(const flow_owner *from, const flow_owner *to);
+// The types of the layer, of those in it when it is a chain, and those given; to be freed. NULL: out of memory.
+const flow_layer_type **check_known_types(const flow_layer *layer, const flow_load_options *load);
+
+// ---- check_base.c ---------------------------------------------------------------------------------------------------
+
+ad_status check_base(const flow_base *base, const flow_check_options *options, ad_error *error);
 
 // ---- check_narrow.c -------------------------------------------------------------------------------------------------
 
 // In f32 as in f64, as far as rounding allows. backup: room for all parameters.
 ad_status check_narrow(checking *c, flow_direction direction, double *backup);
-// Copies all parameters to at, or back, and returns what follows.
+// Copies all parameters to at (check_param_bytes of room), or back, and returns what follows.
 double *check_copy_params(const flow_owner *owner, double *at, bool back);
+size_t check_param_bytes(const flow_owner *owner);
+// Adds noise of that size to all parameters.
+void check_perturb(const flow_owner *owner, double size, uint64_t *random);
 
 // ---- check_extremes.c -----------------------------------------------------------------------------------------------
 

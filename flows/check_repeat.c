@@ -142,7 +142,7 @@ ad_status check_threads(checking *c, flow_direction direction) {
 // -------------------------------------------------------------------------------------------
 
 // Tensors of one owner to the other's; false when names, shapes or types differ.
-static bool copy_tensors(const flow_owner *from, const flow_owner *to) {
+bool check_copy_tensors(const flow_owner *from, const flow_owner *to) {
     if (from->n_params != to->n_params || from->n_states != to->n_states || from->n_parts != to->n_parts) return false;
     for (int i = 0; i < from->n_params; i++) {
         const ad_param *a = from->params[i], *b = to->params[i];
@@ -156,7 +156,7 @@ static bool copy_tensors(const flow_owner *from, const flow_owner *to) {
     }
     for (int i = 0; i < from->n_parts; i++) {
         if (strcmp(from->parts[i].name, to->parts[i].name) != 0) return false;
-        if (!copy_tensors(from->parts[i].owner, to->parts[i].owner)) return false;
+        if (!check_copy_tensors(from->parts[i].owner, to->parts[i].owner)) return false;
     }
     return true;
 }
@@ -172,13 +172,13 @@ static size_t list_types(const flow_layer *layer, const flow_layer_type **types,
 }
 
 // They count as given, before those of the options.
-static const flow_layer_type **known_types(const checking *c) {
-    size_t n = list_types(c->layer, NULL, 0), more = 0;
-    const flow_layer_type *const *given = c->o.load ? c->o.load->types : NULL;
+const flow_layer_type **check_known_types(const flow_layer *layer, const flow_load_options *load) {
+    size_t n = list_types(layer, NULL, 0), more = 0;
+    const flow_layer_type *const *given = load ? load->types : NULL;
     while (given && given[more]) more++;
     const flow_layer_type **types = calloc(n + more + 1, sizeof *types);
     if (!types) return NULL;
-    list_types(c->layer, types, 0);
+    list_types(layer, types, 0);
     for (size_t i = 0; i < more; i++) types[n + i] = given[i];
     return types;
 }
@@ -186,7 +186,7 @@ static const flow_layer_type **known_types(const checking *c) {
 // Through text, as a file has it.
 static flow_layer *made_again(const checking *c, ad_error *error) {
     const flow_load_options none = {.types = NULL}, o = c->o.load ? *c->o.load : none;
-    const flow_layer_type **types = known_types(c);
+    const flow_layer_type **types = check_known_types(c->layer, c->o.load);
     flow_making making = {types, o.nets, o.bases, NULL, o.transformers};
     json_t *described = flow_describe_layer(c->layer);
     char *text = described ? json_dumps(described, JSON_COMPACT) : NULL;
@@ -234,7 +234,7 @@ ad_status check_description(checking *c) {
     }
     pair p = {.memory = NULL};
     ad_status status = make_pair(&p, c, c->B) ? AD_OK : ad_fail(c->error, AD_ENOMEM, "flow_check: out of memory");
-    if (status == AD_OK && !copy_tensors(&c->layer->owner, &copy->owner)) {
+    if (status == AD_OK && !check_copy_tensors(&c->layer->owner, &copy->owner)) {
         status = ad_fail(c->error, AD_EARG, "%s: made again from its description it has other tensors", c->name);
     }
     if (status == AD_OK) status = compare_copy(c, copy, FLOW_NORMALIZE, &p);

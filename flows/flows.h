@@ -806,6 +806,7 @@ typedef struct flow_check_options {
     double tolerance;  // relative, times the condition number where an inverse is involved; 0: 1e-9
     uint64_t seed;
     bool brief;                     // only what is looked at in every case
+    const char *path;               // flow_check_model's alone: a file to write, read back and remove; NULL: none
     const flow_load_options *load;  // types of one's own that it has inside; its own, and a chain's layers', need no mention
 } flow_check_options;
 
@@ -817,8 +818,9 @@ typedef struct flow_check_options {
 // they may lie, nor in gradients there. (A discrete layer at whole numbers, its generate only as far as it undoes
 // normalize.) AD_OK, or a message that says in words what is wrong, where, and both values.
 AD_API ad_status flow_check(flow_layer *layer, const flow_check_options *options, ad_error *error);
-// The model's layer as above; then log_prob against the base density of z plus log_det, and flow_sample_and_log_prob
-// against flow_log_prob of the same samples.
+// The model's layer as above; its base density: samples that are finite, within its bounds and of its support, the same
+// again and alone, context used, made again from its description; then log_prob against the base density of z plus log_det,
+// and flow_sample_and_log_prob against flow_log_prob of the same samples; with a path, the same bits from a file.
 AD_API ad_status flow_check_model(flow_model *model, const flow_check_options *options, ad_error *error);
 
 // How a layer, or a whole model, fares on some rows. NAN: does not apply.
