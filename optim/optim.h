@@ -415,6 +415,14 @@ AD_API optim_events *optim_events_open(const char *folder, ad_error *error);
 AD_API void optim_events_close(optim_events *events);
 AD_API ad_status optim_events_scalar(optim_events *events, const char *tag, int64_t step, double value, ad_error *error);
 
+// A layer to start from, for targets whose parameters differ in scale or hang together: z = W (v - mode), where v are the latent
+// features of layer (natural parameters being on its data side: see flows.h, constraints), mode is the highest point of the
+// target's density there, found by L-BFGS from v = 0, and W^T W the curvature of its logarithm at it, made positive definite by
+// adding to the diagonal where it is not (Laplace's approximation, when a standard normal follows). A flow_dense_linear in
+// double whose parameters are frozen; owned by the caller. layer is borrowed, takes no context. NULL with *error filled in
+// (AD_ENONFINITE) when the density is not finite at v = 0.
+AD_API flow_layer *optim_laplace(const flow_layer *layer, const optim_target *target, ad_error *error);
+
 // ---- fitting to a target --------------------------------------------------------------------------------------------
 
 // Draws of a model with their weights, for importance sampling: see optim_importance_of and optim_expectation.

@@ -268,6 +268,35 @@ static void a_student_learns_its_teacher(void **state) {
     flow_model_free(student);
 }
 
+// ---- where to start -------------------------------------------------------------------------------------------------
+
+// A log-normal with correlated logarithms, by its natural parameters: the model is it, without any training.
+static ad_var log_normal(void *arg, ad_var x) {
+    (void)arg;
+    ad_var v = ad_log(x), a = ad_offset(ad_slice(v, 0, 0, 1), -3), b = ad_offset(ad_slice(v, 0, 1, 1), 1);
+    ad_var square = ad_add(ad_square(ad_scale(a, 10)), ad_square(ad_add(a, ad_scale(b, 0.5))));
+    return ad_sub(ad_scale(ad_sum(square), -0.5), ad_sum(v));
+}
+
+static void the_mode_and_its_curvature_are_found(void **state) {
+    (void)state;
+    const optim_target t = {log_normal, NULL, "log-normal"};
+    flow_layer *positive = flow_bijector(D, "exp", &(flow_bijector_options){.inverse = true}, &error);
+    flow_layer *chain[2] = {positive, optim_laplace(positive, &t, &error)};
+    if (!chain[1]) fail_msg("%s", error.message);
+    flow_model *model = flow_model_new(flow_chain(chain, 2, &error), flow_standard_normal(D, &error), &error);
+    if (!model) fail_msg("%s", error.message);
+    double w[100];
+    assert_int_equal(optim_draws(model, &t, &(optim_drawing){.n = 100, .log_weight = w}, &error), AD_OK);
+    for (int i = 0; i < 100; i++) util_assert_close(w[i], log(2 * 3.14159265358979323846) - log(10 * 0.5), 1e-6);
+    int n;
+    ad_param *const *p = flow_params(model, &n);
+    for (int i = 0; i < n; i++) assert_true(p[i]->frozen);
+    flow_model_free(model);
+    assert_null(optim_laplace(NULL, &t, &error));
+    assert_int_equal(error.status, AD_EARG);
+}
+
 // ---- checkpoints
 // --------------------------------------------------------------------------------------------------------
 
@@ -351,6 +380,7 @@ int main(void) {
                                        cmocka_unit_test(a_student_learns_its_teacher),
                                        cmocka_unit_test(a_stopped_run_goes_on_bit_for_bit),
 
+                                       cmocka_unit_test(the_mode_and_its_curvature_are_found),
                                        cmocka_unit_test(failures_are_named)};
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }
