@@ -112,7 +112,7 @@ static ad_status work(const request *r, ad_engine *engine, flow_model **model, a
 
 int main(int argc, char **argv) {
     request r = {
-        .target = "U1", .model = "nsf-coupling:layers=4,bins=8,bound=5,hidden=32x1", .method = "path", .steps = 3000};
+        .target = "U1", .model = "nsf-coupling:layers=6,bins=8,bound=5,hidden=64x2", .method = "path", .steps = 3000};
     r.draws = 256, r.seed = 1, r.report = 100000, r.lr = 3e-3, r.beta = 0.1, r.average = 0.995;
     const option_row rows[] = {
         {"target", "NAME", "the energy", OPTION_TEXT, &r.target, 0, 0},

@@ -134,8 +134,7 @@ double *optim_annealer_steps(optim_annealer *annealer, int64_t *n) {
     return annealer->step_size;
 }
 
-// ---- densities on the tape
-// --------------------------------------------------------------------------------------------
+// ---- densities on the tape ---------------------------------------------------------------------------------------
 
 static void read_output(const optim_annealer *a, const ad_program *program, int output, double *to, int64_t n) {
     const void *data = ad_program_data(program, output);
@@ -166,8 +165,7 @@ static void copy_chain(const optim_annealer *a, const points *from, points *to, 
     to->log_p[i] = from->log_p[i];
 }
 
-// ---- one transition
-// -----------------------------------------------------------------------------------------------------
+// ---- one transition ----------------------------------------------------------------------------------------------
 
 // log of the density in between at share b of the way: (1 - b) log q + b log g, g = p~ or p~^2 / q.
 typedef struct between {
@@ -253,8 +251,7 @@ static double transition(optim_annealer *a, between w, double step, uint64_t *ra
     return (double)accepted / (double)a->n;
 }
 
-// ---- a run
-// ------------------------------------------------------------------------------------------------------------
+// ---- a run -------------------------------------------------------------------------------------------------------
 
 static ad_status start(optim_annealer *a, ad_error *error) {
     ad_status status = ad_program_run(a->draw, error);

@@ -7,8 +7,7 @@
 
 #define PI 3.14159265358979323846
 
-// ---- volumes
-// ----------------------------------------------------------------------------------------------------------
+// ---- volumes -----------------------------------------------------------------------------------------------------
 
 // A log-density of x, in free coordinates.
 typedef double (*density)(const double *x, int64_t D);
@@ -73,8 +72,7 @@ static void volumes_are_those_of_free_coordinates(void **state) {
     }
 }
 
-// ---- values
-// -----------------------------------------------------------------------------------------------------------
+// ---- values ------------------------------------------------------------------------------------------------------
 
 static void values_in_closed_form(void **state) {
     (void)state;
@@ -131,8 +129,7 @@ static void small_shares_come_back(void **state) {
     flow_layer_free(layer);
 }
 
-// ---- outside
-// ------------------------------------------------------------------------------------------------------------
+// ---- outside -----------------------------------------------------------------------------------------------------
 
 static void density_is_zero_outside(void **state) {
     (void)state;
@@ -158,8 +155,7 @@ static void density_is_zero_outside(void **state) {
     }
 }
 
-// ---- side by side, saved
-// ------------------------------------------------------------------------------------------------
+// ---- side by side, saved -----------------------------------------------------------------------------------------
 
 static flow_model *mixed(void) {
     flow_layer *parts[4] = {flow_bijector(2, "exp", &(flow_bijector_options){.inverse = true}, &layers_error),

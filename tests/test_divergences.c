@@ -246,8 +246,7 @@ static void no_variance_at_the_optimum(void **state) {
     flow_model_free(model);
 }
 
-// ---- doubly-reparameterised gradients are those of the bound, on average
-// ----------------------------------------------
+// ---- doubly-reparameterised gradients are those of the bound, on average -----------------------------------------
 
 static ad_var whole_bound(const flow_model *model, const optim_sampling *s, double alpha) {
     ad_var log_w = optim_reverse_kl(model, &target, s).log_weight;
@@ -296,8 +295,7 @@ static void doubly_reparameterised_gradients_are_unbiased(void **state) {
     flow_model_free(model);
 }
 
-// ---- beta, mixtures, errors
-// -------------------------------------------------------------------------------------------
+// ---- beta, mixtures, errors --------------------------------------------------------------------------------------
 
 static void beta_changes_at_run(void **state) {
     (void)state;

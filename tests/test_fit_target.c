@@ -205,8 +205,7 @@ static void same_seed_same_bits(void **state) {
     assert_memory_equal(kept[0], kept[1], sizeof kept[0]);
 }
 
-// ---- draws
-// ------------------------------------------------------------------------------------------------------------
+// ---- draws -------------------------------------------------------------------------------------------------------
 
 static void draws_do_not_depend_on_batches(void **state) {
     (void)state;
@@ -233,8 +232,7 @@ static void draws_do_not_depend_on_batches(void **state) {
     flow_model_free(model);
 }
 
-// ---- distillation
-// -------------------------------------------------------------------------------------------------------
+// ---- distillation ------------------------------------------------------------------------------------------------
 
 // A teacher that is fast in one direction, bent away from a normal; a student fast in the other learns it without data.
 static void a_student_learns_its_teacher(void **state) {
@@ -297,8 +295,7 @@ static void the_mode_and_its_curvature_are_found(void **state) {
     assert_int_equal(error.status, AD_EARG);
 }
 
-// ---- checkpoints
-// --------------------------------------------------------------------------------------------------------
+// ---- checkpoints -------------------------------------------------------------------------------------------------
 
 // Random numbers, beta, step sizes of chains and the average are all there.
 static void a_stopped_run_goes_on_bit_for_bit(void **state) {
@@ -334,8 +331,7 @@ static void a_stopped_run_goes_on_bit_for_bit(void **state) {
     }
 }
 
-// ---- wrong calls, bad numbers
-// -------------------------------------------------------------------------------------------
+// ---- wrong calls, bad numbers ------------------------------------------------------------------------------------
 
 static void expect_failure(flow_model *model, const optim_target *t, const optim_target_options *o, ad_status status,
                            const char *text) {

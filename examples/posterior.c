@@ -1,0 +1,143 @@
+// posterior.c -- fits a flow to a Bayesian posterior by its own draws; says how far to trust it, and compares with
+// others' draws.
+//
+// Without arguments: eight schools (Rubin 1981), non-centred. A model's parameters are written as they are by nature
+// (positive, ascending, shares); its first layer takes them to free numbers, the second to the scale of its curvature.
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "options.h"
+#include "posterior_models.h"
+#include "progress.h"
+
+typedef struct request {
+    const char *model, *data, *reference, *save;
+    int64_t steps, draws, layers, seed, threads, report;
+    double lr;
+    bool quiet;
+} request;
+
+// Natural parameters, scale of the curvature, then splines whose features an LU linear mixes.
+static flow_model *build(const request *r, posterior *p, ad_error *error) {
+    flow_layer *layers[64];
+    flow_layer *natural = p->natural, *scale = optim_laplace(natural, &p->target, error);
+    const int64_t D = ad_shape_count(natural->z_shape);
+    int n = 0;
+    p->natural = NULL;
+    layers[n++] = natural, layers[n++] = scale;
+    for (int64_t i = 0; i < r->layers && scale && D > 1; i++) {
+        const flow_spline_coupling_options how = {
+            .bins = 8,
+            .spline.bound = 6,
+            .keep = (flow_half)(i % 2),
+            .alternate = true,
+            .mlp = {.layers = 1, .width = 32, .type = AD_F64, .seed = (uint64_t)(r->seed + i)}};
+        layers[n++] = flow_lu_linear(D, &(flow_lu_linear_options){.type = AD_F64}, error);
+        layers[n++] = flow_spline_coupling(D, 0, &how, error);
+    }
+    layers[n++] = flow_lu_linear(D, &(flow_lu_linear_options){.type = AD_F64}, error);
+    return flow_model_new(flow_chain(layers, n, error), flow_standard_normal(D, error), error);
+}
+
+static bool show_step(void *arg, const optim_progress *p) {
+    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  ELBO %.4f  %.0f draws/s", p->step, p->steps, p->loss,
+                  -p->validation, p->rows_per_second);
+    return true;
+}
+
+static ad_status fit(const request *r, const posterior *p, ad_engine *engine, flow_model *model, ad_error *error) {
+    progress meter = progress_start(r->quiet);
+    const optim_target_options how = {.fit = {.steps = r->steps,
+                                              .batch = r->draws,
+                                              .lr = r->lr,
+                                              .schedule = OPTIM_COSINE,
+                                              .average = 0.995,
+                                              .seed = (uint64_t)r->seed,
+                                              .type = AD_F64,
+                                              .engine = engine,
+                                              .progress = show_step,
+                                              .progress_arg = &meter},
+                                      .report_draws = r->report};
+    optim_target_result result;
+    ad_status status = optim_fit_target(model, &p->target, &how, &result, error);
+    if (status != AD_OK) return status;
+    progress_end(&meter, "%" PRId64 " steps in %.1f s", result.fit.steps, result.fit.seconds);
+    const optim_importance *i = &result.report;
+    printf("ELBO   %.4f +- %.4f\nlog Z  %.4f +- %.4f\nESS    %.4f, Pareto k %.2f, acceptance %.3f, from %" PRId64
+           " draws\n",
+           i->elbo, i->elbo_error, i->log_z, i->log_z_error, i->ess, i->pareto_k, i->acceptance, i->n);
+    return AD_OK;
+}
+
+// A line for each quantity; and how far means and sds are from the reference's at most, in its sds and as logarithms.
+static ad_status compare(const request *r, const posterior *p, const flow_model *model, ad_engine *engine,
+                         ad_error *error) {
+    const int64_t N = r->report, D = ad_shape_count(flow_model_shape(model));
+    double *x = malloc((size_t)(N * (D + p->n + 2)) * sizeof *x), worst[4] = {0};
+    if (!x) return ad_fail(error, AD_ENOMEM, "out of memory for draws");
+    double *q = x + N * D, *log_w = q + N * p->n, *work = log_w + N, row[POSTERIOR_NAMES];
+    FILE *summary = r->reference ? fopen(r->reference, "r") : NULL;
+    ad_status status = r->reference && !summary ? ad_fail(error, AD_EIO, "%s: cannot be read", r->reference) : AD_OK;
+    const optim_drawing how = {.n = N, .x = x, .log_weight = log_w, .seed = (uint64_t)r->seed + 77, .engine = engine};
+    if (status == AD_OK) status = optim_draws(model, &p->target, &how, error);
+    for (int64_t i = 0; i < N && status == AD_OK; i++) {
+        p->quantities(p, x + i * D, row);
+        for (int64_t k = 0; k < p->n; k++) q[k * N + i] = row[k];
+    }
+    for (int64_t k = 0; k < p->n && status == AD_OK; k++) {
+        double m, s, mw, sw, mr, sr;
+        posterior_moments(NULL, q + k * N, work, N, &m, &s);
+        posterior_moments(log_w, q + k * N, work, N, &mw, &sw);
+        printf("%-10s mean %10.4f sd %9.4f, weighted %10.4f %9.4f", p->names[k], m, s, mw, sw);
+        bool known = summary && posterior_look_up(summary, p->names[k], &mr, &sr);
+        if (known) printf(", reference %10.4f %9.4f", mr, sr);
+        printf("\n");
+        if (!known) continue;
+        worst[0] = fmax(worst[0], fabs(m - mr) / sr), worst[1] = fmax(worst[1], fabs(log(s / sr)));
+        worst[2] = fmax(worst[2], fabs(mw - mr) / sr), worst[3] = fmax(worst[3], fabs(log(sw / sr)));
+    }
+    if (summary && status == AD_OK)
+        printf("largest error of means %.4f sd, of sds %.4f; weighted %.4f, %.4f\n", worst[0], worst[1], worst[2],
+               worst[3]);
+    if (summary) fclose(summary);
+    free(x);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    request r = {
+        .model = "eight_schools", .steps = 3000, .draws = 256, .layers = 4, .seed = 1, .report = 100000, .lr = 2e-3};
+    const option_row rows[] = {
+        {"model", "NAME", posterior_list, OPTION_TEXT, &r.model, 0, 0},
+        {"data", "FILE", "as posteriordb's, a variable a line; of logistic a table, labels last", OPTION_TEXT, &r.data,
+         0, 0},
+        {"reference", "FILE", "means and sds to compare with: lines NAME,MEAN,SD", OPTION_TEXT, &r.reference, 0, 0},
+        {"steps", "N", "steps of Adam", OPTION_COUNT, &r.steps, 1, 1e9},
+        {"draws", "N", "draws a step", OPTION_COUNT, &r.draws, 2, 1e6},
+        {"layers", "N", "spline couplings", OPTION_COUNT, &r.layers, 0, 30},
+        {"lr", "X", "learning rate at first; falls to 0 as half a cosine", OPTION_NUMBER, &r.lr, 1e-12, 10},
+        {"report", "N", "draws for the report", OPTION_COUNT, &r.report, 100, 1e7},
+        {"seed", "N", "same seed, same model", OPTION_COUNT, &r.seed, 0, 1e15},
+        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &r.threads, 0, 256},
+        {"save", "FILE", "where to save the model", OPTION_TEXT, &r.save, 0, 0},
+        {"quiet", NULL, "no progress on stderr", OPTION_FLAG, &r.quiet, 0, 0},
+    };
+    options_read(argc, argv, "Fits a flow to a Bayesian posterior by its own draws.", rows, sizeof rows / sizeof *rows);
+    ad_error error = {0};
+    posterior p = {.name = NULL};
+    ad_engine *engine = ad_engine_new(&(ad_engine_options){.threads = (int)r.threads}, &error);
+    ad_status status = engine ? posterior_open(&p, r.model, r.data, &error) : error.status;
+    flow_model *model = status == AD_OK ? build(&r, &p, &error) : NULL;
+    if (status == AD_OK && !model) status = error.status;
+    if (status == AD_OK) status = fit(&r, &p, engine, model, &error);
+    if (status == AD_OK) status = compare(&r, &p, model, engine, &error);
+    if (status == AD_OK && r.save) status = flow_save(model, r.save, &error);
+    if (status != AD_OK) fprintf(stderr, "posterior: %s\n", error.message);
+    flow_model_free(model);
+    posterior_close(&p);
+    ad_engine_free(engine);
+    return status == AD_OK ? 0 : 1;
+}
