@@ -158,6 +158,24 @@ static void a_residual_made_is_its_formula(void **state) {
     flow_net_free(net);
 }
 
+static double largest(const ad_param *p) {
+    double most = 0;
+    for (int64_t k = 0; k < p->count; k++) most = fmax(most, fabs(ad_param_get(p, k)));
+    return most;
+}
+
+// The second matrix of a block in +-1e-3, so that blocks start near the identity; others by their inputs.
+static void a_residual_made_starts_in_its_ranges(void **state) {
+    (void)state;
+    flow_net *net = net_of(&(flow_made_options){.mlp = {.layers = 2}, .residual = true}, 0, 2);
+    for (int i = 0; i < 6; i++) {
+        const double most = largest(net->owner.params[2 * i]);
+        if (i == 2 || i == 4) assert_true(most <= 1e-3 && most > 5e-4);
+        if (i != 2 && i != 4) assert_true(most <= 1 && most > 0.1);
+    }
+    flow_net_free(net);
+}
+
 // ---- sweeps ---------------------------------------------------------------------------------------------------------
 
 // v [n] and its parameters [n 3]: of each feature the second.
@@ -318,9 +336,10 @@ static void bad_files_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_adjacency_says_who_sees_whom), cmocka_unit_test(features_may_stand_in_any_order),
-        cmocka_unit_test(a_residual_made_is_its_formula),  cmocka_unit_test(a_sweep_goes_level_by_level),
-        cmocka_unit_test(passes_find_what_a_sweep_finds),  cmocka_unit_test(levels_are_the_passes_needed),
-        cmocka_unit_test(bad_structures_are_refused),      cmocka_unit_test(bad_files_are_refused),
+        cmocka_unit_test(a_residual_made_is_its_formula),  cmocka_unit_test(a_residual_made_starts_in_its_ranges),
+        cmocka_unit_test(a_sweep_goes_level_by_level),     cmocka_unit_test(passes_find_what_a_sweep_finds),
+        cmocka_unit_test(levels_are_the_passes_needed),    cmocka_unit_test(bad_structures_are_refused),
+        cmocka_unit_test(bad_files_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,6 +85,30 @@ static void presets_start_as_the_identity(void **state) {
     }
 }
 
+// Without anything between, two couplings reach all features; and a scale of each feature ends a NICE, alone in not
+// keeping volumes.
+static void halves_take_turns_and_nice_ends_in_scales(void **state) {
+    (void)state;
+    const double x[4] = {0.5, -1, 2, 0.3};
+    double z[4], log_det, sum = 0;
+    flow_model *model = preset(NICE, 4, 0, FLOW_MIX_HALVES, 2);
+    stir(model, 0.4);
+    int n;
+    const flow_tensor *t = flow_tensors(model, &n);
+    assert_string_equal(t[n - 1].name, "flow.3.raw");
+    for (int i = 0; i < 4; i++) {
+        sum += 5 * tanh(ad_param_get(t[n - 1].param, i) / 5);
+        assert_true(ad_param_get(t[n - 1].param, i) != 0);
+    }
+    layers_run(flow_model_layer(model), AD_F64, true, x, 1, z, &log_det);
+    util_assert_close(log_det, sum, 1e-14);
+    for (int i = 0; i < 4; i++) ad_param_set(t[n - 1].param, i, 0);
+    layers_run(flow_model_layer(model), AD_F64, true, x, 1, z, &log_det);
+    assert_true(log_det == 0);
+    for (int i = 0; i < 4; i++) assert_true(z[i] != x[i]);
+    flow_model_free(model);
+}
+
 // ---- densities ------------------------------------------------------------------------------------------------------
 
 static const double context_of[2] = {0.7, -1.1};
@@ -224,6 +248,7 @@ int main(void) {
         cmocka_unit_test(samples_follow_the_density),
         cmocka_unit_test(presets_are_saved_and_loaded),
         cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(halves_take_turns_and_nice_ends_in_scales),
         cmocka_unit_test(an_nsf_may_map_the_features_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
