@@ -7,8 +7,9 @@
 #include "derive.h"
 #include "op.h"
 
+// What no norm of something finite should come near.
 static double largest(ad_tape *t) {
-    return ad_tape_type(t) == AD_F32 ? 1e30 : 1e200;  // its square need not be finite, comparisons do
+    return ad_tape_type(t) == AD_F32 ? 1e37 : 1e300;
 }
 static double epsilon(ad_tape *t) {
     return ad_tape_type(t) == AD_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
@@ -93,9 +94,8 @@ ad_var derive_attach(ad_var y, const derive_system *system, ad_var (*step)(void 
 }
 
 // ---- Newton's iteration with line search ---------------------------------------------------------------------------
-// One evaluation of F and its Jacobian
-// an iteration, at the end of the step being tried. It is taken if |F|^2 falls, otherwise the step is halved. Failing
-// kernels inside a loop fail nothing: steps that are not finite are replaced.
+// One evaluation of F and its Jacobian an iteration, at the end of the step being tried. It is taken if the largest |F|
+// falls, otherwise halved. Failing kernels inside a loop fail nothing: steps that are not finite are replaced.
 
 typedef struct newton {
     derive_system system;
@@ -103,82 +103,74 @@ typedef struct newton {
     double tolerance;
 } newton;
 
-// The state behind y [n] and the step p [n].
-enum { NORM, LENGTH, SOLVED, LAST_RESIDUAL, NUMBERS };
+// The state: y [n], the step p [n] from there, and these numbers. NORM is the largest |F(y)|.
+enum { NORM, LENGTH, SOLVED, NUMBERS };
 
 static ad_var item(ad_var state, int64_t n, int which) {
     return ad_slice(state, 0, 2 * n + which, 1);
 }
+static ad_var number_like(ad_var x, double value) {
+    return ad_fill(x.tape, ad_shape1(1), value);
+}
 static ad_var most(ad_var x) {
     return ad_reshape(ad_max(ad_abs(x)), ad_shape1(1));
 }
-static ad_var at_least_one(ad_var x) {
-    return ad_maximum(x, ad_fill(x.tape, ad_shape1(1), 1));
+static ad_var size_of(ad_var y) {
+    return ad_maximum(most(y), number_like(y, 1));
 }
 static ad_var below(ad_var x, double bound) {
-    return ad_less(x, ad_fill(x.tape, ad_shape1(1), bound));
+    return ad_less(x, number_like(x, bound));
 }
-// 1 or 0 each.
+// Of 1 and 0.
 static ad_var either(ad_var a, ad_var b) {
     return ad_maximum(a, b);
 }
 static ad_var both(ad_var a, ad_var b) {
     return ad_mul(a, b);
 }
+static ad_var no(ad_var a) {
+    return ad_sub(number_like(a, 1), a);
+}
 
 // -J^-1 F, no longer than what could be meant; -F where there is none.
 static ad_var newton_step(ad_var J, ad_var F, ad_var size) {
     ad_var p = ad_neg(ad_solve(J, F)), longest = ad_scale(size, 1e4);
-    ad_var exists = below(most(p), largest(F.tape));
-    p = ad_where(exists, p, ad_neg(F));
-    return ad_mul(p, ad_minimum(ad_fill(F.tape, ad_shape1(1), 1), ad_div(longest, ad_maximum(most(p), longest))));
+    p = ad_where(below(most(p), largest(F.tape)), p, ad_neg(F));
+    return ad_mul(p, ad_minimum(number_like(F, 1), ad_div(longest, ad_maximum(most(p), longest))));
 }
 
-// What F can come to when y is as good as its type: rounding of y alone changes F by that much.
-static ad_var noise(ad_var J, ad_var q, int64_t n) {
-    ad_var sizes = ad_mul(ad_abs(J), ad_reshape(ad_abs(q), ad_shape2(1, n)));
-    return ad_scale(ad_sum_axis(sizes, 1), 2 * epsilon(q.tape));
+// Whether F at q is what rounding of q alone makes of 0.
+static ad_var is_rounding(ad_var F, ad_var J, ad_var q, int64_t n) {
+    ad_var moves = ad_sum_axis(ad_mul(ad_abs(J), ad_reshape(ad_abs(q), ad_shape2(1, n))), 1);
+    ad_var within = ad_less_equal(ad_abs(F), ad_scale(moves, 2 * epsilon(q.tape)));
+    return ad_reshape(ad_min(within), ad_shape1(1));
 }
 
 static void newton_body(void *arg, ad_var state, ad_var *next, ad_var *done) {
     const newton *s = arg;
     const int64_t n = s->n;
-    ad_tape *t = state.tape;
-    ad_var y = ad_slice(state, 0, 0, n), p = ad_slice(state, 0, n, n), norm = item(state, n, NORM),
-           length = item(state, n, LENGTH);
+    ad_var y = ad_slice(state, 0, 0, n), p = ad_slice(state, 0, n, n);
+    ad_var norm = item(state, n, NORM), length = item(state, n, LENGTH), known = below(norm, largest(state.tape));
     ad_var q = ad_add(y, ad_mul(length, p)), F = s->system.F(s->system.arg, q), J = ad_jacobian(F, q);
-    ad_var size = at_least_one(most(q)), squares = ad_reshape(ad_sum(ad_square(F)), ad_shape1(1));
-    ad_var enough = ad_mul(norm, ad_offset(ad_scale(length, -2e-4), 1));
-    ad_var accept = both(below(squares, largest(t)), ad_less(squares, enough)), step = newton_step(J, F, size);
+    ad_var fresh = most(F), enough = ad_mul(norm, ad_offset(ad_scale(length, -1e-4), 1));
+    ad_var taken = ad_less(fresh, enough), refused = no(taken), size = size_of(q), step = newton_step(J, F, size);
 
     ad_var small = ad_less(most(step), ad_scale(size, s->tolerance));
-    ad_var rounding = ad_min(ad_less_equal(ad_abs(F), noise(J, q, n)));
-    ad_var zero = ad_less_equal(squares, ad_fill(t, ad_shape1(1), 0));
-    ad_var there = both(accept, either(small, either(ad_reshape(rounding, ad_shape1(1)), zero)));
-    there = either(there, zero);
-    accept = either(accept, zero);
-    // A whole step as short as this fails to improve only what is rounding already.
-    ad_var was_size = at_least_one(most(y));
-    ad_var whole = ad_greater_equal(length, ad_fill(t, ad_shape1(1), 1));
-    ad_var stays = both(whole, ad_less(most(p), ad_scale(was_size, sqrt(epsilon(t)))));
-    ad_var refused = ad_sub(ad_fill(t, ad_shape1(1), 1), accept), known = below(norm, largest(t));
-    ad_var solved = either(there, both(both(refused, known), stays));
-    ad_var unknown = ad_sub(ad_fill(t, ad_shape1(1), 1), known),
-           lost = both(refused, either(below(length, 1e-9), unknown));
+    ad_var there = both(taken, either(small, is_rounding(F, J, q, n)));
+    // A step so short, of which not even a part improves anything, is rounding already.
+    ad_var tiny = ad_less(most(p), ad_scale(size_of(y), sqrt(epsilon(state.tape))));
+    ad_var stuck = both(both(refused, known), both(tiny, below(length, 0.1)));
+    ad_var lost = both(refused, either(below(length, 1e-9), no(known))), solved = either(there, stuck);
 
-    ad_var parts[] = {ad_where(accept, q, y),
-                      ad_where(accept, step, p),
-                      ad_where(accept, squares, norm),
-                      ad_where(accept, ad_fill(t, ad_shape1(1), 1), ad_scale(length, 0.5)),
-                      solved,
-                      ad_where(either(accept, unknown), most(F), item(state, n, LAST_RESIDUAL))};
-    *next = ad_concat(parts, 6, 0);
+    ad_var parts[] = {ad_where(taken, q, y), ad_where(taken, step, p), ad_where(either(taken, no(known)), fresh, norm),
+                      ad_where(taken, number_like(y, 1), ad_scale(length, 0.5)), solved};
+    *next = ad_concat(parts, 5, 0);
     *done = ad_reshape(either(solved, lost), ad_shape0());
 }
 
 static ad_loop_result iterate(newton *s, ad_var start, int max_iterations) {
     ad_tape *t = start.tape;
-    double first[NUMBERS] = {[NORM] = 4 * largest(t), [LENGTH] = 1};
+    const double first[NUMBERS] = {[NORM] = largest(t), [LENGTH] = 1};
     ad_var parts[] = {start, ad_zeros_like(start), ad_constant(t, ad_shape1(NUMBERS), first)};
     return ad_loop(ad_stop_gradient(ad_concat(parts, 3, 0)), max_iterations, newton_body, s);
 }
@@ -195,7 +187,7 @@ ad_solution derive_newton(const derive_system *system, ad_var start, const ad_so
     ad_loop_result loop = iterate(&s, start, options->max_iterations ? options->max_iterations : 100);
     if (!ad_ok(loop.state)) return inert;
     ad_var y = ad_stop_gradient(ad_slice(loop.state, 0, 0, n)), done = item(loop.state, n, SOLVED);
-    ad_solution solution = {y, loop.iterations, ad_reshape(item(loop.state, n, LAST_RESIDUAL), ad_shape0()),
+    ad_solution solution = {y, loop.iterations, ad_reshape(item(loop.state, n, NORM), ad_shape0()),
                             ad_reshape(done, ad_shape0())};
     if (!options->allow_failure) y = derive_require(y, &solution, AD_NONE);
     // Where there is no solution there is no Jacobian to speak of either.

@@ -540,6 +540,21 @@ static void searches_end_at_rounding(void **state) {
     }
 }
 
+// Squares of these numbers are infinite in floats.
+static void searches_do_not_overflow(void **state) {
+    (void)state;
+    const double z[4] = {1e25, -3e24, -2e30, 7e28};
+    double x[4], again[4], log_det[2];
+    flow_layer *layer = made(&potential_type, 2, 0, &(flow_derive_options){.seed = 2});
+    layers_run(layer, AD_F32, false, z, 2, x, log_det);
+    layers_run(layer, AD_F32, true, x, 2, again, log_det);
+    for (int r = 0; r < 2; r++) {
+        double size = fmax(fabs(z[2 * r]), fabs(z[2 * r + 1]));
+        for (int d = 0; d < 2; d++) util_assert_close(again[2 * r + d] / size, z[2 * r + d] / size, 1e-5);
+    }
+    flow_layer_free(layer);
+}
+
 // ---- files ---------------------------------------------------------------------------------------------------------
 
 static double log_prob(const flow_model *model, const double *x, const double *context) {
@@ -604,6 +619,7 @@ int main(void) {
         cmocka_unit_test(many_features_are_solved_for),
         cmocka_unit_test(derived_layers_chain),
         cmocka_unit_test(searches_end_at_rounding),
+        cmocka_unit_test(searches_do_not_overflow),
         cmocka_unit_test(every_structure_is_saved_and_loaded),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
