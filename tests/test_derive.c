@@ -540,6 +540,37 @@ static void searches_end_at_rounding(void **state) {
     }
 }
 
+// A whole step from here goes too far; and the slope of the second is 0 where the search starts.
+static ad_var step_like(const flow_call *c, ad_var x) {
+    (void)c;
+    return ad_add(x, ad_scale(ad_tanh(ad_scale(x, 5)), 10));
+}
+static ad_var cube_and_one(const flow_call *c, ad_var x) {
+    (void)c;
+    return ad_offset(ad_mul(x, ad_square(x)), 1);
+}
+static const flow_derivation step_like_map = {FLOW_DENSE, .normalize = step_like};
+static const flow_layer_type step_like_type = {.name = "step-like", .derived = &step_like_map};
+static const flow_derivation cube_and_one_map = {FLOW_DENSE, .normalize = cube_and_one};
+static const flow_layer_type cube_and_one_type = {.name = "cube and one", .derived = &cube_and_one_map};
+
+static void searches_find_their_way(void **state) {
+    (void)state;
+    const double z[4] = {0.5, -0.3, 11, -20};
+    double x[4], again[4], log_det[2];
+    flow_layer *layer = made(&step_like_type, 2, 0, NULL);
+    layers_run(layer, AD_F64, false, z, 2, x, log_det);
+    layers_run(layer, AD_F64, true, x, 2, again, log_det);
+    util_assert_all_close(again, z, 4, 1e-13);
+    flow_layer_free(layer);
+    const double flat[2] = {0, 0};
+    layer = made(&cube_and_one_type, 2, 0, NULL);
+    layers_run(layer, AD_F64, false, flat, 1, x, log_det);
+    for (int d = 0; d < 2; d++) util_assert_close(x[d], -1, 1e-14);
+    util_assert_close(log_det[0], -2 * log(3), 1e-13);
+    flow_layer_free(layer);
+}
+
 // Squares of these numbers are infinite in floats.
 static void searches_do_not_overflow(void **state) {
     (void)state;
@@ -619,6 +650,7 @@ int main(void) {
         cmocka_unit_test(many_features_are_solved_for),
         cmocka_unit_test(derived_layers_chain),
         cmocka_unit_test(searches_end_at_rounding),
+        cmocka_unit_test(searches_find_their_way),
         cmocka_unit_test(searches_do_not_overflow),
         cmocka_unit_test(every_structure_is_saved_and_loaded),
     };
