@@ -1,0 +1,152 @@
+// distill.c -- a slow teacher is fitted to data; a student that samples fast learns the teacher's density, without the
+// data.
+//
+// The teacher integrates to 1, so that log Z must come out as 0, and minus the ELBO is the student's divergence from
+// it.
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "data.h"
+#include "flows.h"
+#include "optim.h"
+#include "options.h"
+#include "progress.h"
+#include "standardised.h"
+
+typedef struct request {
+    const char *data, *density, *teacher, *student, *save;
+    int64_t teacher_steps, steps, draws, seed, threads, report;
+    double lr;
+    bool quiet;
+} request;
+
+static bool show_step(void *arg, const optim_progress *p) {
+    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  validation %.4f", p->step, p->steps, p->loss,
+                  p->validation);
+    return true;
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// Of N draws, after some to warm up.
+static double draw_time(const flow_model *model, ad_engine *engine, int64_t N) {
+    double *x = malloc((size_t)(N * flow_model_shape(model).dim[0]) * sizeof *x), start = 0;
+    for (int i = 0; x && i < 2; i++) {
+        start = seconds();
+        optim_draws(model, NULL, &(optim_drawing){.n = N, .x = x, .seed = 1, .engine = engine}, NULL);
+    }
+    free(x);
+    return seconds() - start;
+}
+
+static ad_status teach(const request *r, flow_model *teacher, const flow_rows part[3], ad_engine *engine,
+                       ad_error *error) {
+    progress meter = progress_start(r->quiet);
+    const optim_fit_options how = {.steps = r->teacher_steps,
+                                   .lr = r->lr,
+                                   .schedule = OPTIM_COSINE,
+                                   .validation = &part[1],
+                                   .seed = (uint64_t)r->seed,
+                                   .engine = engine,
+                                   .progress = show_step,
+                                   .progress_arg = &meter};
+    optim_fit_result result;
+    ad_status status = flow_init_from_data(teacher, &part[0], error);
+    if (status == AD_OK) status = optim_fit(teacher, &part[0], &how, &result, error);
+    if (status == AD_OK) progress_end(&meter, "teacher: %.1f s", result.seconds);
+    return status;
+}
+
+static ad_status learn(const request *r, flow_model *student, const optim_target *target, ad_engine *engine,
+                       ad_error *error) {
+    progress meter = progress_start(r->quiet);
+    const optim_target_options how = {.divergence = OPTIM_REVERSE_KL,
+                                      .report_draws = r->report,
+                                      .fit = {.steps = r->steps,
+                                              .batch = r->draws,
+                                              .lr = r->lr,
+                                              .schedule = OPTIM_COSINE,
+                                              .average = 0.995,
+                                              .seed = (uint64_t)r->seed,
+                                              .engine = engine,
+                                              .progress = show_step,
+                                              .progress_arg = &meter}};
+    optim_target_result result;
+    ad_status status = optim_fit_target(student, target, &how, &result, error);
+    if (status != AD_OK) return status;
+    progress_end(&meter, "student: %.1f s", result.fit.seconds);
+    const optim_importance *i = &result.report;
+    const double D = (double)flow_model_shape(student).dim[0];
+    printf("KL        %.4f +- %.4f nats a dimension\n", -i->elbo / D, i->elbo_error / D);
+    printf("log Z     %.4f +- %.4f (truth 0)\n", i->log_z, i->log_z_error);
+    printf("ESS       %.4f, Pareto k %.2f, from %" PRId64 " draws\n", i->ess, i->pareto_k, i->n);
+    return AD_OK;
+}
+
+static ad_status work(const request *r, const data_table *table, ad_engine *engine, flow_model *models[2],
+                      ad_error *error) {
+    data_split *split = data_split_new(table->rows, 0.1, 0.1, (uint64_t)r->seed, error);
+    models[0] = split ? flow_from_text(r->teacher, table->columns, 0, error) : NULL;
+    models[1] = models[0] ? flow_from_text(r->student, table->columns, 0, error) : NULL;
+    if (!models[1]) return data_split_free(split), error->status;
+    const ad_source all = data_source(table, 0, NULL);
+    const flow_rows part[3] = {{.x = all, .index = split->train, .n = split->n_train},
+                               {.x = all, .index = split->valid, .n = split->n_valid},
+                               {.x = all, .index = split->test, .n = split->n_test}};
+    const optim_target target = optim_teacher(models[0]);
+    double score[2];
+    ad_status status = teach(r, models[0], part, engine, error);
+    if (status == AD_OK) status = learn(r, models[1], &target, engine, error);
+    for (int i = 0; i < 2 && status == AD_OK; i++)
+        status = optim_mean_log_prob(models[i], &part[2], 0, engine, &score[i], NULL, error);
+    data_split_free(split);
+    if (status != AD_OK) return status;
+    printf("test NLL  teacher %.4f, student %.4f: %.4f more\n", -score[0], -score[1], score[0] - score[1]);
+    printf("sampling  %.1f times as fast\n", draw_time(models[0], engine, 20000) / draw_time(models[1], engine, 20000));
+    return r->save ? flow_save(models[1], r->save, error) : AD_OK;
+}
+
+int main(int argc, char **argv) {
+    request r = {.density = "banana",
+                 .teacher = "nsf-ar:layers=2,hidden=64x2",
+                 .student = "nsf-ar:layers=3,hidden=64x2,inverse=yes"};
+    r.teacher_steps = 2000, r.steps = 3000, r.draws = 256, r.seed = 1, r.report = 20000, r.lr = 2e-3;
+    const option_row rows[] = {
+        {"data", "FILE", ".npz with X, and y: rows whose y is 0 are learnt", OPTION_TEXT, &r.data, 0, 0},
+        {"density", "NAME", "instead: points of a density of data.h", OPTION_TEXT, &r.density, 0, 0},
+        {"teacher", "TEXT", "as flow_from_text takes it", OPTION_TEXT, &r.teacher, 0, 0},
+        {"student", "TEXT", "the same", OPTION_TEXT, &r.student, 0, 0},
+        {"teacher-steps", "N", "steps of Adam", OPTION_COUNT, &r.teacher_steps, 1, 1e9},
+        {"steps", "N", "of the student", OPTION_COUNT, &r.steps, 1, 1e9},
+        {"draws", "N", "of the student, a step", OPTION_COUNT, &r.draws, 2, 1e6},
+        {"lr", "X", "learning rate at first; falls to 0 as half a cosine", OPTION_NUMBER, &r.lr, 1e-12, 10},
+        {"report", "N", "draws for the report", OPTION_COUNT, &r.report, 100, 1e8},
+        {"seed", "N", "same seed, same models", OPTION_COUNT, &r.seed, 0, 1e15},
+        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &r.threads, 0, 256},
+        {"save", "FILE", "where to save the student", OPTION_TEXT, &r.save, 0, 0},
+        {"quiet", NULL, "no progress on stderr", OPTION_FLAG, &r.quiet, 0, 0},
+    };
+    options_read(argc, argv, "Distils a density fitted to data into a model that samples fast.", rows,
+                 sizeof rows / sizeof *rows);
+    ad_error error = {0};
+    flow_model *models[2] = {NULL, NULL};
+    ad_engine *engine = ad_engine_new(&(ad_engine_options){.threads = (int)r.threads}, &error);
+    data_table *table = NULL;
+    const data_density *density = data_find_density(r.density);
+    if (engine && r.data) table = standardised_normals(r.data, &error);
+    if (engine && !r.data && density) table = data_density_table(density, AD_F64, 20000, (uint64_t)r.seed, &error);
+    if (!r.data && !density) ad_fail(&error, AD_EARG, "there is no density '%s'", r.density);
+    ad_status status = table ? work(&r, table, engine, models, &error) : error.status;
+    if (status != AD_OK) fprintf(stderr, "distill: %s\n", error.message);
+    flow_model_free(models[0]), flow_model_free(models[1]);
+    data_table_free(table);
+    ad_engine_free(engine);
+    return status == AD_OK ? 0 : 1;
+}
