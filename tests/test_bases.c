@@ -137,7 +137,7 @@ static double surprise(const double *expected, const double *seen, int cells) {
     return (cbrt(chi2 / df) - (1 - t)) / sqrt(t);
 }
 
-enum { SAMPLES = 20000, COARSE = 50 };
+enum { SAMPLES = UTIL_SANITIZED ? 20000 : 200000, COARSE = 50 };
 
 // Cells of the grid go to COARSE cells a feature, by rank of marginal mass along it.
 static void check_samples(const flow_base *base, const grid *g, const double *mass, const double *context, int number) {
