@@ -116,12 +116,15 @@ static ad_status check_log_det(checking *c, flow_direction direction, const chec
     double *right = calloc((size_t)c->B, sizeof *right), norm;
     if (!right) return ad_fail(c->error, AD_ENOMEM, "flow_check: out of memory");
     int worst = -1;
+    bool done = true;
     for (int r = 0; r < c->B; r++) {
         right[r] = check_invert(v->jacobian + r * c->D * c->D, c->D, &norm, &stretch[r]);
+        done = done && !isnan(right[r]);
         double allowed = c->o.tolerance * (1 + fabs(right[r]) + (double)c->D * norm * stretch[r]);
         if (worst < 0 && (isinf(right[r]) || !(fabs(v->log_det[r] - right[r]) <= allowed))) worst = r;
     }
-    ad_status status = AD_OK;
+    ad_status status = done ? AD_OK : ad_fail(c->error, AD_ENOMEM, "flow_check: out of memory");
+    if (!done) worst = -1;
     if (worst >= 0 && isinf(right[worst])) {
         status = ad_fail(c->error, AD_EARG, "%s: %s is not invertible: its Jacobian is singular in row %d, case %d",
                          c->name, check_direction(direction), worst, c->case_number);

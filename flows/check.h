@@ -36,7 +36,8 @@ double check_normal(uint64_t *random);
 // Runs the layer on rows first .. first + n of in and context, with gradients when out->jacobian is not NULL.
 ad_status check_run(checking *c, flow_direction direction, const double *in, const double *context, int first, int n,
                     const check_values *out);
-// log|det a| of a [D][D], which becomes its inverse; infinity norms of both. -INFINITY when it is singular.
+// log|det a| of a [D][D], which becomes its inverse; infinity norms of both. -INFINITY when it is singular,
+// NAN when out of memory.
 double check_invert(double *a, int64_t D, double *norm, double *inverse_norm);
 
 // ---- check_structure.c ----------------------------------------------------------------------------------------------

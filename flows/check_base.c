@@ -92,7 +92,7 @@ static flow_base *made_again(const looking *l, const flow_load_options *load, ad
     char *text = described ? json_dumps(described, JSON_COMPACT) : NULL;
     json_t *read = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
     flow_base *copy = read ? flow_make_base(read, &making, error) : NULL;
-    if (!read) ad_fail(error, AD_EFORMAT, "describe gives no JSON object");
+    if (!read) ad_fail(error, AD_ENOMEM, "describe gives no JSON object, which it should for want of memory only");
     json_decref(read);
     json_decref(described);
     free(text);
@@ -105,8 +105,8 @@ static ad_status make_again(const looking *l, const flow_load_options *load) {
     ad_error inner = {AD_OK, ""};
     flow_base *copy = made_again(l, load, &inner);
     if (!copy) {
-        return ad_fail(l->error, AD_EARG, "base density '%s': it cannot be made again from its description: %s", name,
-                       inner.message);
+        return ad_fail(l->error, inner.status == AD_ENOMEM ? AD_ENOMEM : AD_EARG,
+                       "base density '%s': it cannot be made again from its description: %s", name, inner.message);
     }
     ad_status status = AD_OK;
     if (!check_copy_tensors(&l->base->owner, &copy->owner)) {

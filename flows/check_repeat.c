@@ -195,7 +195,7 @@ static flow_layer *made_again(const checking *c, ad_error *error) {
     if (read && types) {
         copy = flow_make_layer(read, &making, error);
     } else {
-        ad_fail(error, AD_EFORMAT, "describe gives no JSON object");
+        ad_fail(error, AD_ENOMEM, "describe gives no JSON object, which it should for want of memory only");
     }
     json_decref(read);
     json_decref(described);
@@ -229,8 +229,8 @@ ad_status check_description(checking *c) {
     ad_error inner = {AD_OK, ""};
     flow_layer *copy = made_again(c, &inner);
     if (!copy) {
-        return ad_fail(c->error, AD_EARG, "%s: it cannot be made again from its description: %s", c->name,
-                       inner.message);
+        return ad_fail(c->error, inner.status == AD_ENOMEM ? AD_ENOMEM : AD_EARG,
+                       "%s: it cannot be made again from its description: %s", c->name, inner.message);
     }
     pair p = {.memory = NULL};
     ad_status status = make_pair(&p, c, c->B) ? AD_OK : ad_fail(c->error, AD_ENOMEM, "flow_check: out of memory");

@@ -70,6 +70,7 @@ static ad_status check_volume(const looking *l) {
     double norm, inverse_norm;
     memcpy(l->work, l->J, (size_t)(l->D * l->D) * sizeof *l->work);
     double log_det = check_invert(l->work, l->D, &norm, &inverse_norm);
+    if (isnan(log_det)) return ad_fail(l->c->error, AD_ENOMEM, "flow_check: out of memory");
     if (fabs(log_det) <= l->c->o.tolerance * (1 + (double)l->D * norm * inverse_norm)) return AD_OK;
     return ad_fail(l->c->error, AD_EARG,
                    "%s is declared volume-preserving, but |det J| of %s is %.10g, row %d, case %d", l->c->name,

@@ -128,7 +128,10 @@ static ad_status find_condition(reporting *r, flow_layer *layer, const double *x
     ad_status status = check_run(c, FLOW_NORMALIZE, x, r->context, 0, n, &v);
     for (int i = 0; i < n && status == AD_OK; i++) {
         double norm, inverse_norm;
-        check_invert(v.jacobian + i * D * D, D, &norm, &inverse_norm);
+        if (isnan(check_invert(v.jacobian + i * D * D, D, &norm, &inverse_norm))) {
+            status = ad_fail(r->error, AD_ENOMEM, "report: out of memory");
+            break;
+        }
         double condition = norm * inverse_norm;
         if (!(condition <= fare->condition)) fare->condition = isnan(condition) ? INFINITY : condition;
     }
