@@ -16,6 +16,17 @@ static int line(const char *what, ad_status status, const ad_error *error) {
     return status != AD_OK;
 }
 
+// Of one or two columns; of a model that is given others, where these are 0.
+static int integral(const flow_model *model) {
+    ad_error error = {0};
+    double got = 0;
+    if (ad_shape_count(flow_model_shape(model)) > 2) return 0;
+    ad_status status = flow_check_integral(model, NULL, &got, &error);
+    if (status != AD_OK) return line("integral", status, &error);
+    printf("%-10s ok, %.6f\n", "integral", got);
+    return 0;
+}
+
 // Layers as they are, not moved by noise: the model in the file is what is asked about.
 static int laws(flow_model *model) {
     ad_error error = {0};
@@ -31,6 +42,12 @@ static int table(asked *a, const flow_model *model) {
     flow_rows all = tool_source(&rows);
     status = flow_find_nonfinite(model, &all, &error);
     int wrong = line("table", status, &error);
+    flow_health *health = status == AD_OK ? flow_report(model, &all, NULL, &error) : NULL;
+    char *text = health ? flow_health_text(health) : NULL;
+    if (text) printf("\n%s", text);
+    if (status == AD_OK && !health) wrong += line("report", error.status, &error);
+    free(text);
+    flow_health_free(health);
     tool_rows_free(&rows);
     return wrong;
 }
@@ -50,7 +67,7 @@ static int run(int argc, char **argv) {
     ad_error error = {0};
     flow_model *model = tool_load(a.model, &a.columns, &error);
     if (!model) return tool_fail(&tool_check, &error);
-    int wrong = laws(model);
+    int wrong = laws(model) + integral(model);
     if (*a.data) wrong += table(&a, model);
     flow_model_free(model);
     return wrong != 0 || fflush(stdout);
