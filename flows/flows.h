@@ -562,8 +562,8 @@ typedef struct flow_radial_options {
 } flow_radial_options;
 // Radial flow (Tabak and Turner 2013; Rezende and Mohamed 2015, eq. 14): generate is x = z + beta (z - z0) / (alpha + |z - z0|),
 // beta = alpha (k - 1), alpha and k positive; normalize its inverse, both in closed form. Parameters "center" [D] (z0), raw
-// "log_alpha" and "log_stretch" (log k) [1]. Starts as the identity, around a point at random. Contracts to 1/k of the
-// distances near z0, where k is below 1, or stretches.
+// "log_alpha" and "log_stretch" (log k) [1]. Starts as the identity, around a point at random. Close to z0 generate multiplies
+// distances by k.
 AD_API flow_layer *flow_radial(int64_t D, int64_t C, const flow_radial_options *options, ad_error *error);
 
 typedef enum flow_sylvester_kind {

@@ -80,20 +80,33 @@ static flow_result there(const recorded *a, ad_var x) {
 
 typedef struct equation {
     ad_var c, G, stretch;
+    ad_var rounding;  // of the argument of tanh, [M]
+    double eps;
 } equation;
 
+// One step. Where t solves its equation to rounding it stays as it is, lest the equations before it see it jitter; its
+// derivatives are those of the step all the same.
 static ad_var newton(void *arg, ad_var t) {
     const equation *e = arg;
     ad_var tau = ad_tanh(ad_sub(e->c, ad_linear(e->G, t, AD_NONE)));
-    ad_var slope = ad_offset(ad_mul(e->stretch, ad_offset(ad_neg(ad_square(tau)), 1)), 1);
-    return ad_clamp(ad_sub(t, ad_div(ad_sub(t, tau), slope)), -1, 1);
+    ad_var rest = ad_sub(t, tau), bend = ad_offset(ad_neg(ad_square(tau)), 1);
+    ad_var allowed = ad_scale(ad_offset(ad_mul(e->rounding, bend), 4), e->eps);
+    ad_var step = ad_div(rest, ad_offset(ad_mul(e->stretch, bend), 1));
+    ad_var kept = ad_where(ad_less_equal(ad_abs(rest), allowed), step, ad_number(t.tape, 0));
+    return ad_clamp(ad_sub(t, ad_sub(step, ad_stop_gradient(kept))), -1, 1);
 }
 
 static flow_result back(const recorded *a, ad_var y) {
-    equation e = {inner(a, y), a->G, a->stretch};
-    // Where the slope is 0.02, rounding moves a step by some fifty times itself; the error after it is far smaller.
-    const double eps = ad_tape_type(y.tape) == AD_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
-    ad_var t = ad_fixed_point(ad_tanh(e.c), newton, &e, &(ad_solver_options){.tolerance = 512 * eps}).value;
+    const int64_t M = ad_dim(a->b, 0);
+    equation e = {.c = inner(a, y), .G = a->G, .stretch = a->stretch};
+    e.eps = ad_tape_type(y.tape) == AD_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
+    e.rounding = ad_scale(ad_sum_axis(ad_abs(a->G), 1), 2);
+    ad_solver_options o = {.max_iterations = M < 50000 ? 200 + 20 * (int)M : 1000200};
+    ad_var t = ad_stop_gradient(ad_fixed_point(ad_tanh(e.c), newton, &e, &o).value);
+    // Once more from there for the derivatives: in the adjoint equation, where the slope is 0.02, rounding stays within
+    // some hundred times itself.
+    o.tolerance = 512 * e.eps;
+    t = ad_fixed_point(t, newton, &e, &o).value;
     return (flow_result){ad_sub(y, ad_linear(a->out, t, AD_NONE)), ad_neg(log_det(a, t))};
 }
 

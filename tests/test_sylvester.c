@@ -119,6 +119,54 @@ static void the_inverse_is_found_where_the_map_is_flattest(void **state) {
     check_steep(AD_F32, 1, 5, 0.1);
 }
 
+// Many directions that depend on each other strongly: what comes back is taken to where it came from.
+static void many_directions_are_solved(void **state) {
+    (void)state;
+    enum { MANY = 48, POINTS = 20 };
+    flow_sylvester_options o = {.kind = FLOW_SYLVESTER_TRIANGULAR, .type = AD_F64};
+    for (int i = 0; i < 6; i++) {
+        flow_layer *layer = flow_sylvester(MANY, 0, &o, &layers_error);
+        layers_assert_made(layer);
+        double y[POINTS * MANY], x[POINTS * MANY], again[POINTS * MANY], log_det[POINTS], back_det[POINTS];
+        stir(layer, 0.3 * (1 << i / 2));
+        for (int m = 0; m < MANY; m++) ad_param_set(layers_param(layer, "R"), m * MANY + m, m % 2 ? 5 : -5);
+        util_fill(y, POINTS * MANY, 3, -3, 3);
+        const ad_type type = i % 2 ? AD_F64 : AD_F32;
+        layers_run(layer, type, true, y, POINTS, x, back_det);
+        layers_run(layer, type, false, x, POINTS, again, log_det);
+        util_assert_all_close(again, y, POINTS * MANY, type == AD_F64 ? 1e-12 : 1e-3);
+        flow_layer_free(layer);
+    }
+}
+
+// The equation of the gradients has the inverse of the slopes in it, 50 at most: in f32 it is solved all the same.
+static void gradients_are_found_in_f32(void **state) {
+    (void)state;
+    enum { POINTS = 100 };
+    double y[POINTS * D], gradient[POINTS * D];
+    util_fill(y, POINTS * D, 3, -3, 3);
+    for (int i = 0; i < 20; i++) {
+        flow_layer *layer = sylvester(&(flow_sylvester_options){.kind = (flow_sylvester_kind)(i % 4), .type = AD_F64});
+        stir(layer, 0.5 + 0.1 * i);
+        for (int m = 0; m < D; m++) {
+            ad_param_set(layers_param(layer, "R"), m * D + m, 3);
+            ad_param_set(layers_param(layer, "R_tilde"), m * D + m, i % 3 ? -3 : 3);
+        }
+        ad_tape *tape = ad_tape_new(NULL, AD_F32);
+        ad_source source = util_source(y, POINTS);
+        ad_var in = ad_input(util_rows(tape, "data", POINTS), ad_shape1(D), &source), g;
+        flow_result r = flow_layer_normalize(layer, in, AD_NONE);
+        ad_var S = ad_sum_rows(ad_add(ad_sum(r.value), r.log_det));
+        ad_grad(S, &in, 1, &g);
+        ad_keep(g);
+        if (ad_backward(S) != AD_OK) fail_msg("%s", ad_tape_message(tape));
+        util_read(g, gradient, POINTS * D);
+        for (int k = 0; k < POINTS * D; k++) assert_true(isfinite(gradient[k]));
+        ad_tape_free(tape);
+        flow_layer_free(layer);
+    }
+}
+
 static void it_starts_as_the_identity(void **state) {
     (void)state;
     for (int kind = 0; kind < 4; kind++) {
@@ -166,6 +214,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_follows_the_formula),
         cmocka_unit_test(the_inverse_is_found_where_the_map_is_flattest),
+        cmocka_unit_test(many_directions_are_solved),
+        cmocka_unit_test(gradients_are_found_in_f32),
         cmocka_unit_test(it_starts_as_the_identity),
         cmocka_unit_test(a_row_without_inverse_is_named),
         cmocka_unit_test(bad_options_are_refused),
