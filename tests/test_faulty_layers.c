@@ -238,6 +238,16 @@ static void a_kink_is_no_wrong_gradient(void **state) {
     }
 }
 
+// Of a spline whose points all lie in its tails no context changes a bit.
+static void contexts_count_inside_of_boxes(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        flow_layer *layer = flow_elementwise(1, 1, flow_spline_transformer(NULL, &error), NULL, &error);
+        assert_non_null(layer);
+        check_layer(layer, &(flow_check_options){.spread = 10, .rows = 1, .brief = true, .seed = seed}, NULL);
+    }
+}
+
 static void brief_leaves_out_what_is_looked_at_once(void **state) {
     (void)state;
     check_layer(new_faulty(NAN_FAR_OUT, 1.25, AD_F64, &error), &(flow_check_options){.brief = true}, NULL);
@@ -293,14 +303,18 @@ static void types_inside_are_given(void **state) {
 int main(void) {
     enum { FAULTS = sizeof faults / sizeof *faults };
     struct CMUnitTest tests[FAULTS + 10] = {
-        cmocka_unit_test(a_right_layer_passes),         cmocka_unit_test(a_nan_at_an_edge_is_named),
-        cmocka_unit_test(a_kink_is_no_wrong_gradient),  cmocka_unit_test(brief_leaves_out_what_is_looked_at_once),
-        cmocka_unit_test(a_type_without_make_is_named), cmocka_unit_test(a_chain_knows_the_types_of_its_layers),
+        cmocka_unit_test(a_right_layer_passes),
+        cmocka_unit_test(a_nan_at_an_edge_is_named),
+        cmocka_unit_test(a_kink_is_no_wrong_gradient),
+        cmocka_unit_test(contexts_count_inside_of_boxes),
+        cmocka_unit_test(brief_leaves_out_what_is_looked_at_once),
+        cmocka_unit_test(a_type_without_make_is_named),
+        cmocka_unit_test(a_chain_knows_the_types_of_its_layers),
         cmocka_unit_test(types_inside_are_given),
     };
     for (int i = 0; i < FAULTS; i++) {
-        tests[7 + i] =
+        tests[8 + i] =
             (struct CMUnitTest){faults[i].words, each_fault_is_named, NULL, NULL, (void *)(uintptr_t)&faults[i]};
     }
-    return _cmocka_run_group_tests("faulty layers", tests, 7 + FAULTS, NULL, NULL);
+    return _cmocka_run_group_tests("faulty layers", tests, 8 + FAULTS, NULL, NULL);
 }
