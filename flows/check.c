@@ -201,7 +201,7 @@ static ad_status check_context(checking *c, flow_direction direction, const doub
     if (!near) return ad_fail(c->error, AD_ENOMEM, "flow_check: out of memory");
     const flow_layer *l = c->layer;
     const bool box = direction == FLOW_NORMALIZE ? l->low < l->high || l->discrete : l->z_low < l->z_high;
-    for (int64_t i = 0; i < c->B * c->D; i++) near[i] = box ? in[i] : 0.1 * in[i];
+    for (int64_t i = 0; i < c->B * c->D; i++) near[i] = box ? in[i] : in[i] / (1 + fabs(in[i]));
     status = try_context(c, direction, near, v, other, &matters);
     free(near);
     if (status != AD_OK || matters) return status;
