@@ -221,8 +221,9 @@ static ad_status compare_copy(checking *c, flow_layer *copy, flow_direction dire
 
 ad_status check_description(checking *c) {
     const flow_layer_type *type = c->layer->type;
-    if (!type->describe && !type->make) return AD_OK;
-    if (!type->describe || !type->make) {
+    const bool derived = type->derived != NULL;  // described and made by the library
+    if (!derived && !type->describe && !type->make) return AD_OK;
+    if (!derived && (!type->describe || !type->make)) {
         return ad_fail(c->error, AD_EARG, "%s: it can be %s, but the type has no %s", c->name,
                        type->describe ? "described" : "made", type->describe ? "make" : "describe");
     }

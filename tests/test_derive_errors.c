@@ -466,6 +466,21 @@ static void what_build_refuses_is_refused(void **state) {
     layers_assert_refused(flow_derive(&picky, 2, 0, NULL, &layers_error), AD_EARG, "picky: 7 is no slope");
 }
 
+// What a file does not hold must not decide what the layer is.
+static ad_status by_seed(flow_layer *layer, const flow_derive_options *options, ad_error *error) {
+    ad_shape shape = ad_shape1(2 + (int64_t)options->seed);
+    return flow_add_param(&layer->owner, "extra", AD_F64, shape, error) ? AD_OK : AD_ENOMEM;
+}
+static void check_names_a_layer_that_is_not_its_options(void **state) {
+    (void)state;
+    TYPE(hidden, "hidden", FLOW_ELEMENTWISE, .normalize = stretched, .build = by_seed);
+    flow_layer *layer = flow_derive(&hidden, 2, 0, &(flow_derive_options){.seed = 3}, &layers_error);
+    layers_assert_made(layer);
+    assert_int_equal(flow_check(layer, NULL, &layers_error), AD_EARG);
+    util_assert_contains(layers_error.message, "hidden: made again from its description it has other tensors");
+    flow_layer_free(layer);
+}
+
 // ---- files ---------------------------------------------------------------------------------------------------------
 
 // A model of a bend coupling with this description instead of its own.
@@ -562,6 +577,7 @@ int main(void) {
         cmocka_unit_test(derivations_that_contradict_themselves_are_refused),
         cmocka_unit_test(sizes_that_cannot_be_are_refused),
         cmocka_unit_test(what_build_refuses_is_refused),
+        cmocka_unit_test(check_names_a_layer_that_is_not_its_options),
         cmocka_unit_test(descriptions_are_not_trusted),
         cmocka_unit_test(a_type_that_is_not_given_is_named),
     };
