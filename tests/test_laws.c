@@ -12,7 +12,7 @@ static void check_type(void **state) {
     for (int i = 0; i < CONFIGURATIONS; i++) {
         flow_layer *layer = type->example(i, &error);
         if (!layer) fail_msg("%s %d: %s", type->name, i, error.message);
-        flow_check_options options = {.rows = 2, .cases = 1, .seed = (uint64_t)i + 1000};
+        flow_check_options options = {.rows = 2, .cases = 1, .tolerance = 1e-11, .seed = (uint64_t)i + 1000};
         if (flow_check(layer, &options, &error) != AD_OK) fail_msg("%s %d: %s", type->name, i, error.message);
         flow_layer_free(layer);
     }
