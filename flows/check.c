@@ -189,8 +189,8 @@ static ad_status try_context(checking *c, flow_direction direction, const double
     return status;
 }
 
-// Another context must make another result, in every direction; if not at the points of the case, which may all lie in the
-// tails of splines, then nearer to 0.
+// Another context must make another result, in every direction; if not at the points of the case, which may all lie in
+// the tails of splines, then nearer to 0.
 static ad_status check_context(checking *c, flow_direction direction, const double *in, const check_values *v,
                                const check_values *other) {
     bool matters = false;

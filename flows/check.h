@@ -47,10 +47,21 @@ ad_status check_structure(checking *c, flow_direction direction, const double *j
 
 // ---- check_repeat.c -------------------------------------------------------------------------------------------------
 
+// Values and log_dets of two runs, n rows each; memory is to be freed.
+typedef struct check_pair {
+    check_values first, second;
+    double *memory;
+} check_pair;
+bool check_make_pair(check_pair *p, const checking *c, int n);
+// NULL when all bits are equal, else what differs.
+const char *check_difference(const checking *c, const check_pair *p, int n);
 // Two runs on the same rows give the same bits, and change no state.
 ad_status check_again(checking *c, flow_direction direction);
 // One thread and two give the same bits.
 ad_status check_threads(checking *c, flow_direction direction);
+
+// ---- check_describe.c -----------------------------------------------------------------------------------------------
+
 // Made again from its description, with its tensors, the layer gives the same bits in both directions.
 ad_status check_description(checking *c);
 // Tensors of one owner to the other's; false when names, shapes or types differ.
