@@ -53,8 +53,7 @@ static ad_status check_density(flow_model *model, ad_tape *tape, const double *v
     return agree(w.log_prob, w.of_value, "flow_sample_and_log_prob and flow_log_prob disagree about a sample", error);
 }
 
-// ---- files
-// ----------------------------------------------------------------------------------------------------------------
+// ---- files ---------------------------------------------------------------------------------------------------------
 
 // Drawn samples and their log_prob, [ROWS] each: of value only the sum.
 static ad_status draw(const flow_model *model, const double *values, uint64_t seed, double *out, ad_error *error) {

@@ -4,8 +4,7 @@
 
 #include "check.h"
 
-// ---- states
-// -----------------------------------------------------------------------------------------------------------
+// ---- states --------------------------------------------------------------------------------------------------------
 
 // The first state whose bytes are not those at *at, or NULL; with copy they are copied there instead. Moves *at on.
 static const ad_state *compare_states(const flow_owner *owner, char **at, bool copy) {
@@ -36,8 +35,7 @@ static size_t state_bytes(const flow_owner *owner) {
     return n;
 }
 
-// ---- twice
-// --------------------------------------------------------------------------------------------------------------
+// ---- twice ---------------------------------------------------------------------------------------------------------
 
 bool check_make_pair(check_pair *p, const checking *c, int n) {
     size_t each = (size_t)n * (size_t)(c->D + 1);
@@ -88,8 +86,7 @@ ad_status check_again(checking *c, flow_direction direction) {
     return status;
 }
 
-// ---- threads
-// ------------------------------------------------------------------------------------------------------------
+// ---- threads -------------------------------------------------------------------------------------------------------
 
 enum { MANY = 150 };  // rows, enough for several blocks
 

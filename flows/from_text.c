@@ -6,8 +6,7 @@
 #include "from_text.h"
 #include "model.h"
 
-// ---- keys: one row each
-// -----------------------------------------------------------------------------------------------
+// ---- keys: one row each --------------------------------------------------------------------------------------------
 
 static const char *const no_yes[] = {"no", "yes"};
 static const char *const activations[] = {"relu", "tanh", "leaky-relu"};
@@ -66,8 +65,7 @@ static bool takes(const text_preset *p, const key *k) {
     return is_in(p->keys, k->name, strlen(k->name)) || is_in(common, k->name, strlen(k->name));
 }
 
-// ---- text of messages
-// -------------------------------------------------------------------------------------------------
+// ---- text of messages ----------------------------------------------------------------------------------------------
 
 typedef struct text {
     char *at;
@@ -121,8 +119,7 @@ static char *expected(const key *k, char *buffer, size_t size) {
     }
 }
 
-// ---- parsing
-// ------------------------------------------------------------------------------------------------------------
+// ---- parsing -------------------------------------------------------------------------------------------------------
 
 // A number as JSON writes it, whatever the locale; without blanks around it, which JSON would allow.
 static bool read_number(const char *at, size_t n, double low, double high, bool whole, double *value) {
@@ -205,8 +202,7 @@ static const text_preset *parse(const char *line, text_settings *s, ad_error *er
     return p;
 }
 
-// ---- models
-// -------------------------------------------------------------------------------------------------------------
+// ---- models --------------------------------------------------------------------------------------------------------
 
 flow_model *flow_from_text(const char *line, int64_t D, int64_t C, ad_error *error) {
     text_settings s = {{0}};

@@ -25,8 +25,7 @@ static ad_var context_var(const integral *I) {
     return I->model->C ? ad_constant(I->tape, ad_shape1(I->model->C), I->context) : AD_NONE;
 }
 
-// ---- the box
-// ------------------------------------------------------------------------------------------------------------
+// ---- the box -------------------------------------------------------------------------------------------------------
 
 // Around samples, as wide again on both sides, within what the layer allows.
 static void widen(integral *I, const double *x) {
@@ -80,8 +79,7 @@ static ad_status choose_box(integral *I, const flow_integral_options *o) {
     return AD_OK;
 }
 
-// ---- the sum
-// ------------------------------------------------------------------------------------------------------------
+// ---- the sum -------------------------------------------------------------------------------------------------------
 
 // Place k of n along feature d.
 static double place(const integral *I, int64_t d, int64_t k) {

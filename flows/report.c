@@ -18,8 +18,7 @@ typedef struct reporting {
     ad_error *error;
 } reporting;
 
-// ---- one layer
-// --------------------------------------------------------------------------------------------------------
+// ---- one layer -----------------------------------------------------------------------------------------------------
 
 typedef struct recorded {
     flow_result z;
@@ -151,8 +150,7 @@ static ad_status measure(reporting *r, flow_layer *layer, double *x, double *z, 
     return AD_OK;
 }
 
-// ---- the model
-// --------------------------------------------------------------------------------------------------------
+// ---- the model -----------------------------------------------------------------------------------------------------
 
 static bool is_chain(const flow_layer *layer) {
     return layer->type == &flow_chain_type;

@@ -80,8 +80,7 @@ static void for_all(int count, law check) {
     }
 }
 
-// ---- laws: the density integrates to one, and samples follow it
-// ------------------------------------------------------
+// ---- laws: the density integrates to one, and samples follow it ----------------------------------------------------
 
 // A grid of n points a feature with weights: on the line by z = sinh(w), whose trapezoids converge fast on smooth
 // densities with tails; on a box its midpoints.
@@ -414,8 +413,7 @@ static void descriptions_take_no_memory_they_are_not_worth(void **state) {
     }
 }
 
-// ---- reference values
-// -------------------------------------------------------------------------------------------------
+// ---- reference values ----------------------------------------------------------------------------------------------
 
 typedef flow_base *(*constructor)(int64_t D, int64_t C, const flow_scaled_options *options, ad_error *error);
 
@@ -516,8 +514,7 @@ static void a_full_normal_has_the_reference_values(void **state) {
     npz_close(&file);
 }
 
-// ---- closed forms
-// -----------------------------------------------------------------------------------------------------
+// ---- closed forms --------------------------------------------------------------------------------------------------
 
 static const double half_log_2pi = 0.91893853320467274178;
 
@@ -623,8 +620,7 @@ static void samples_of_a_full_normal_have_its_covariance(void **state) {
     flow_base_free(base);
 }
 
-// ---- temperature
-// ------------------------------------------------------------------------------------------------------
+// ---- temperature ---------------------------------------------------------------------------------------------------
 
 // log p_T(z) - log p(z) / T^2 is one constant.
 static void check_power(flow_base *base, double T) {
@@ -694,8 +690,7 @@ static void samples_at_a_temperature(void **state) {
     flow_model_free(model);
 }
 
-// ---- bad input
-// --------------------------------------------------------------------------------------------------------
+// ---- bad input -----------------------------------------------------------------------------------------------------
 
 static void bad_options_are_refused(void **state) {
     (void)state;
@@ -755,8 +750,7 @@ static void wrong_shapes_are_reported(void **state) {
     flow_base_free(base);
 }
 
-// ---- types of users' own
-// ----------------------------------------------------------------------------------------------
+// ---- types of users' own -------------------------------------------------------------------------------------------
 
 static ad_var own_log_prob(const flow_base *base, ad_var z, ad_var context) {
     (void)base, (void)context;

@@ -6,8 +6,7 @@
 
 static ad_error error;
 
-// ---- a layer with a fault: z = e^a (x0, x1 + t(x0, context)) times gain
-// ----------------------------------------------
+// ---- a layer with a fault: z = e^a (x0, x1 + t(x0, context)) times gain --------------------------------------------
 
 typedef enum fault_kind {
     NO_FAULT,
@@ -195,8 +194,7 @@ static void each_fault_is_named(void **state) {
     check_layer(new_faulty(n->fault, 1.25, AD_F64, &error), NULL, n->words);
 }
 
-// ---- other layers
-// -------------------------------------------------------------------------------------------------------
+// ---- other layers --------------------------------------------------------------------------------------------------
 
 // z = logit(x); its log_det as z - 2 log x, right inside of (0, 1), inf - inf at 0.
 static flow_result logit(const flow_layer *layer, ad_var x, ad_var context) {

@@ -23,8 +23,7 @@ static void log_prob(const flow_model *model, const double *x, const double *con
     ad_tape_free(tape);
 }
 
-// ---- what comes of a line
-// ---------------------------------------------------------------------------------------------
+// ---- what comes of a line ------------------------------------------------------------------------------------------
 
 static const char *const names[] = {"nice",   "realnvp", "maf",    "iaf",      "nsf-coupling",
                                     "nsf-ar", "planar",  "radial", "sylvester"};
@@ -160,8 +159,7 @@ static void the_help_lists_all(void **state) {
     free(help);
 }
 
-// ---- refusals
-// -----------------------------------------------------------------------------------------------------------
+// ---- refusals ------------------------------------------------------------------------------------------------------
 
 static const struct refusal {
     const char *line, *words;

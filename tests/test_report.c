@@ -33,8 +33,7 @@ static ad_param *last_param(const flow_model *model) {
     return params[n - 1];
 }
 
-// ---- report
-// -------------------------------------------------------------------------------------------------------------
+// ---- report --------------------------------------------------------------------------------------------------------
 
 // log_det of standardise is -log 4 - log 0.5, of the coupling the one that its last bias says.
 static void log_dets_and_shares_are_those_of_the_layers(void **state) {
@@ -198,8 +197,7 @@ static void reports_need_rows(void **state) {
     flow_model_free(model);
 }
 
-// ---- integral
-// -------------------------------------------------------------------------------------------------------------
+// ---- integral ------------------------------------------------------------------------------------------------------
 
 static void assert_integral(const flow_model *model, const flow_integral_options *o, double tolerance) {
     double integral;
