@@ -20,7 +20,7 @@ typedef struct request {
     const char *data, *density, *teacher, *student, *save;
     int64_t teacher_steps, steps, draws, seed, threads, report;
     double lr;
-    bool quiet;
+    bool path, quiet;
 } request;
 
 static bool show_step(void *arg, const optim_progress *p) {
@@ -67,7 +67,7 @@ static ad_status teach(const request *r, flow_model *teacher, const flow_rows pa
 static ad_status learn(const request *r, flow_model *student, const optim_target *target, ad_engine *engine,
                        ad_error *error) {
     progress meter = progress_start(r->quiet);
-    const optim_target_options how = {.divergence = OPTIM_REVERSE_KL,
+    const optim_target_options how = {.divergence = r->path ? OPTIM_PATH_KL : OPTIM_REVERSE_KL,
                                       .report_draws = r->report,
                                       .fit = {.steps = r->steps,
                                               .batch = r->draws,
@@ -127,6 +127,7 @@ int main(int argc, char **argv) {
         {"steps", "N", "of the student", OPTION_COUNT, &r.steps, 1, 1e9},
         {"draws", "N", "of the student, a step", OPTION_COUNT, &r.draws, 2, 1e6},
         {"lr", "X", "learning rate at first; falls to 0 as half a cosine", OPTION_NUMBER, &r.lr, 1e-12, 10},
+        {"path", NULL, "path gradients: for students that normalize fast, too", OPTION_FLAG, &r.path, 0, 0},
         {"report", "N", "draws for the report", OPTION_COUNT, &r.report, 100, 1e8},
         {"seed", "N", "same seed, same models", OPTION_COUNT, &r.seed, 0, 1e15},
         {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &r.threads, 0, 256},

@@ -15,7 +15,7 @@
 
 typedef struct request {
     const char *model, *data, *reference, *save;
-    int64_t steps, draws, layers, seed, threads, report;
+    int64_t steps, draws, layers, width, seed, threads, report;
     double lr;
     bool quiet;
 } request;
@@ -34,7 +34,7 @@ static flow_model *build(const request *r, posterior *p, ad_error *error) {
             .spline.bound = 6,
             .keep = (flow_half)(i % 2),
             .alternate = true,
-            .mlp = {.layers = 1, .width = 32, .type = AD_F64, .seed = (uint64_t)(r->seed + i)}};
+            .mlp = {.layers = 1, .width = r->width, .type = AD_F64, .seed = (uint64_t)(r->seed + i)}};
         layers[n++] = flow_lu_linear(D, &(flow_lu_linear_options){.type = AD_F64}, error);
         layers[n++] = flow_spline_coupling(D, 0, &how, error);
     }
@@ -108,8 +108,14 @@ static ad_status compare(const request *r, const posterior *p, const flow_model 
 }
 
 int main(int argc, char **argv) {
-    request r = {
-        .model = "eight_schools", .steps = 3000, .draws = 256, .layers = 4, .seed = 1, .report = 100000, .lr = 2e-3};
+    request r = {.model = "eight_schools",
+                 .steps = 3000,
+                 .draws = 256,
+                 .layers = 4,
+                 .width = 32,
+                 .seed = 1,
+                 .report = 100000,
+                 .lr = 2e-3};
     const option_row rows[] = {
         {"model", "NAME", posterior_list, OPTION_TEXT, &r.model, 0, 0},
         {"data", "FILE", "as posteriordb's, a variable a line; of logistic a table, labels last", OPTION_TEXT, &r.data,
@@ -118,6 +124,7 @@ int main(int argc, char **argv) {
         {"steps", "N", "steps of Adam", OPTION_COUNT, &r.steps, 1, 1e9},
         {"draws", "N", "draws a step", OPTION_COUNT, &r.draws, 2, 1e6},
         {"layers", "N", "spline couplings", OPTION_COUNT, &r.layers, 0, 30},
+        {"width", "N", "of the hidden layer in each", OPTION_COUNT, &r.width, 1, 4096},
         {"lr", "X", "learning rate at first; falls to 0 as half a cosine", OPTION_NUMBER, &r.lr, 1e-12, 10},
         {"report", "N", "draws for the report", OPTION_COUNT, &r.report, 100, 1e7},
         {"seed", "N", "same seed, same model", OPTION_COUNT, &r.seed, 0, 1e15},

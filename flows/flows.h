@@ -608,19 +608,20 @@ typedef struct flow_batch_norm_options {
 AD_API flow_layer *flow_batch_norm(int64_t D, const flow_batch_norm_options *options, ad_error *error);
 
 // ---- constraints ----------------------------------------------------------------------------------------------------
-// The data side of these is where parameters of a model live by nature, and their latent side is free: a target written in
-// natural parameters is fitted by a model whose first layer is one, or a flow_split of several. Positive numbers:
-// flow_bijector "exp" or "softplus" with inverse; numbers between bounds: flow_logit. log_det is that in free coordinates of
-// the data side, as Stan takes it. Data that do not lie there have log-density minus infinity.
+// The data side of these is where parameters of a model live by nature, and their latent side is free: a target written
+// in natural parameters is fitted by a model whose first layer is one, or a flow_split of several. Positive numbers:
+// flow_bijector "exp" or "softplus" with inverse; numbers between bounds: flow_logit. log_det is that in free
+// coordinates of the data side, as Stan takes it. Data that do not lie there have log-density minus infinity.
 
-// x: K >= 2 positive numbers that sum to 1; z: [K - 1]. A stick is broken K - 1 times (as Stan does): z = 0 are even shares.
-// Free coordinates are all but the last. That x sums to 1 is not checked.
+// x: K >= 2 positive numbers that sum to 1; z: [K - 1]. A stick is broken K - 1 times (as Stan does): z = 0 are even
+// shares. Free coordinates are all but the last. That x sums to 1 is not checked.
 AD_API flow_layer *flow_simplex(int64_t K, ad_error *error);
 // x: D ascending numbers; z: the first, and the logarithms of their differences.
 AD_API flow_layer *flow_ordered(int64_t D, ad_error *error);
-// x: the Cholesky factor L of a correlation matrix L L^T of K rows, 2 to 64: [K K], row by row, zeros above the diagonal; z: [K (K -
-// 1) / 2], of which tanh are partial correlations (Lewandowski, Kurowicka and Joe 2009). Free coordinates are the elements
-// below the diagonal. LKJ's density of L at eta is then prod_i L_ii^(K - i + 2 eta - 2), i from 1, up to a constant.
+// x: the Cholesky factor L of a correlation matrix L L^T of K rows, 2 to 64: [K K], row by row, zeros above the
+// diagonal; z: [K (K - 1) / 2], of which tanh are partial correlations (Lewandowski, Kurowicka and Joe 2009). Free
+// coordinates are the elements below the diagonal. LKJ's density of L at eta is then prod_i L_ii^(K - i + 2 eta - 2), i
+// from 1, up to a constant.
 AD_API flow_layer *flow_correlation(int64_t K, ad_error *error);
 
 // layers[0] first (data side). Owns the layers from now on, on failure too; the array is copied. A NULL among them (a

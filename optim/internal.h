@@ -58,7 +58,8 @@ typedef struct optim_path {
     ad_var slope;       // d log w / dx, of x's shape, stopped
 } optim_path;
 optim_path optim_record_path(const flow_model *model, const optim_target *target, const optim_sampling *sampling);
-// A scalar of that value whose gradient is that of sum of coefficient (slope . x): coefficient [] per row, stopped here.
+// A scalar of that value whose gradient is that of sum of coefficient (slope . x): coefficient [] per row, stopped
+// here.
 ad_var optim_along(const optim_path *path, ad_var value, ad_var coefficient);
 // The stopped value, with the gradient of another scalar.
 ad_var optim_value_and_gradient(ad_var value, ad_var other);

@@ -191,14 +191,15 @@ AD_API ad_status optim_expectation(const double *log_weight, const double *f, in
 
 // ---- targets: log-densities known up to a constant ------------------------------------------------------------------
 
-// A density p~ to fit a flow q to, without data: its logarithm as ops, x (of the model's shape) per row -> [] per row, may be
-// -INFINITY. arg and name (for messages; NULL: "target") are borrowed.
+// A density p~ to fit a flow q to, without data: its logarithm as ops, x (of the model's shape) per row -> [] per row,
+// may be -INFINITY. arg and name (for messages; NULL: "target") are borrowed.
 typedef struct optim_target {
     ad_var (*log_prob)(void *arg, ad_var x);
     void *arg;
     const char *name;
 } optim_target;
-// A trained density as target, to distil it into a student that samples fast. Borrows the model, which takes no context.
+// A trained density as target, to distil it into a student that samples fast. Borrows the model, which takes no
+// context.
 AD_API optim_target optim_teacher(const flow_model *model);
 
 // Where draws of the model come from, and beta: log p~ counts beta times.
@@ -214,27 +215,27 @@ typedef struct optim_divergence_loss {
     ad_var log_weight;  // [] per row: beta log p~ - log q of the draws
 } optim_divergence_loss;
 
-// Losses, recorded on the tape of sampling's rows; n is the number of rows. Each is an estimate of a divergence less (up to)
-// log Z, and its gradient one of the divergence's.
+// Losses, recorded on the tape of sampling's rows; n is the number of rows. Each is an estimate of a divergence, but for
+// log Z in some, and its gradient one of the divergence's.
 
-// The reverse KL divergence, mean of log q - beta log p~ (Rezende and Mohamed 2015): minus the evidence lower bound. Parameters
-// of the target, where it has some, get a gradient, too.
+// The reverse KL divergence, mean of log q - beta log p~ (Rezende and Mohamed 2015): minus the evidence lower bound.
+// Parameters of the target, where it has some, get a gradient, too.
 AD_API optim_divergence_loss optim_reverse_kl(const flow_model *model, const optim_target *target,
                                               const optim_sampling *sampling);
-// The same value, and the gradient without the part of mean 0 that holds the draws fixed (the score): variance 0 where q is
-// p~ (Roeder, Wu and Duvenaud 2017; Vaitl et al. 2022). Costs one more pass through the model, by normalize. Here and below
-// parameters of the target get no gradient.
+// The same value, and the gradient without the part of mean 0 that holds the draws fixed (the score): variance 0 where
+// q is p~ (Roeder, Wu and Duvenaud 2017; Vaitl et al. 2022). Costs one more pass through the model, by normalize. Here
+// and below parameters of the target get no gradient.
 AD_API optim_divergence_loss optim_path_kl(const flow_model *model, const optim_target *target,
                                            const optim_sampling *sampling);
-// With L = log(mean w^(1 - alpha)) / (1 - alpha), w = p~^beta / q: -L for alpha >= 0, where L is a lower bound of log Z (Renyi's,
-// Li and Turner 2016; alpha 0: that of importance-weighted autoencoders), L for alpha < 0, an upper bound (-1: the chi^2
-// divergence). alpha 1 is optim_path_kl. Larger alpha seeks modes, smaller covers them. All rows are one group. Gradients are
-// doubly reparameterised (Tucker et al. 2019): sum of (alpha v + (1 - alpha) v^2) d log w / dx dx, v the normalised
-// w^(1 - alpha). alpha must be finite.
+// With L = log(mean w^(1 - alpha)) / (1 - alpha), w = p~^beta / q: -L for alpha >= 0, where L is a lower bound of log Z
+// (Renyi's, Li and Turner 2016; alpha 0: that of importance-weighted autoencoders), L for alpha < 0, an upper bound
+// (-1: the chi^2 divergence). alpha 1 is optim_path_kl. Larger alpha seeks modes, smaller covers them. All rows are one
+// group. Gradients are doubly reparameterised (Tucker et al. 2019): sum of (alpha v + (1 - alpha) v^2) d log w / dx dx,
+// v the normalised w^(1 - alpha). alpha must be finite.
 AD_API optim_divergence_loss optim_alpha_divergence(const flow_model *model, const optim_target *target,
                                                     const optim_sampling *sampling, double alpha);
-// KL(p || q) from the draws of q themselves by self-normalised weights v (reweighted wake-sleep, Bornschein and Bengio 2015):
-// gradient - sum of v d log q, biased by 1/n. Covers modes that q has found; large weights make it noisy.
+// KL(p || q) from the draws of q themselves by self-normalised weights v (reweighted wake-sleep, Bornschein and Bengio
+// 2015): gradient - sum of v d log q, biased by 1/n. Covers modes that q has found; large weights make it noisy.
 AD_API optim_divergence_loss optim_forward_kl(const flow_model *model, const optim_target *target,
                                               const optim_sampling *sampling);
 // The same with the doubly reparameterised gradient, - sum of (v - v^2) d log w / dx dx.
@@ -296,13 +297,13 @@ typedef struct optim_annealed {
 } optim_annealed;
 
 typedef struct optim_annealer optim_annealer;
-// Chains from the model's draws by way of powers in between (Neal 2001), as FAB trains flows (Midgley et al. 2023). The model
-// takes no context. Borrows model and target; the parameters are read at each run. options may be NULL.
+// Chains from the model's draws by way of powers in between (Neal 2001), as FAB trains flows (Midgley et al. 2023). The
+// model takes no context. Borrows model and target; the parameters are read at each run. options may be NULL.
 AD_API optim_annealer *optim_annealer_new(const flow_model *model, const optim_target *target,
                                           const optim_annealing_options *options, ad_error *error);
 AD_API void optim_annealer_free(optim_annealer *annealer);
-// New chains, of draws number step. Proposals where the densities are not finite are refused; AD_ENONFINITE when no chain has
-// a weight above 0.
+// New chains, of draws number step. Proposals where the densities are not finite are refused; AD_ENONFINITE when no
+// chain has a weight above 0.
 AD_API ad_status optim_annealer_run(optim_annealer *annealer, uint64_t step, ad_error *error);
 // What the last run gave: borrowed, written anew by the next. - mean of weight log q over these rows is FAB's loss.
 AD_API const optim_annealed *optim_annealer_result(const optim_annealer *annealer);
@@ -415,12 +416,12 @@ AD_API optim_events *optim_events_open(const char *folder, ad_error *error);
 AD_API void optim_events_close(optim_events *events);
 AD_API ad_status optim_events_scalar(optim_events *events, const char *tag, int64_t step, double value, ad_error *error);
 
-// A layer to start from, for targets whose parameters differ in scale or hang together: z = W (v - mode), where v are the latent
-// features of layer (natural parameters being on its data side: see flows.h, constraints), mode is the highest point of the
-// target's density there, found by L-BFGS from v = 0, and W^T W the curvature of its logarithm at it, made positive definite by
-// adding to the diagonal where it is not (Laplace's approximation, when a standard normal follows). A flow_dense_linear in
-// double whose parameters are frozen; owned by the caller. layer is borrowed, takes no context. NULL with *error filled in
-// (AD_ENONFINITE) when the density is not finite at v = 0.
+// A layer to start from, for targets whose parameters differ in scale or hang together: z = W (v - mode), where v are
+// the latent features of layer (natural parameters being on its data side: see flows.h, constraints), mode is the
+// highest point of the target's density there, found by L-BFGS from v = 0, and W^T W the curvature of its logarithm at
+// it, made positive definite by adding to the diagonal where it is not (Laplace's approximation, when a standard normal
+// follows). A flow_dense_linear in double whose parameters are frozen; owned by the caller. layer is borrowed, takes no
+// context. NULL with *error filled in (AD_ENONFINITE) when the density is not finite at v = 0.
 AD_API flow_layer *optim_laplace(const flow_layer *layer, const optim_target *target, ad_error *error);
 
 // ---- fitting to a target --------------------------------------------------------------------------------------------
@@ -434,8 +435,8 @@ typedef struct optim_drawing {
     int64_t batch;      // draws at a time; 0: 4096. The draws do not depend on it
     ad_engine *engine;  // NULL: one of its own
 } optim_drawing;
-// Fills x and log_weight, computed in the type of the model's parameters (without any in double). target may be NULL without
-// log_weight. The model takes no context.
+// Fills x and log_weight, computed in the type of the model's parameters (without any in double). target may be NULL
+// without log_weight. The model takes no context.
 AD_API ad_status optim_draws(const flow_model *model, const optim_target *target, const optim_drawing *drawing,
                              ad_error *error);
 
@@ -472,11 +473,11 @@ typedef struct optim_target_result {
     optim_importance report;  // of the parameters kept, on fresh draws; n = 0 when the fit failed
 } optim_target_result;
 
-// Fits the model's parameters to a target by its own draws, anew at each step: the parameters with the best evidence lower
-// bound (mean of log p~ - log q; scored once beta is 1) are those the model has at the end. The report says how far to trust
-// them: an ELBO below log_z by much, an ess near 0 or a pareto_k above 0.7 tell of a bad fit; but modes that no draw ever
-// found show in none of these. Steps that are not finite, guards, checkpoints, logs and bits as with optim_fit. options and
-// result may be NULL. Borrows everything until it returns.
+// Fits the model's parameters to a target by its own draws, anew at each step: the parameters with the best evidence
+// lower bound (mean of log p~ - log q; scored once beta is 1) are those the model has at the end. The report says how
+// far to trust them: an ELBO below log_z by much, an ess near 0 or a pareto_k above 0.7 tell of a bad fit; but modes
+// that no draw ever found show in none of these. Steps that are not finite, guards, checkpoints, logs and bits as with
+// optim_fit. options and result may be NULL. Borrows everything until it returns.
 AD_API ad_status optim_fit_target(flow_model *model, const optim_target *target, const optim_target_options *options,
                                   optim_target_result *result, ad_error *error);
 
