@@ -37,14 +37,20 @@ done
 echo "== Checking what build and tests need"
 sh "$root/tests/install.sh" tests || finish 0 1
 
+# Of one suite only what it needs is built.
+case " $* " in
+    *" --suite "*) target=pullback:static_library rebuild= ;;
+    *) target=all rebuild=--no-rebuild ;;
+esac
 echo "== Building in $build ($options)"
 # shellcheck disable=SC2086 # a list of options without spaces in them
-sh "$root/tests/build.sh" "$build" all $options || finish 0 1
+sh "$root/tests/build.sh" "$build" "$target" $options || finish 0 1
 
 echo "== Testing"
 log=$build/meson-logs/testlog.json
 rm -f "$log"
-meson test -C "$build" --no-rebuild --print-errorlogs "$@"
+# shellcheck disable=SC2086 # an option or nothing
+meson test -C "$build" $rebuild --print-errorlogs "$@"
 status=$?
 
 count() { grep -Ec "\"result\": \"($1)\"" "$log" 2>/dev/null || true; }
