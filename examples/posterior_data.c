@@ -32,7 +32,7 @@ static double *numbers_of(const char *at, int64_t *n) {
     const size_t length = end ? (size_t)(end - at) : strlen(at);
     double *out = malloc((length / 2 + 2) * sizeof *out);  // a digit and a blank each, at least
     char *next;
-    for (*n = 0; out && at < at + 1; at = next) {
+    for (*n = 0; out; at = next) {
         double v = strtod(at, &next);
         if (next == at || (end && next > end)) break;
         out[(*n)++] = v;
