@@ -145,8 +145,8 @@ static double auroc(scored *s, int64_t n) {
 
 int main(int argc, char **argv) {
     settings s = {
-        .model = "nsf-ar:layers=3,hidden=64x2,bins=8,bound=5", .steps = 1000, .batch = 256, .seed = 1, .show = 10};
-    s.noise = 0.7, s.lr = 2e-3;
+        .model = "nsf-ar:layers=3,hidden=64x2,bins=8,bound=5", .steps = 600, .batch = 256, .seed = 1, .show = 10};
+    s.noise = 0.3, s.lr = 2e-3;
     const option_row rows[] = {
         {"DATA", NULL, "table with labels", OPTION_ARGUMENT, &s.data, 0, 0},
         {"model", "TEXT", "of the density", OPTION_TEXT, &s.model, 0, 0},
