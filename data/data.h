@@ -191,8 +191,10 @@ AD_API data_table *data_read_png(const char *path, data_table **labels, char ***
 
 // Reads a data set of an HDF5 file into memory: integers and reals of any shape up to 7 axes. name: its path in the
 // file, such as "/train/x"; NULL: the only one of the root group. Fails where the library was built without libhdf5.
-// Only for files whose origin you trust, and so not called by data_read: libhdf5 hangs, leaks memory or worse over
-// files that are made to harm. Not to be called from two threads.
+// libhdf5 hangs, leaks memory or crashes over files that are made to harm: so it reads in a child process (fork; Linux and
+// the like), which may take 2,000 times the file's size in memory, and is given up when it says nothing for 2 seconds and one
+// more for every 10 MB. What it does with a file beyond that is its own: data_read does not call it. Not to be called from two
+// threads.
 AD_API data_table *data_read_hdf5(const char *path, const char *name, ad_error *error);
 
 // ---- splitting and batches ----------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
-// hdf5.c -- data sets of HDF5 files, through libhdf5.
+// hdf5.c -- data sets of HDF5 files, through libhdf5, in a process of its own: damaged files make it crash, hang and
+// leak.
 #define H5_USE_110_API  // newer libraries have this one too
 #include <hdf5.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "apart.h"
 
 enum { LONGEST_NAME = 1024, MOST_RATIO = 1000, ALWAYS_FINE = 8 << 20 };
 
@@ -14,13 +15,6 @@ typedef struct file {
     uint64_t size;
     hid_t file, set, space, type;
 } file;
-
-static void close_all(file *f) {
-    if (f->type >= 0) H5Tclose(f->type);
-    if (f->space >= 0) H5Sclose(f->space);
-    if (f->set >= 0) H5Dclose(f->set);
-    if (f->file >= 0) H5Fclose(f->file);
-}
 
 static ad_status fail(const file *f, const char *what) {
     return ad_fail(f->error, AD_EFORMAT, "%s: HDF5: %s", f->path, what);
@@ -123,22 +117,71 @@ static ad_status check_size(const file *f, const data_array *a) {
                    (unsigned long long)f->size, a->bytes, MOST_RATIO);
 }
 
-static data_table *read_set(file *f, const char *name) {
-    data_array a = {.path = f->path, .error = f->error};
-    if (open_set(f, name) != AD_OK || check_place(f) != AD_OK || find_shape(f, &a) != AD_OK) return NULL;
-    hid_t as = read_as(f, &a.type);
+// ---- read by the child, received by the parent ----------------------------------------------------------------------
+
+// What the child says before the elements.
+typedef struct found {
+    ad_error error;  // of status AD_OK: an array follows
+    data_type type;
+    int rank;
+    uint64_t dim[AD_MAX_RANK + 1];
+} found;
+
+static void *read_set(file *f, const char *name, data_array *a) {
+    if (open_set(f, name) != AD_OK || check_place(f) != AD_OK || find_shape(f, a) != AD_OK) return NULL;
+    hid_t as = read_as(f, &a->type);
     if (as < 0) {
         fail(f, "elements that are neither integers of 1, 2, 4 or 8 bytes nor reals of up to 8 bytes");
         return NULL;
     }
-    if (data_array_check(&a, DATA_UNKNOWN) != AD_OK || check_size(f, &a) != AD_OK) return NULL;
-    void *elements = malloc(a.bytes);
+    if (data_array_check(a, DATA_UNKNOWN) != AD_OK || check_size(f, a) != AD_OK) return NULL;
+    void *elements = malloc(a->bytes);
     if (elements == NULL) {
-        ad_fail(f->error, AD_ENOMEM, "%s: out of memory for %zu bytes", f->path, a.bytes);
+        ad_fail(f->error, AD_ENOMEM, "%s: out of memory for %zu bytes", f->path, a->bytes);
         return NULL;
     }
-    if (H5Dread(f->set, as, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements) >= 0) return data_array_own(&a, elements);
+    if (H5Dread(f->set, as, H5S_ALL, H5S_ALL, H5P_DEFAULT, elements) >= 0) return elements;
     fail(f, "the elements cannot be read (damaged, or packed in a way that this libhdf5 does not know)");
+    free(elements);
+    return NULL;
+}
+
+static _Noreturn void child(data_apart *apart, file *f, const char *name) {
+    found says = {.rank = 0};
+    data_array a = {.path = f->path, .error = &says.error};
+    f->error = &says.error;
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);  // it prints its errors unless it is told not to
+    f->file = H5Fopen(f->path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    void *elements = NULL;
+    if (f->file < 0) {
+        fail(f, "not a file that libhdf5 can open");
+    } else {
+        elements = read_set(f, name, &a);
+    }
+    says.type = a.type;
+    says.rank = a.rank;
+    for (int k = 0; elements && k < a.rank; k++) says.dim[k] = a.dim[k];
+    data_apart_send(apart, &says, sizeof says);
+    if (elements) data_apart_send(apart, elements, a.bytes);
+    data_apart_end(apart);
+}
+
+// Checked again: the child may have been led to say anything.
+static data_table *receive(data_apart *apart, const file *f, double patience) {
+    found says;
+    if (!data_apart_receive(apart, &says, sizeof says, patience)) return NULL;
+    says.error.message[sizeof says.error.message - 1] = '\0';
+    if (says.error.status != AD_OK) {
+        ad_fail(f->error, says.error.status, "%s", says.error.message);
+        return NULL;
+    }
+    data_array a = {.path = f->path, .error = f->error, .type = says.type, .rank = says.rank};
+    if (says.rank < 0 || says.rank > AD_MAX_RANK + 1 || data_type_size(says.type) == 0) return NULL;
+    for (int k = 0; k < says.rank; k++) a.dim[k] = says.dim[k];
+    if (data_array_check(&a, DATA_UNKNOWN) != AD_OK || check_size(f, &a) != AD_OK) return NULL;
+    void *elements = malloc(a.bytes);
+    if (elements && data_apart_receive(apart, elements, a.bytes, patience)) return data_array_own(&a, elements);
+    if (!elements) ad_fail(f->error, AD_ENOMEM, "%s: out of memory for %zu bytes", f->path, a.bytes);
     free(elements);
     return NULL;
 }
@@ -146,21 +189,24 @@ static data_table *read_set(file *f, const char *name) {
 data_table *data_read_hdf5(const char *path, const char *name, ad_error *error) {
     data_map map;
     if (data_map_file(path, &map, error) != AD_OK) return NULL;
-    file f = {.path = path, .error = error, .size = map.size, .file = -1, .set = -1, .space = -1, .type = -1};
+    ad_error why = {0};
+    file f = {.path = path, .error = &why, .size = map.size, .file = -1, .set = -1, .space = -1, .type = -1};
     data_unmap(&map);
-    // libhdf5 prints its errors unless it is told not to.
-    H5E_auto2_t print = NULL;
-    void *print_user = NULL;
-    H5Eget_auto2(H5E_DEFAULT, &print, &print_user);
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    data_table *table = NULL;
-    f.file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-    if (f.file < 0) {
-        fail(&f, "not a file that libhdf5 can open");
-    } else {
-        table = read_set(&f, name);
+    data_apart apart;
+    const uint64_t unpacked = f.size < UINT64_MAX / (2 * MOST_RATIO) ? f.size * MOST_RATIO : f.size;
+    const data_side side = data_apart_begin(&apart, 2 * unpacked + (64 << 20));
+    if (side == DATA_APART_CHILD) child(&apart, &f, name);
+    if (side == DATA_APART_FAILED) {
+        ad_fail(error, AD_ENOMEM, "%s: HDF5: no process to read it in", path);
+        return NULL;
     }
-    close_all(&f);
-    H5Eset_auto2(H5E_DEFAULT, print, print_user);
+    // Two seconds, and one more for every 10 MB, without a word.
+    data_table *table = receive(&apart, &f, 2 + (double)f.size / 1e7);
+    int signal = data_apart_finish(&apart);
+    if (!table && why.status == AD_OK) {
+        ad_fail(&why, AD_EFORMAT, "%s: HDF5: libhdf5 %s over it (signal %d): a damaged file", path,
+                signal ? "crashed" : "hangs", signal);
+    }
+    if (!table && error) *error = why;
     return table;
 }
