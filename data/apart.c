@@ -53,7 +53,7 @@ data_side data_apart_begin(data_apart *apart, uint64_t memory) {
         close(ends[1]);
         return DATA_APART_FAILED;
     }
-    *apart = (data_apart){child, child == 0 ? ends[1] : ends[0]};
+    *apart = (data_apart){child, child == 0 ? ends[1] : ends[0], false};
     close(child == 0 ? ends[0] : ends[1]);
     if (child > 0) return DATA_APART_PARENT;
     limit(memory, pages);
@@ -83,6 +83,7 @@ bool data_apart_receive(data_apart *apart, void *bytes, size_t size, double seco
         if (ready < 0 && errno == EINTR) continue;
         ssize_t n = ready > 0 ? read(apart->pipe, at, size) : 0;
         if (n < 0 && errno == EINTR) continue;
+        apart->ended = ready > 0 && n == 0;
         if (n <= 0) return false;
         at += n;
         size -= (size_t)n;
@@ -92,7 +93,9 @@ bool data_apart_receive(data_apart *apart, void *bytes, size_t size, double seco
 
 int data_apart_finish(data_apart *apart) {
     int how = 0;
-    pid_t child = (pid_t)apart->child, gone = waitpid(child, &how, WNOHANG);
+    pid_t child = (pid_t)apart->child, gone;
+    do gone = waitpid(child, &how, apart->ended ? 0 : WNOHANG);
+    while (gone < 0 && errno == EINTR);
     const bool ours = gone == 0;  // still there: hung, or done and not gone yet
     if (ours) {
         kill(child, SIGKILL);

@@ -7,6 +7,7 @@
 typedef struct data_apart {
     long child;  // its process
     int pipe;    // the end of this side
+    bool ended;  // the child has closed its end: it is gone, or about to be
 } data_apart;
 
 typedef enum data_side { DATA_APART_FAILED, DATA_APART_CHILD, DATA_APART_PARENT } data_side;
