@@ -2,6 +2,7 @@
 #include "apart.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ static void limit(uint64_t memory, uint64_t pages) {
 
 data_side data_apart_begin(data_apart *apart, uint64_t memory) {
     int ends[2];
-    if (pipe(ends) != 0) return DATA_APART_FAILED;
+    if (pipe2(ends, O_CLOEXEC) != 0) return DATA_APART_FAILED;
     const uint64_t pages = pages_in_use();
     pid_t child = fork();
     if (child < 0) {

@@ -88,8 +88,7 @@ static void undo(void *arg, int64_t step, double loss, ad_error *why) {
     } else if (flow_find_nonfinite(f->model, &batch, &where) == AD_OK) {
         ad_fail(why, AD_ENONFINITE,
                 "the loss is not finite, though parameters and all values of the layers are: latent values too large "
-                "to square; a "
-                "smaller learning rate may help");
+                "to square; a smaller learning rate may help");
     } else {
         ad_fail(why, AD_ENONFINITE, "the loss is not finite: %s", where.message);
     }
@@ -127,13 +126,12 @@ ad_status optim_fingerprint(const flow_model *model, const flow_used_rows *used,
     return AD_OK;
 }
 
-// What decides the bits of a run, but for its data and how long it goes on.
+// What decides the bits of a run, but for its data and what train.c adds.
 static void identify(fit *f) {
     const optim_fit_options *o = &f->o;
     snprintf(f->identity, sizeof f->identity,
              "batch %lld x %lld, seed %llu, lr %.17g, schedule %d, warm-up %lld, last %.17g, average %.17g, max_norm "
-             "%.17g, decay "
-             "%.17g, type %d",
+             "%.17g, decay %.17g, type %d",
              (long long)o->batch, (long long)o->accumulate, (unsigned long long)o->seed, o->lr, (int)o->schedule,
              (long long)o->warm_up, o->last_lr, o->average, o->optimizer.max_norm, o->optimizer.weight_decay,
              (int)o->type);

@@ -43,8 +43,7 @@ ad_status optim_settle(const char *run, optim_fit_options *o, ad_error *error) {
         o->care.log_every < 1 || o->care.keep < 0) {
         return ad_fail(error, AD_EARG,
                        "%s: accumulate %lld, patience %lld, average %g, checkpoint_every %lld, log_every %lld, keep "
-                       "%d: one is out "
-                       "of range",
+                       "%d: one is out of range",
                        run, (long long)o->accumulate, (long long)o->patience, o->average,
                        (long long)o->care.checkpoint_every, (long long)o->care.log_every, o->care.keep);
     }
@@ -73,6 +72,21 @@ static void add_state(optim_training *t, optim_checkpoint *c) {
     optim_checkpoint_optimizer(c, "optimizer", t->optimizer);
     if (t->average) optim_checkpoint_average(c, "average", t->average);
     if (t->task.add) t->task.add(t->task.arg, c);
+}
+
+// What decides the bits of a run and is not in the task's own identity. Without a schedule its length does not.
+static void identify(const optim_fit_options *o, char *text, size_t size) {
+    const optim_options *a = &o->optimizer;
+    const optim_guard *g = &o->care.guard;
+    const optim_plateau *p = &o->lower;
+    snprintf(text, size,
+             "steps %lld, betas %.17g %.17g, eps %.17g, amsgrad %d, momentum %.17g %.17g %d, max_value %.17g, "
+             "validations %lld, "
+             "plateau %d %.17g %d %.17g %.17g, guard %d %lld %lld %.17g %.17g",
+             o->schedule == OPTIM_CONSTANT ? 0LL : (long long)o->steps, a->beta1, a->beta2, a->eps, a->amsgrad,
+             a->momentum, a->dampening, a->nesterov, a->max_value, (long long)o->validate_every, o->plateau, p->factor,
+             p->patience, p->threshold, p->least, g->off, (long long)g->skips, (long long)g->rollbacks, g->factor,
+             g->spike);
 }
 
 static void add_run(optim_training *t, optim_checkpoint *c) {
@@ -105,6 +119,9 @@ static void add_run(optim_training *t, optim_checkpoint *c) {
     optim_checkpoint_tensor(c, "validations", AD_F64, 2 * OPTIM_HISTORY, t->history);
     optim_checkpoint_identity(c, "run", t->task.run);
     optim_checkpoint_identity(c, "options", t->task.identity);
+    char how[1000];
+    identify(&t->o, how, sizeof how);
+    optim_checkpoint_identity(c, "training", how);
     if (t->task.data) optim_checkpoint_identity(c, "data", t->task.data);
 }
 

@@ -283,13 +283,15 @@ static void a_stopped_run_goes_on_bit_for_bit(void **state) {
 static void runs_of_other_options_or_data_are_told_apart(void **state) {
     (void)state;
     int64_t never = INT64_MAX;
-    for (int change = 0; change < 3; change++) {
+    for (int change = 0; change < 5; change++) {
         moons m = moons_new(200, AD_F32);
         optim_fit_options options = {.steps = 5, .batch = 20, .care = {.checkpoint = files_path("which")}};
         options.progress = stop_at, options.progress_arg = &never;
         if (change == 1) options.seed = 1;
         if (change == 2) ((float *)data_values(m.train))[7] += 1;
-        const char *texts[] = {NULL, "seed 0, lr 0.001", "its data is \""};
+        if (change == 3) options.optimizer.beta2 = 0.99;
+        if (change == 4) options.care.guard.spike = 8;
+        const char *texts[] = {NULL, "seed 0, lr 0.001", "its data is \"", "its training is \"", "its training is \""};
         ad_status status = optim_fit(m.model, &m.rows, &options, NULL, &error);
         assert_int_equal(status, change == 0 ? AD_OK : AD_EFORMAT);
         if (change) util_assert_contains(error.message, texts[change]);
