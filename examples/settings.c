@@ -20,7 +20,7 @@ settings settings_read(int argc, char **argv) {
         {"seed", "N", "of points, weights and batches; same seed, same model", OPTION_COUNT, &s.seed, 0, 1e15},
         {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &s.threads, 0, 256},
         {"model", "FILE", "where to save the model", OPTION_TEXT, &s.model, 0, 0},
-        {"picture", "FILE", "where to draw data, samples and density", OPTION_TEXT, &s.picture, 0, 0},
+        {"picture", "FILE", "where to draw data, samples and density: .png, .svg or .pdf", OPTION_TEXT, &s.picture, 0, 0},
         {"scores", "FILE", "write tested points and their log-densities, .npy", OPTION_TEXT, &s.scores, 0, 0},
         {"json", NULL, "results on stdout as one JSON object", OPTION_FLAG, &s.json, 0, 0},
         {"quiet", NULL, "no progress on stderr", OPTION_FLAG, &s.quiet, 0, 0},

@@ -81,10 +81,14 @@ case $1 in
         points 400 >plain.csv
         train --json --data plain.csv | grep -q '"entropy": null' || fail "an entropy for unknown data"
         ;;
-    picture) # a PNG of some size
+    picture) # a PNG of some size, or another format by the file's ending
         train --picture drawn.png >/dev/null
         [ "$(head -c 8 drawn.png | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ] || fail "not a PNG"
         [ "$(wc -c <drawn.png)" -gt 20000 ] || fail "an empty picture"
+        train --picture drawn.svg >/dev/null
+        grep -q '<svg ' drawn.svg || fail "not an SVG"
+        train --picture drawn.pdf >/dev/null
+        [ "$(head -c 5 drawn.pdf)" = "%PDF-" ] || fail "not a PDF"
         ;;
     progress) # plain lines where stderr is no terminal, and on one that is dumb
         "$program" --layers 2 --width 8 --steps 20 --points 500 --test-points 100 2>err >/dev/null
