@@ -417,7 +417,7 @@ AD_API void optim_events_close(optim_events *events);
 AD_API ad_status optim_events_scalar(optim_events *events, const char *tag, int64_t step, double value, ad_error *error);
 
 // A layer to start from, for targets whose parameters differ in scale or hang together: z = W (v - mode), where v are
-// the latent features of layer (natural parameters being on its data side: see flows.h, constraints), mode is the
+// the latent features of layer (natural parameters being on its data side: see flows_data.h), mode is the
 // highest point of the target's density there, found by L-BFGS from v = 0, and W^T W the curvature of its logarithm at
 // it, made positive definite by adding to the diagonal where it is not (Laplace's approximation, when a standard normal
 // follows). A flow_dense_linear in double whose parameters are frozen; owned by the caller. layer is borrowed, takes no

@@ -1,0 +1,64 @@
+// flows_transformers.h -- transformers, the maps of one feature that couplings and other layers share.
+//
+// A transformer maps one feature, increasingly, by P raw parameters that may be any numbers: of a net, or learned. Couplings,
+// autoregressive and elementwise layers take any. Constructors return one owned by the caller until a layer takes it over
+// (one layer, on its failure too), or NULL with *error filled in.
+#ifndef PULLBACK_FLOWS_TRANSFORMERS_H
+#define PULLBACK_FLOWS_TRANSFORMERS_H
+
+#include "flows_model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct flow_transformer flow_transformer;
+
+// Raw parameters of n features, P each, n P elements in all: by feature (those of a feature one after the other: [n,P]), as
+// masked nets give them, or by parameter ([P,n]).
+typedef struct flow_parameters {
+    ad_var raw;  // of any shape
+    int64_t n, P;
+    bool by_feature;
+} flow_parameters;
+// Parameter i of all features, [n]; all parameters, [n,P]. Fastest where they lie so.
+AD_API ad_var flow_parameter(flow_parameters parameters, int64_t i);
+AD_API ad_var flow_parameters_by_feature(flow_parameters parameters);
+
+AD_API void flow_transformer_free(flow_transformer *transformer);
+// Features v [n] through the map, and back; log_det is left in parts, or AD_NONE for zero.
+AD_API flow_result flow_transformer_normalize(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
+AD_API flow_result flow_transformer_generate(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
+
+// normalize: v + shift (Dinh, Krueger and Bengio 2015). P = 1.
+AD_API flow_transformer *flow_additive_transformer(ad_error *error);
+
+// How a scale comes from a raw number r.
+typedef enum flow_scale {
+    FLOW_SCALE_TANH = 0,  // exp(bound tanh(r / bound))
+    FLOW_SCALE_EXP,       // exp(r)
+    FLOW_SCALE_SOFTSIGN,  // exp(r / (1 + |r| / bound)), as zuko's with bound -log 1e-3
+    FLOW_SCALE_SOFTPLUS,  // softplus(r) + floor, as nflows's
+    FLOW_SCALE_SIGMOID    // sigmoid(r + 2) + floor
+} flow_scale;
+typedef struct flow_affine_transformer_options {
+    flow_scale scale;
+    double bound, floor;  // see there; 0: 2 and 1e-3. bound INFINITY: exp(r)
+    bool no_shift;        // the scale alone: P = 1
+} flow_affine_transformer_options;
+// normalize: v scale + shift; parameters (raw scale, shift). options may be NULL.
+AD_API flow_transformer *flow_affine_transformer(const flow_affine_transformer_options *options, ad_error *error);
+
+typedef struct flow_spline_transformer_options {
+    int64_t bins;              // K, 2 to 4096; 0: 8
+    ad_spline_options spline;  // bound of the box, least widths, heights and slopes, as there
+    double divide;             // spline.scale, where that is 0, is 1 / sqrt(divide): of the width of the net, as in nflows
+} flow_spline_transformer_options;
+// normalize: a monotone rational-quadratic spline (ad_rational_quadratic; Durkan et al. 2019), the identity outside [-bound,
+// bound]. P = 3 K - 1. options may be NULL.
+AD_API flow_transformer *flow_spline_transformer(const flow_spline_transformer_options *options, ad_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
