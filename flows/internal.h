@@ -269,7 +269,7 @@ extern const flow_layer_type flow_householder_type, flow_qr_linear_type, flow_sv
 extern const flow_layer_type flow_rotation_type, flow_plane_rotation_type, flow_low_rank_linear_type;
 extern const flow_layer_type flow_rank_one_linear_type, flow_kronecker_linear_type, flow_dct_type;
 extern const flow_transformer_type flow_additive_transformer_type, flow_affine_transformer_type;
-extern const flow_transformer_type flow_spline_transformer_type;
+extern const flow_transformer_type flow_spline_transformer_type, flow_linear_spline_transformer_type;
 extern const flow_layer_type flow_simplex_type, flow_ordered_type, flow_correlation_type;
 extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type;
 extern const flow_base_type flow_standard_normal_type, flow_base_normal_type, flow_base_logistic_type;
