@@ -29,6 +29,8 @@ flow_result flow_record(const flow_layer *layer, flow_direction direction, int i
 flow_result flow_record_whole(const flow_layer *layer, flow_direction direction, ad_var v, ad_var context);
 // Fails on v's tape unless v has that shape, and context C features (AD_NONE when C is 0). who names the caller.
 bool flow_check_call(const char *who, ad_var v, ad_shape shape, ad_var context, int64_t C);
+// The part about the context.
+bool flow_check_context(const char *who, ad_tape *tape, ad_var context, int64_t C);
 // A handle of v's tape that stands for nothing.
 ad_var flow_inert(ad_var v);
 
