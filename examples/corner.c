@@ -28,7 +28,8 @@ static frame panel(const page *p, int i, int j) {
                    .width = p->side,
                    .height = p->side,
                    .x = p->range[j],
-                   .y = p->range[i]};
+                   .y = p->range[i],
+                   .margin = p->left};
 }
 
 static bool single(page *p, int i) {

@@ -78,8 +78,9 @@ static void y_axis(const frame *f, const char *name) {
         if (!f->alone && edge < 0.3 * CANVAS_FONT) continue;
         canvas_text(f->cr, canvas_tick_text(t, i, text), f->left - CANVAS_TICK - CANVAS_PAD, at, 1, 0.5);
     }
+    const double close = CANVAS_TICK + 2 * CANVAS_PAD + widest + 0.75 * CANVAS_FONT;
     canvas_upright(f->cr, canvas_axis_text(frame_fit(f->cr, name, f->height, cut), t, text),
-                   f->left - CANVAS_TICK - 2 * CANVAS_PAD - widest - 0.75 * CANVAS_FONT, f->top + f->height / 2);
+                   f->left - fmax(close, f->margin - 0.5 * CANVAS_FONT), f->top + f->height / 2);
 }
 
 void frame_axes(const frame *f, const char *x_name, const char *y_name) {

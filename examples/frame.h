@@ -12,7 +12,8 @@ typedef struct frame {
     cairo_t *cr;
     double left, top, width, height;
     plot_range x, y;
-    bool alone;  // no panel beside it: numbers below it may reach farther
+    bool alone;     // no panel beside it: numbers below it may reach farther
+    double margin;  // at the left, where the name begins; 0: close to the numbers
 } frame;
 
 typedef enum frame_colour { FRAME_BLUE, FRAME_PALE_BLUE, FRAME_ORANGE, FRAME_GREY, FRAME_BLACK } frame_colour;
