@@ -44,9 +44,20 @@ flow_transformer *flow_spline_new(const flow_spline_form *form, const flow_splin
                          ? flow_transformer_new(form->type, sizeof *s, form->per_bin * o.bins + form->more, error)
                          : NULL;
     if (!s) return NULL;
+    s->form = form;
     s->bins = o.bins;
     s->options = o.spline;
     return &s->transformer;
+}
+
+flow_result flow_spline_normalize(const flow_transformer *t, flow_parameters p, ad_var v) {
+    const flow_spline *s = (const flow_spline *)t;
+    return s->form->transform(s, p, v, false);
+}
+
+flow_result flow_spline_generate(const flow_transformer *t, flow_parameters p, ad_var v) {
+    const flow_spline *s = (const flow_spline *)t;
+    return s->form->transform(s, p, v, true);
 }
 
 json_t *flow_spline_describe(const flow_transformer *t) {
@@ -99,6 +110,10 @@ ad_var flow_spline_knots(const flow_spline *s, ad_var shares) {
     ad_var sums = ad_slice(ad_cumsum(shares, -1), -1, 0, s->bins - 1);
     ad_var inner = ad_offset(ad_scale(sums, 2 * bound), -bound);
     return ad_pad(ad_pad(inner, -1, 1, 0, -bound), -1, 0, 1, bound);
+}
+
+ad_var flow_spline_sizes(const flow_spline *s, ad_var knots) {
+    return ad_sub(ad_slice(knots, -1, 1, s->bins), ad_slice(knots, -1, 0, s->bins));
 }
 
 ad_var flow_spline_even_knots(const flow_spline *s, ad_tape *tape) {
@@ -155,4 +170,11 @@ flow_result flow_bins_result_on_lines(const flow_bins *b, ad_var other, ad_var s
     ad_var line = ad_where(ad_greater(b->v, ad_number(b->v.tape, 0)), above, below);
     ad_var outside = ad_add(edge, b->inverse ? ad_div(over, line) : ad_mul(over, line));
     return result(b, other, slope, outside, ad_log(line));
+}
+
+// Halley's step is 2 f f' / (2 f'^2 - f f''); the divisor is kept from what Newton's step is half of.
+ad_var flow_bins_step(ad_var t, ad_var f, ad_var slope, ad_var bend, double low, double high) {
+    ad_var square = ad_square(slope), divisor = ad_sub(ad_scale(square, 2), ad_mul(f, bend));
+    ad_var step = ad_div(ad_scale(ad_mul(f, slope), 2), ad_maximum(divisor, square));
+    return ad_clamp(ad_sub(t, step), low, high);
 }

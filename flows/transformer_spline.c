@@ -8,18 +8,9 @@
 
 static const flow_spline_form form;
 
-static flow_result transform(const flow_transformer *t, flow_parameters p, ad_var v, bool inverse) {
-    const flow_spline *s = (const flow_spline *)t;
+static flow_result transform(const flow_spline *s, flow_parameters p, ad_var v, bool inverse) {
     ad_var both = ad_rational_quadratic(v, flow_parameters_by_feature(p), &s->options, inverse);
     return (flow_result){ad_reshape(ad_slice(both, 0, 0, 1), ad_shape1(p.n)), ad_slice(both, 0, 1, 1)};
-}
-
-static flow_result normalize(const flow_transformer *t, flow_parameters p, ad_var v) {
-    return transform(t, p, v, false);
-}
-
-static flow_result generate(const flow_transformer *t, flow_parameters p, ad_var v) {
-    return transform(t, p, v, true);
 }
 
 static void identity(const flow_transformer *t, double *raw) {
@@ -41,8 +32,8 @@ static flow_transformer *example(int i, ad_error *error) {
 }
 
 const flow_transformer_type flow_spline_transformer_type = {.name = "rational-quadratic spline",
-                                                            .normalize = normalize,
-                                                            .generate = generate,
+                                                            .normalize = flow_spline_normalize,
+                                                            .generate = flow_spline_generate,
                                                             .describe = flow_spline_describe,
                                                             .make = make,
                                                             .example = example,
@@ -50,4 +41,4 @@ const flow_transformer_type flow_spline_transformer_type = {.name = "rational-qu
                                                             .identity = identity,
                                                             .by_feature = true};
 
-static const flow_spline_form form = {&flow_spline_transformer_type, 3, -1, 2};
+static const flow_spline_form form = {&flow_spline_transformer_type, 3, -1, 2, transform};
