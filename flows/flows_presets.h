@@ -76,6 +76,8 @@ AD_API flow_model *flow_from_text(const char *text, int64_t D, int64_t C, ad_err
 AD_API const char *flow_model_text(const flow_model *model);
 // All names, keys and values of such lines, as text. Caller frees with free(). NULL when out of memory.
 AD_API char *flow_text_help(void);
+// The names alone, numbered from 0: static; NULL beyond the last.
+AD_API const char *flow_text_name(int number);
 
 #ifdef __cplusplus
 }
