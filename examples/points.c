@@ -1,6 +1,7 @@
 // points.c -- where points come from, and what a model says about them.
 #include "points.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { VALID = 10000, FEWEST = 50, BATCH = 4096 };
@@ -73,8 +74,9 @@ double *points_test(const points *p) {
 
 // ---- models ------------------------------------------------------------------------------------------------------
 
-ad_status points_score(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *log_p,
-                       ad_error *error) {
+// Log-densities of a model, or of a known density where there is none.
+static ad_status score(const flow_model *model, const data_density *density, ad_engine *engine, const double *xy,
+                       int64_t n, double *log_p, ad_error *error) {
     ad_tape *tape = ad_tape_new(engine, AD_F64);
     if (!tape) return ad_fail(error, AD_ENOMEM, "out of memory for a tape");
     for (int64_t first = 0; first < n && ad_tape_status(tape) == AD_OK; first += BATCH) {
@@ -83,13 +85,24 @@ ad_status points_score(const flow_model *model, ad_engine *engine, const double 
         ad_rows rows = ad_rows_new(tape, "points");
         ad_rows_set(rows, count, first);
         ad_source source = {.data = xy + 2 * first, .type = AD_F64, .count = count};
-        ad_var p = ad_keep(flow_log_prob(model, ad_input(rows, ad_shape1(2), &source), AD_NONE));
+        ad_var x = ad_input(rows, ad_shape1(2), &source);
+        ad_var p = ad_keep(model ? flow_log_prob(model, x, AD_NONE) : density->log_prob(x));
         if (ad_run(tape) == AD_OK) ad_read(p, log_p + first, count);
     }
     ad_status status = ad_tape_status(tape);
     if (status != AD_OK) ad_fail(error, status, "scoring: %s", ad_tape_message(tape));
     ad_tape_free(tape);
     return status;
+}
+
+ad_status points_score(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *log_p,
+                       ad_error *error) {
+    return score(model, NULL, engine, xy, n, log_p, error);
+}
+
+ad_status points_truth(const data_density *density, ad_engine *engine, const double *xy, int64_t n, double *log_p,
+                       ad_error *error) {
+    return score(NULL, density, engine, xy, n, log_p, error);
 }
 
 ad_status points_sample(const flow_model *model, ad_engine *engine, uint64_t seed, int64_t n, double *xy,
@@ -104,5 +117,46 @@ ad_status points_sample(const flow_model *model, ad_engine *engine, uint64_t see
     ad_status status = ad_tape_status(tape);
     if (status != AD_OK) ad_fail(error, status, "sampling: %s", ad_tape_message(tape));
     ad_tape_free(tape);
+    return status;
+}
+
+// x from z, or x from x by way of z.
+static ad_status map(const flow_model *model, ad_engine *engine, const double *in, int64_t n, bool both, double *out,
+                     ad_error *error) {
+    ad_tape *tape = ad_tape_new(engine, AD_F64);
+    if (!tape) return ad_fail(error, AD_ENOMEM, "out of memory for a tape");
+    for (int64_t first = 0; first < n && ad_tape_status(tape) == AD_OK; first += BATCH) {
+        const int64_t count = n - first < BATCH ? n - first : BATCH;
+        ad_tape_reset(tape);
+        ad_rows rows = ad_rows_new(tape, "points");
+        ad_rows_set(rows, count, first);
+        ad_source source = {.data = in + 2 * first, .type = AD_F64, .count = count};
+        ad_var z = ad_input(rows, ad_shape1(2), &source);
+        if (both) z = flow_normalize(model, z, AD_NONE).value;
+        ad_var x = ad_keep(flow_generate(model, z, AD_NONE).value);
+        if (ad_run(tape) == AD_OK) ad_read(x, out + 2 * first, 2 * count);
+    }
+    ad_status status = ad_tape_status(tape);
+    if (status != AD_OK) ad_fail(error, status, "generating: %s", ad_tape_message(tape));
+    ad_tape_free(tape);
+    return status;
+}
+
+ad_status points_generate(const flow_model *model, ad_engine *engine, const double *z, int64_t n, double *x,
+                          ad_error *error) {
+    return map(model, engine, z, n, false, x, error);
+}
+
+ad_status points_round_trip(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *largest,
+                            ad_error *error) {
+    double *back = malloc((size_t)n * 2 * sizeof *back);
+    if (!back) return ad_fail(error, AD_ENOMEM, "out of memory for %lld points", (long long)n);
+    ad_status status = map(model, engine, xy, n, true, back, error);
+    *largest = 0;
+    for (int64_t i = 0; i < 2 * n; i++) {
+        const double off = fabs(xy[i] - back[i]);
+        *largest = isnan(off) ? INFINITY : fmax(*largest, off);
+    }
+    free(back);
     return status;
 }

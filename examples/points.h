@@ -26,8 +26,17 @@ double *points_test(const points *p);
 // Log-density of each of xy[n][2] under the model, computed in f64.
 ad_status points_score(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *log_p,
                        ad_error *error);
+// The same of a known density of the plane.
+ad_status points_truth(const data_density *density, ad_engine *engine, const double *xy, int64_t n, double *log_p,
+                       ad_error *error);
 // n samples of the model.
 ad_status points_sample(const flow_model *model, ad_engine *engine, uint64_t seed, int64_t n, double *xy,
                         ad_error *error);
+// The points x[n][2] that z[n][2] of the latent side become, computed in f64.
+ad_status points_generate(const flow_model *model, ad_engine *engine, const double *z, int64_t n, double *x,
+                          ad_error *error);
+// The largest |x - generate(normalize(x))| of xy[n][2], computed in f64.
+ad_status points_round_trip(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *largest,
+                            ad_error *error);
 
 #endif
