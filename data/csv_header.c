@@ -14,7 +14,7 @@ static char find_separator(const csv *c) {
         if (inside) continue;
         if (*p == '\t') return '\t';
         if (*p == ';') found = ';';
-        if (*p == ',' && found == '\0') found = ',';
+        if (*p == ',' && found != ';') found = ',';
         bool is_blank = *p == ' ' || *p == '\r';
         if (!is_blank && some && blank && found == '\0') found = ' ';
         blank = is_blank;

@@ -14,7 +14,8 @@
 #include "progress.h"
 
 typedef struct request {
-    const char *model, *data, *reference, *save;
+    const char *model, *data, *save;
+    posterior_comparison with;
     int64_t steps, draws, layers, width, seed, threads, report;
     double lr;
     bool quiet;
@@ -72,41 +73,6 @@ static ad_status fit(const request *r, const posterior *p, ad_engine *engine, fl
     return AD_OK;
 }
 
-// A line for each quantity; and how far means and sds are from the reference's at most, in its sds and as logarithms.
-static ad_status compare(const request *r, const posterior *p, const flow_model *model, ad_engine *engine,
-                         ad_error *error) {
-    const int64_t N = r->report, D = ad_shape_count(flow_model_shape(model));
-    double *x = malloc((size_t)(N * (D + p->n + 2)) * sizeof *x), worst[4] = {0};
-    if (!x) return ad_fail(error, AD_ENOMEM, "out of memory for draws");
-    double *q = x + N * D, *log_w = q + N * p->n, *work = log_w + N, row[POSTERIOR_NAMES];
-    FILE *summary = r->reference ? fopen(r->reference, "r") : NULL;
-    ad_status status = r->reference && !summary ? ad_fail(error, AD_EIO, "%s: cannot be read", r->reference) : AD_OK;
-    const optim_drawing how = {.n = N, .x = x, .log_weight = log_w, .seed = (uint64_t)r->seed + 77, .engine = engine};
-    if (status == AD_OK) status = optim_draws(model, &p->target, &how, error);
-    for (int64_t i = 0; i < N && status == AD_OK; i++) {
-        p->quantities(p, x + i * D, row);
-        for (int64_t k = 0; k < p->n; k++) q[k * N + i] = row[k];
-    }
-    for (int64_t k = 0; k < p->n && status == AD_OK; k++) {
-        double m, s, mw, sw, mr, sr;
-        posterior_moments(NULL, q + k * N, work, N, &m, &s);
-        posterior_moments(log_w, q + k * N, work, N, &mw, &sw);
-        printf("%-10s mean %10.4f sd %9.4f, weighted %10.4f %9.4f", p->names[k], m, s, mw, sw);
-        bool known = summary && posterior_look_up(summary, p->names[k], &mr, &sr);
-        if (known) printf(", reference %10.4f %9.4f", mr, sr);
-        printf("\n");
-        if (!known) continue;
-        worst[0] = fmax(worst[0], fabs(m - mr) / sr), worst[1] = fmax(worst[1], fabs(log(s / sr)));
-        worst[2] = fmax(worst[2], fabs(mw - mr) / sr), worst[3] = fmax(worst[3], fabs(log(sw / sr)));
-    }
-    if (summary && status == AD_OK)
-        printf("largest error of means %.4f sd, of sds %.4f; weighted %.4f, %.4f\n", worst[0], worst[1], worst[2],
-               worst[3]);
-    if (summary) fclose(summary);
-    free(x);
-    return status;
-}
-
 int main(int argc, char **argv) {
     request r = {.model = "eight_schools",
                  .steps = 3000,
@@ -120,7 +86,11 @@ int main(int argc, char **argv) {
         {"model", "NAME", posterior_list, OPTION_TEXT, &r.model, 0, 0},
         {"data", "FILE", "as posteriordb's, a variable a line; of logistic a table, labels last", OPTION_TEXT, &r.data,
          0, 0},
-        {"reference", "FILE", "means and sds to compare with: lines NAME,MEAN,SD", OPTION_TEXT, &r.reference, 0, 0},
+        {"reference", "FILE", "means and sds to compare with: lines NAME,MEAN,SD", OPTION_TEXT, &r.with.reference, 0,
+         0},
+        {"picture", "FILE", "corner plot, .png, .svg or .pdf", OPTION_TEXT, &r.with.picture, 0, 0},
+        {"reference-draws", "FILE", "table of others' draws to show in it", OPTION_TEXT, &r.with.draws, 0, 0},
+        {"show", "A,B", "quantities in it; else a few", OPTION_TEXT, &r.with.show, 0, 0},
         {"steps", "N", "steps of Adam", OPTION_COUNT, &r.steps, 1, 1e9},
         {"draws", "N", "draws a step", OPTION_COUNT, &r.draws, 2, 1e6},
         {"layers", "N", "spline couplings", OPTION_COUNT, &r.layers, 0, 30},
@@ -140,7 +110,8 @@ int main(int argc, char **argv) {
     flow_model *model = status == AD_OK ? build(&r, &p, &error) : NULL;
     if (status == AD_OK && !model) status = error.status;
     if (status == AD_OK) status = fit(&r, &p, engine, model, &error);
-    if (status == AD_OK) status = compare(&r, &p, model, engine, &error);
+    r.with.n = r.report, r.with.seed = (uint64_t)r.seed + 77, r.with.engine = engine;
+    if (status == AD_OK) status = posterior_compare(&p, model, &r.with, &error);
     if (status == AD_OK && r.save) status = flow_save(model, r.save, &error);
     if (status != AD_OK) fprintf(stderr, "posterior: %s\n", error.message);
     flow_model_free(model);

@@ -48,9 +48,22 @@ double *posterior_read(const char *file, const char *variable, int64_t *n, ad_er
 
 // ---- posterior_compare.c --------------------------------------------------------------------------------------------
 
-// Of v [n] under weights, equal ones for log_weight NULL. work [n] is written to.
-void posterior_moments(const double *log_weight, const double *v, double *work, int64_t n, double *mean, double *sd);
-// Of a quantity in a summary: lines "NAME,MEAN,SD,..."; false when it is not there.
-bool posterior_look_up(FILE *summary, const char *name, double *mean, double *sd);
+typedef struct posterior_comparison {
+    const char *reference;       // summary of others: lines "NAME,MEAN,SD,..."; NULL: none
+    const char *picture, *show;  // corner plot, of the quantities named (NULL: a few); NULL: none
+    const char *draws;           // others' draws, a table with a header, for the picture; NULL: none
+    int64_t n;                   // draws to take
+    uint64_t seed;
+    ad_engine *engine;
+} posterior_comparison;
+// Prints a line for each quantity; and how far means and sds are from the reference's at most, in its sds and as
+// logarithms.
+ad_status posterior_compare(const posterior *p, const flow_model *model, const posterior_comparison *with,
+                            ad_error *error);
+
+// ---- posterior_picture.c --------------------------------------------------------------------------------------------
+
+// Draws a corner plot of q [p->n][with->n], quantity by quantity.
+ad_status posterior_picture(const posterior *p, const double *q, const posterior_comparison *with, ad_error *error);
 
 #endif

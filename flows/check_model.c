@@ -20,7 +20,8 @@ static ways record(flow_model *model, ad_tape *tape, const ad_source *context, c
     ad_var c = model->C ? ad_input(rows, ad_shape1(model->C), context) : AD_NONE;
     flow_draw draw = flow_sample_and_log_prob(model, rows, random, 3, c);
     flow_result z = flow_normalize(model, draw.value, c);
-    ad_var base = model->base->type->log_prob(model->base, z.value, model->base->C ? c : AD_NONE);
+    ad_var base = model->base->type->log_prob(model->base, z.value,
+                                               model->base->C ? flow_model_see("check", model, c) : AD_NONE);
     return (ways){ad_keep(ad_sum(draw.value)), ad_keep(ad_sum(flow_sample(model, rows, random, 3, c))),
                   ad_keep(draw.log_prob), ad_keep(flow_log_prob(model, draw.value, c)),
                   ad_keep(ad_add(ad_sum(base), z.log_det))};

@@ -30,7 +30,11 @@ static const flow_base_type *const base_types[] = {&flow_standard_normal_type, &
                                                    &flow_base_tempered_type, NULL};
 
 static const flow_transformer_type *const transformer_types[] = {
-    &flow_additive_transformer_type, &flow_affine_transformer_type, &flow_spline_transformer_type, NULL};
+    &flow_additive_transformer_type, &flow_affine_transformer_type, &flow_spline_transformer_type,
+    &flow_linear_spline_transformer_type, &flow_quadratic_spline_transformer_type,
+    &flow_linear_rational_spline_transformer_type, &flow_cubic_spline_transformer_type,
+    &flow_hermite_spline_transformer_type, &flow_circular_spline_transformer_type, &flow_sinusoid_transformer_type,
+    NULL};
 
 const flow_transformer_type *const *flow_transformer_types(void) {
     return transformer_types;

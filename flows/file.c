@@ -13,8 +13,9 @@ enum { VERSION = 1 };
 
 static json_t *to_json(const flow_model *model) {
     // A member that is NULL is left out.
-    return json_pack("{s:i, s:s*, s:o, s:o}", "version", VERSION, "text", model->text, "layer",
-                     flow_describe_layer(model->layer), "base", flow_describe_base(model->base));
+    json_t *json = json_pack("{s:i, s:s*, s:o, s:o}", "version", VERSION, "text", model->text, "layer",
+                             flow_describe_layer(model->layer), "base", flow_describe_base(model->base));
+    return model->embed ? flow_json_with(json, "embed", flow_describe_net(model->embed)) : json;
 }
 
 char *flow_describe(const flow_model *model) {
@@ -121,6 +122,8 @@ static flow_model *from_json(const char *text, int64_t elements, const flow_load
         flow_layer *layer = flow_make_layer(json_object_get(json, "layer"), &making, error);
         flow_base *base = layer ? flow_make_base(json_object_get(json, "base"), &making, error) : NULL;
         model = flow_model_new(layer, base, error);
+        const json_t *embed = json_object_get(json, "embed");
+        if (model && embed) model = flow_embed(model, flow_make_net(embed, &making, error), error);
         if (model && !keep_text(model, json_object_get(json, "text"), error)) {
             flow_model_free(model);
             model = NULL;

@@ -40,6 +40,11 @@ AD_API ad_shape flow_model_shape(const flow_model *model);
 AD_API int64_t flow_model_context(const flow_model *model);
 AD_API flow_layer *flow_model_layer(const flow_model *model);
 AD_API flow_base *flow_model_base(const flow_model *model);
+// The model with its context through a net (flow_mlp, flow_residual_net, one of one's own): it then takes a context of net's
+// inputs, and its layers and base density see net's outputs, as many as they take. The net is trained, saved and loaded with
+// the model; its tensors are "embed....". Owns both, on failure too, and gives the same model back; of NULL, NULL with *error
+// left alone. Fails where shapes do not fit, without a context, and when there is such a net already.
+AD_API flow_model *flow_embed(flow_model *model, flow_net *net, ad_error *error);
 
 // Log-density of each row of x under the model, shape [] per row.
 // x: [D] per row; context: [C] per row, or AD_NONE. Borrows both. Differentiable in x, context and parameters.

@@ -40,16 +40,23 @@ static const key keys[] = {
     {"slope", TEXT_SLOPE, NUMBER, 0, 0.99, NULL, "of the leaky relu; 0: tanh"},
     {"kind", TEXT_KIND, CHOICE, 0, 3, kinds, "how Q is made"},
     {"directions", TEXT_DIRECTIONS, WHOLE, 1, 65536, NULL, "columns of Q; at most the features"},
+    {"embed", TEXT_EMBED, SIZES, 1, 65536, NULL, "a net that the context passes first: width (of its outputs, too) x layers"},
     {"raw", TEXT_RAW, CHOICE, 0, 2, no_yes, "no standardising layer in front"},
     {"base", TEXT_BASE, CHOICE, 0, TEXT_BASES, flow_text_bases, "the base density"},
     {"components", TEXT_COMPONENTS, WHOLE, 1, 65536, NULL, "with base=mixture"},
     {"df", TEXT_DF, NUMBER, 0.5, 1e6, NULL, "with base=student: degrees of freedom"},
+    {"learn-df", TEXT_LEARN_DF, CHOICE, 0, 2, no_yes, "with base=student: they are learned, a number a feature"},
     {"rank", TEXT_RANK, WHOLE, 1, 8192, NULL, "with base=pca"},
+    {"box", TEXT_BOX, NUMBER, 1e-3, 1e6, NULL, "with base=uniform: from minus this to this; by default 3, as splines have it"},
+    {"fixed", TEXT_FIXED, CHOICE, 0, 2, no_yes, "with base=student, logistic, laplace, gumbel: location 0, scale 1"},
+    {"follow", TEXT_FOLLOW, CHOICE, 0, 2, no_yes, "with these and base=mixture: what is learned follows the context"},
+    {"temperature", TEXT_TEMPERATURE, NUMBER, 1e-3, 1e3, NULL, "T: of the base density to the power 1/T^2"},
     {"seed", TEXT_SEED, WHOLE, 0, 0x1p53, NULL, "of the initial values"},
     {"type", TEXT_TYPE, CHOICE, 0, 2, types, "of the parameters"},
 };
 enum { KEYS = sizeof keys / sizeof *keys };
-static const char common[] = "raw base components df rank seed type";
+static const char common[] =
+    "embed raw base components df learn-df rank box fixed follow temperature seed type";
 
 // Whether the word is in the list of words.
 static bool is_in(const char *list, const char *word, size_t length) {
@@ -148,7 +155,7 @@ static bool read_value(const key *k, const char *at, size_t n, text_settings *s)
         !read_number(x + 1, (size_t)(at + n - x - 1), 0, 1000, true, &depth)) {
         return false;
     }
-    s->value[TEXT_DEPTH] = depth > 0 ? depth : -1;
+    value[1] = depth > 0 ? depth : -1;
     return true;
 }
 
@@ -204,6 +211,26 @@ static const text_preset *parse(const char *line, text_settings *s, ad_error *er
 
 // ---- models --------------------------------------------------------------------------------------------------------
 
+// With the net that key "embed" wants before its context of C.
+static flow_model *embed(const text_settings *s, flow_model *model, int64_t C, ad_error *error) {
+    if (!model || s->value[TEXT_EMBED] == 0) return model;
+    const flow_mlp_options o = {.layers = (int)s->value[TEXT_EMBED_DEPTH],
+                                .width = (int64_t)s->value[TEXT_EMBED],
+                                .activation = (flow_activation)s->value[TEXT_ACTIVATION],
+                                .seed = flow_subseed((uint64_t)s->value[TEXT_SEED], 1 << 21),
+                                .type = (ad_type)s->value[TEXT_TYPE]};
+    return flow_embed(model, flow_mlp(C, o.width, &o, error), error);
+}
+
+// Layers and base density with a context of C.
+static flow_model *assemble(const text_preset *p, const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    flow_base *base = flow_text_base(s, D, C, error);
+    flow_model *model = base ? p->build(s, D, C, error) : NULL;
+    if (model) return flow_model_rebase(model, base, error);
+    flow_base_free(base);
+    return NULL;
+}
+
 flow_model *flow_from_text(const char *line, int64_t D, int64_t C, ad_error *error) {
     text_settings s = {{0}};
     if (!line || strlen(line) > FLOW_MOST_TEXT) {
@@ -211,13 +238,12 @@ flow_model *flow_from_text(const char *line, int64_t D, int64_t C, ad_error *err
         return NULL;
     }
     const text_preset *p = parse(line, &s, error);
-    flow_base *base = p ? flow_text_base(&s, D, C, error) : NULL;
-    flow_model *model = base ? p->build(&s, D, C, error) : NULL;
-    if (!model) {
-        flow_base_free(base);
+    if (p && s.value[TEXT_EMBED] > 0 && C == 0) {
+        ad_fail(error, AD_EARG, "%s: embed, but the model takes no context", p->name);
         return NULL;
     }
-    model = flow_model_rebase(model, base, error);
+    const int64_t seen = s.value[TEXT_EMBED] > 0 ? (int64_t)s.value[TEXT_EMBED] : C;
+    flow_model *model = p ? embed(&s, assemble(p, &s, D, seen, error), C, error) : NULL;
     if (!model || flow_model_set_text(model, line)) return model;
     ad_fail(error, AD_ENOMEM, "model: out of memory");
     flow_model_free(model);

@@ -8,7 +8,7 @@
 typedef enum text_value {
     TEXT_LAYERS,
     TEXT_WIDTH,
-    TEXT_DEPTH,
+    TEXT_DEPTH,  // behind the width, as read_value wants it
     TEXT_ACTIVATION,
     TEXT_NET,
     TEXT_BINS,
@@ -20,11 +20,18 @@ typedef enum text_value {
     TEXT_SLOPE,
     TEXT_KIND,
     TEXT_DIRECTIONS,
+    TEXT_EMBED,
+    TEXT_EMBED_DEPTH,  // behind the width, too
     TEXT_RAW,
     TEXT_BASE,
     TEXT_COMPONENTS,
     TEXT_DF,
+    TEXT_LEARN_DF,
     TEXT_RANK,
+    TEXT_BOX,
+    TEXT_FIXED,
+    TEXT_FOLLOW,
+    TEXT_TEMPERATURE,
     TEXT_SEED,
     TEXT_TYPE,
     TEXT_VALUES
@@ -43,7 +50,7 @@ typedef struct text_preset {
 extern const text_preset flow_text_presets[];  // ended by a NULL name
 
 // Base densities that key "base" names; NULL and a message when D, C or other keys do not go with it.
-enum { TEXT_BASES = 10 };
+enum { TEXT_BASES = 12 };
 extern const char *const flow_text_bases[TEXT_BASES];
 flow_base *flow_text_base(const text_settings *s, int64_t D, int64_t C, ad_error *error);
 

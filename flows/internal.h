@@ -29,6 +29,8 @@ flow_result flow_record(const flow_layer *layer, flow_direction direction, int i
 flow_result flow_record_whole(const flow_layer *layer, flow_direction direction, ad_var v, ad_var context);
 // Fails on v's tape unless v has that shape, and context C features (AD_NONE when C is 0). who names the caller.
 bool flow_check_call(const char *who, ad_var v, ad_shape shape, ad_var context, int64_t C);
+// The part about the context.
+bool flow_check_context(const char *who, ad_tape *tape, ad_var context, int64_t C);
 // A handle of v's tape that stands for nothing.
 ad_var flow_inert(ad_var v);
 
@@ -269,7 +271,10 @@ extern const flow_layer_type flow_householder_type, flow_qr_linear_type, flow_sv
 extern const flow_layer_type flow_rotation_type, flow_plane_rotation_type, flow_low_rank_linear_type;
 extern const flow_layer_type flow_rank_one_linear_type, flow_kronecker_linear_type, flow_dct_type;
 extern const flow_transformer_type flow_additive_transformer_type, flow_affine_transformer_type;
-extern const flow_transformer_type flow_spline_transformer_type;
+extern const flow_transformer_type flow_spline_transformer_type, flow_linear_spline_transformer_type;
+extern const flow_transformer_type flow_quadratic_spline_transformer_type, flow_cubic_spline_transformer_type;
+extern const flow_transformer_type flow_hermite_spline_transformer_type, flow_linear_rational_spline_transformer_type;
+extern const flow_transformer_type flow_circular_spline_transformer_type, flow_sinusoid_transformer_type;
 extern const flow_layer_type flow_simplex_type, flow_ordered_type, flow_correlation_type;
 extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type;
 extern const flow_base_type flow_standard_normal_type, flow_base_normal_type, flow_base_logistic_type;

@@ -44,12 +44,22 @@ static bool list(flow_model *model, const char *prefix, const flow_owner *owner)
     return ok;
 }
 
-static bool list_all(flow_model *model) {
+static void free_list(flow_model *model) {
+    for (int i = 0; i < model->n_tensors; i++) free((char *)(uintptr_t)model->tensors[i].name);
+    free(model->tensors);
+    free(model->params);
+    model->n_tensors = model->n_params = 0;
+}
+
+bool flow_model_list(flow_model *model) {
+    const flow_owner *embed = model->embed ? &model->embed->owner : NULL;
     size_t n = (size_t)(count_tensors(&model->layer->owner) + count_tensors(&model->base->owner));
+    if (embed) n += (size_t)count_tensors(embed);
+    free_list(model);
     model->tensors = calloc(n + 1, sizeof *model->tensors);
     model->params = calloc(n + 1, sizeof *model->params);
     return model->tensors && model->params && list(model, "flow", &model->layer->owner) &&
-           list(model, "base", &model->base->owner);
+           list(model, "base", &model->base->owner) && (!embed || list(model, "embed", embed));
 }
 
 ad_param *const *flow_params(const flow_model *model, int *n) {
@@ -95,7 +105,7 @@ flow_model *flow_model_new(flow_layer *layer, flow_base *base, ad_error *error) 
         return NULL;
     }
     *model = (flow_model){.layer = layer, .base = base, .C = layer->C ? layer->C : base->C};
-    if (list_all(model)) return model;
+    if (flow_model_list(model)) return model;
     ad_fail(error, AD_ENOMEM, "model: out of memory");
     flow_model_free(model);
     return NULL;
@@ -103,13 +113,12 @@ flow_model *flow_model_new(flow_layer *layer, flow_base *base, ad_error *error) 
 
 void flow_model_free(flow_model *model) {
     if (!model) return;
-    for (int i = 0; i < model->n_tensors; i++) free((char *)(uintptr_t)model->tensors[i].name);
-    free(model->tensors);
-    free(model->params);
+    free_list(model);
     free(model->text);
     flow_notes_free(model);
     flow_layer_free(model->layer);
     flow_base_free(model->base);
+    flow_net_free(model->embed);
     free(model);
 }
 
@@ -147,7 +156,12 @@ ad_status flow_init_from_data(flow_model *model, const flow_rows *rows, ad_error
     if (layer->initialised) return AD_OK;
     flow_used_rows used;
     ad_status status = flow_use_rows(&used, model, rows, error);
-    if (status == AD_OK) status = layer->type->init(layer, &used.rows, error);
+    flow_rows seen;
+    if (status == AD_OK) status = flow_rows_see(model, &used.rows, used.n, &seen, error);
+    if (status == AD_OK) {
+        status = layer->type->init(layer, &seen, error);
+        flow_rows_seen_free(model, &seen);
+    }
     if (status == AD_OK) layer->initialised = true;
     flow_used_rows_free(&used);
     return status;
@@ -173,7 +187,7 @@ static flow_result both(const char *who, const flow_model *model, flow_direction
     if (!check(who, model, v, context, direction == FLOW_GENERATE)) {
         return (flow_result){flow_inert(v), flow_inert(v)};
     }
-    return flow_record_whole(model->layer, direction, v, context);
+    return flow_record_whole(model->layer, direction, v, flow_model_see(who, model, context));
 }
 
 flow_result flow_normalize(const flow_model *model, ad_var x, ad_var context) {
@@ -184,7 +198,7 @@ flow_result flow_generate(const flow_model *model, ad_var z, ad_var context) {
     return both("flow_generate", model, FLOW_GENERATE, z, context);
 }
 
-// Terms of the base density of z.
+// Terms of the base density of z; context as the base sees it, here and below.
 static ad_var base_terms(const flow_model *model, ad_var z, ad_var context) {
     ad_scope(z.tape, model->base->type->name, -1);
     ad_var terms = model->base->type->log_prob(model->base, z, model->base->C ? context : AD_NONE);
@@ -194,6 +208,7 @@ static ad_var base_terms(const flow_model *model, ad_var z, ad_var context) {
 
 ad_var flow_log_prob(const flow_model *model, ad_var x, ad_var context) {
     if (!check("flow_log_prob", model, x, context, false)) return flow_inert(x);
+    context = flow_model_see("flow_log_prob", model, context);
     flow_result z = flow_record(model->layer, FLOW_NORMALIZE, -1, x, context);
     flow_terms terms = {.n = 0};
     flow_terms_add(&terms, z.log_det);
@@ -210,31 +225,34 @@ static ad_var sample_base(const flow_model *model, ad_rows rows, const ad_random
 }
 
 ad_var flow_sample(const flow_model *model, ad_rows rows, const ad_random *random, uint32_t stream, ad_var context) {
-    ad_var z = sample_base(model, rows, random, stream, context);
+    ad_var seen = flow_model_see("flow_sample", model, context);
+    ad_var z = sample_base(model, rows, random, stream, seen);
     if (!check("flow_sample", model, z, context, true)) return flow_inert(z);
-    return flow_record(model->layer, FLOW_GENERATE, -1, z, context).value;
+    return flow_record(model->layer, FLOW_GENERATE, -1, z, seen).value;
 }
 
 ad_var flow_sample_tempered(const flow_model *model, double T, ad_rows rows, const ad_random *random, uint32_t stream,
                             ad_var context) {
     ad_error error;
-    ad_var z = sample_base(model, rows, random, stream, context);
+    ad_var seen = flow_model_see("flow_sample_tempered", model, context);
+    ad_var z = sample_base(model, rows, random, stream, seen);
     if (!check("flow_sample_tempered", model, z, context, true)) return flow_inert(z);
     if (!flow_can_temper(model->base, T, &error)) {
         ad_tape_fail(z.tape, error.status, "flow_sample_tempered: %s", error.message);
         return flow_inert(z);
     }
-    z = flow_temper_noise(model->base, T, z, model->base->C ? context : AD_NONE);
-    return flow_record(model->layer, FLOW_GENERATE, -1, z, context).value;
+    z = flow_temper_noise(model->base, T, z, model->base->C ? seen : AD_NONE);
+    return flow_record(model->layer, FLOW_GENERATE, -1, z, seen).value;
 }
 
 flow_draw flow_sample_and_log_prob(const flow_model *model, ad_rows rows, const ad_random *random, uint32_t stream,
                                    ad_var context) {
-    ad_var z = sample_base(model, rows, random, stream, context);
+    ad_var seen = flow_model_see("flow_sample_and_log_prob", model, context);
+    ad_var z = sample_base(model, rows, random, stream, seen);
     if (!check("flow_sample_and_log_prob", model, z, context, true)) return (flow_draw){flow_inert(z), flow_inert(z)};
-    flow_result x = flow_record(model->layer, FLOW_GENERATE, -1, z, context);
+    flow_result x = flow_record(model->layer, FLOW_GENERATE, -1, z, seen);
     flow_terms terms = {.n = 0};
     if (!ad_is_none(x.log_det)) flow_terms_add(&terms, ad_neg(x.log_det));
-    flow_terms_add(&terms, base_terms(model, z, context));
+    flow_terms_add(&terms, base_terms(model, z, seen));
     return (flow_draw){x.value, flow_terms_sum(&terms, z)};
 }

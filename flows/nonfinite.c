@@ -74,7 +74,7 @@ static ad_status check_layer(const flow_layer *layer, int number, ad_tape *tape,
 
 static ad_status check_layers(const flow_model *model, const flow_rows *rows, int64_t n, double *x, double *context,
                               ad_tape *tape, ad_error *error) {
-    int64_t D = ad_shape_count(model->layer->x_shape), C = model->C;
+    int64_t D = ad_shape_count(model->layer->x_shape), C = model->layer->C;
     for (int64_t i = 0; i < n * D; i++) x[i] = flow_rows_get(rows, D, i / D, i % D);
     for (int64_t i = 0; i < n * C; i++) {
         context[i] = flow_source_get(&rows->context, C, rows->index ? rows->index[i / C] : i / C, i % C);
@@ -99,9 +99,14 @@ ad_status flow_find_nonfinite(const flow_model *model, const flow_rows *rows, ad
     // In f32, as training computes: what overflows there may not in f64.
     ad_tape *tape = ad_tape_new(NULL, model->n_params ? model->params[0]->type : AD_F64);
     double *x = calloc((size_t)n, (size_t)D * sizeof *x),
-           *context = calloc((size_t)n + 1, (size_t)(model->C + 1) * sizeof *x);
+           *context = calloc((size_t)n + 1, (size_t)(model->layer->C + 1) * sizeof *x);
+    flow_rows seen;
     if (tape && x && context) {
-        status = check_layers(model, rows, n, x, context, tape, error);
+        status = flow_rows_see(model, rows, n, &seen, error);
+        if (status == AD_OK) {
+            status = check_layers(model, &seen, n, x, context, tape, error);
+            flow_rows_seen_free(model, &seen);
+        }
     } else {
         status = ad_fail(error, AD_ENOMEM, "out of memory");
     }

@@ -31,6 +31,20 @@ ad_var flow_terms_sum(flow_terms *terms, ad_var like) {
     return ad_has_rows(like) && ad_ok(sum) && !ad_has_rows(sum) ? ad_to_rows(sum, ad_rows_of(like)) : sum;
 }
 
+bool flow_check_context(const char *who, ad_tape *tape, ad_var context, int64_t C) {
+    char got[96];
+    if (C == 0 && !ad_is_none(context)) {
+        ad_tape_fail(tape, AD_ESHAPE, "%s: a context given, but the model takes none", who);
+        return false;
+    }
+    if (C > 0 && (ad_is_none(context) || !ad_shape_equal(ad_shape_of(context), ad_shape1(C)))) {
+        ad_tape_fail(tape, AD_ESHAPE, "%s: the model needs a context of [%lld], given %s", who, (long long)C,
+                     ad_is_none(context) ? "none" : ad_shape_print(ad_shape_of(context), got, sizeof got));
+        return false;
+    }
+    return true;
+}
+
 bool flow_check_call(const char *who, ad_var v, ad_shape shape, ad_var context, int64_t C) {
     char got[96], want[96];
     if (ad_is_none(v)) return false;
@@ -43,16 +57,7 @@ bool flow_check_call(const char *who, ad_var v, ad_shape shape, ad_var context, 
                      ad_shape_print(ad_shape_of(v), got, sizeof got), ad_shape_print(shape, want, sizeof want));
         return false;
     }
-    if (C == 0 && !ad_is_none(context)) {
-        ad_tape_fail(v.tape, AD_ESHAPE, "%s: a context given, but the model takes none", who);
-        return false;
-    }
-    if (C > 0 && (ad_is_none(context) || !ad_shape_equal(ad_shape_of(context), ad_shape1(C)))) {
-        ad_tape_fail(v.tape, AD_ESHAPE, "%s: the model needs a context of [%lld], given %s", who, (long long)C,
-                     ad_is_none(context) ? "none" : ad_shape_print(ad_shape_of(context), got, sizeof got));
-        return false;
-    }
-    return true;
+    return flow_check_context(who, v.tape, context, C);
 }
 
 flow_result flow_record(const flow_layer *layer, flow_direction direction, int index, ad_var v, ad_var context) {

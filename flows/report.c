@@ -14,7 +14,7 @@ typedef struct reporting {
     checking check;  // for Jacobians
     int64_t n, C;
     int jacobian_rows;
-    double *context;  // [n][C]
+    double *context;  // [n][C], as layers see it
     ad_error *error;
 } reporting;
 
@@ -179,10 +179,12 @@ static void read_rows(const reporting *r, const flow_rows *rows, double *x) {
     }
 }
 
-static ad_status log_prob(const reporting *r, const double *x, double *work, flow_health *health) {
-    ad_source in = {.data = x, .type = AD_F64, .count = r->n}, k = {.data = r->context, .type = AD_F64, .count = r->n};
+static ad_status log_prob(const reporting *r, const flow_rows *data, const double *x, double *work,
+                          flow_health *health) {
+    ad_source in = {.data = x, .type = AD_F64, .count = r->n}, k = data->context;
+    k.index = data->index;
     ad_rows rows = start(r);
-    ad_var c = r->C ? ad_input(rows, ad_shape1(r->C), &k) : AD_NONE;
+    ad_var c = r->model->C ? ad_input(rows, ad_shape1(r->model->C), &k) : AD_NONE;
     ad_var p = ad_keep(flow_log_prob(r->model, ad_input(rows, r->model->layer->x_shape, &in), c));
     ad_status status = ad_run(r->tape);
     if (status == AD_OK) status = ad_read(p, work, r->n);
@@ -200,14 +202,20 @@ static void share_out(flow_health *health) {
 
 static ad_status look(reporting *r, const flow_rows *rows, flow_health *health) {
     flow_layer *layer = r->model->layer;
+    flow_rows seen;
+    const int64_t D = ad_shape_count(layer->x_shape);
     size_t room = (size_t)r->n * (size_t)widest(layer, health->n);
     double *x = calloc(3 * room, sizeof *x);
     if (!x) return ad_fail(r->error, AD_ENOMEM, "report: out of memory");
     double *z = x + room, *work = z + room;
-    read_rows(r, rows, x);
-    ad_status status = log_prob(r, x, work, health);
+    ad_status status = flow_rows_see(r->model, rows, r->n, &seen, r->error);
+    if (status == AD_OK) {
+        read_rows(r, &seen, x);
+        flow_rows_seen_free(r->model, &seen);
+        status = log_prob(r, rows, x, work, health);
+    }
     if (status == AD_OK) status = measure(r, layer, x, z, work, &health->whole);
-    read_rows(r, rows, x);
+    for (int64_t i = 0; i < r->n * D; i++) x[i] = flow_rows_get(rows, D, i / D, i % D);
     for (int i = 0; i < health->n && status == AD_OK; i++) {
         status = measure(r, layer_at(layer, i), x, z, work, &health->layers[i]);
     }
@@ -218,7 +226,7 @@ static ad_status look(reporting *r, const flow_rows *rows, flow_health *health) 
 
 static ad_status prepare(reporting *r, const flow_rows *rows, const flow_report_options *o, flow_health *health) {
     const flow_layer *layer = r->model->layer;
-    r->n = flow_rows_count(rows, r->C, r->error);
+    r->n = flow_rows_count(rows, r->model->C, r->error);
     if (r->n < 0) return AD_EARG;
     if (r->n > o->rows) r->n = o->rows;
     health->rows = r->n;
@@ -241,7 +249,7 @@ flow_health *flow_report(const flow_model *model, const flow_rows *rows, const f
         ad_fail(error, AD_ENOMEM, "report: out of memory");
         return NULL;
     }
-    reporting r = {.model = model, .C = model->C, .jacobian_rows = o.jacobian_rows, .error = error};
+    reporting r = {.model = model, .C = model->layer->C, .jacobian_rows = o.jacobian_rows, .error = error};
     ad_status status = prepare(&r, rows, &o, health);
     if (status == AD_OK) status = look(&r, rows, health);
     ad_tape_free(r.check.tape);

@@ -55,6 +55,7 @@ static void reads_good_files(void **state) {
         {"nan,inf,-Infinity,NaN\n", 1, 4, {NAN, INFINITY, -INFINITY, NAN}},
         {"\"a\nb\",c\n1,2\n", 1, 2, {1, 2}},
         {",x\n0,1\n", 1, 2, {0, 1}},
+        {"fixed acidity,pH\n1,2\n", 1, 2, {1, 2}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         check_good(&cases[i], NULL);

@@ -134,6 +134,55 @@ static void bases_are_named(void **state) {
     assert_describes("realnvp:base=logistic", "\"base\":{\"type\":\"logistic\"");
     assert_describes("realnvp:base=laplace", "\"base\":{\"type\":\"laplace\"");
     assert_describes("realnvp:base=gumbel", "\"base\":{\"type\":\"gumbel\"");
+    assert_describes("realnvp:base=uniform",
+                     "\"base\":{\"type\":\"uniform\",\"features\":4,\"low\":-3.0,\"high\":3.0");
+    assert_describes("realnvp:base=uniform,box=0.5", "\"low\":-0.5,\"high\":0.5");
+    assert_describes("realnvp:base=classes", "\"features\":4,\"context\":2,\"place\":\"classes\"");
+    assert_describes("realnvp:base=logistic,fixed=yes", "\"place\":\"fixed\"");
+    assert_describes("realnvp:base=student,learn-df=yes", "\"df\":0.0");
+    assert_describes("realnvp:base=gumbel,follow=yes", "\"features\":4,\"context\":2,\"place\":\"net\"");
+    assert_describes("realnvp:base=mixture,follow=yes", "\"features\":4,\"context\":2,\"components\":8");
+    assert_describes("realnvp:base=laplace,temperature=0.5", "\"base\":{\"type\":\"tempered\",\"temperature\":0.5");
+}
+
+// A context of 2 through two layers of 5 units: couplings and base see 5 features.
+static void a_context_passes_a_net_first(void **state) {
+    (void)state;
+    const char *line = "maf:embed=5x2,activation=tanh,type=f64,base=conditional";
+    assert_describes(line, "\"embed\":{\"type\":\"mlp\",\"in\":2,\"out\":5,\"layers\":2,\"width\":5,\"activation\":\"tanh\"");
+    assert_describes(line, "\"base\":{\"type\":\"normal\",\"features\":4,\"context\":5");
+    flow_model *model = make(line, 4, 2);
+    assert_int_equal(flow_model_context(model), 2);
+    flow_model_free(model);
+}
+
+// A file brings a model back with its line, and the line makes it again.
+static void check_line(const char *line, int64_t C) {
+    flow_model *model = make(line, 3, C);
+    if (flow_save(model, files_path("line.safetensors"), &error) != AD_OK) fail_msg("%s", error.message);
+    flow_model *loaded = flow_load(files_path("line.safetensors"), NULL, &error);
+    if (!loaded) fail_msg("%s: %s", line, error.message);
+    assert_string_equal(flow_model_text(loaded), line);
+    flow_model *again = make(flow_model_text(loaded), 3, C);
+    char *a = flow_describe(loaded), *b = flow_describe(again), *c = flow_describe(model);
+    assert_string_equal(a, b);
+    assert_string_equal(a, c);
+    free(a), free(b), free(c);
+    flow_model_free(model), flow_model_free(loaded), flow_model_free(again);
+}
+
+static void every_base_and_an_embedding_come_back_from_files(void **state) {
+    (void)state;
+    static const char *const bases[] = {
+        "normal",  "learned",  "conditional", "classes", "full",   "pca,rank=2", "mixture,components=2,follow=yes",
+        "student,df=3,learn-df=yes", "logistic,fixed=yes", "laplace,follow=yes,temperature=0.8", "gumbel", "uniform,box=4"};
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+        char line[150];
+        for (int embed = 0; embed < 2; embed++) {
+            snprintf(line, sizeof line, "realnvp:layers=1,hidden=4x1,base=%s%s", bases[i], embed ? ",embed=3x1" : "");
+            check_line(line, 2);
+        }
+    }
 }
 
 static void layers_by_hand_have_no_line(void **state) {
@@ -152,8 +201,8 @@ static void the_help_lists_all(void **state) {
     assert_non_null(help);
     for (int i = 0; i < NAMES; i++) util_assert_contains(help, names[i]);
     util_assert_contains(help,
-                         "\n    layers, hidden, activation, net, bins, bound, mix, inverse, raw, base, components, df, "
-                         "rank, seed, type\n");
+                         "\n    layers, hidden, activation, net, bins, bound, mix, inverse, embed, raw, base, components, "
+                         "df, learn-df, rank, box, fixed, follow, temperature, seed, type\n");
     util_assert_contains(help, "\nhidden=sizes as 256x2, width 1 to 65536 and depth 0 to 1000: of conditioners");
     util_assert_contains(help, "\ntype=f32 or f64: of the parameters\n");
     free(help);
@@ -175,7 +224,7 @@ static const struct refusal {
     {"", "unknown model ''; known are nice, realnvp, maf, iaf, nsf-coupling, nsf-ar, planar, radial, sylvester"},
     {"nsf", "unknown model 'nsf'; known are nice"},
     {"nsf-ar :layers=2", "unknown model 'nsf-ar '"},
-    {"maf:bin=3", "maf: unknown key 'bin'; it takes layers, hidden, activation, bound, scale, mix, raw, base"},
+    {"maf:bin=3", "maf: unknown key 'bin'; it takes layers, hidden, activation, bound, scale, mix, embed, raw, base"},
     {"maf:bins=3", "maf: unknown key 'bins'; it takes layers"},
     {"maf:layers", "maf: 'layers' has no value; expected layers=a whole number from 1 to 10000"},
     {"maf:layers=2,layers=3", "maf: 'layers' is there twice"},
@@ -199,11 +248,18 @@ static const struct refusal {
     {"nsf-ar:raw=1", "raw is '1'; expected no or yes"},
     {"nsf-ar:type=f16", "type is 'f16'; expected f32 or f64"},
     {"nsf-ar:seed=-1", "seed is '-1'"},
-    {"maf:base=gauss", "base is 'gauss'; expected normal, learned, conditional, full"},
+    {"maf:base=gauss", "base is 'gauss'; expected normal, learned, conditional, classes, full"},
     {"maf:base=conditional", "base=conditional, but the model takes no context"},
     {"maf:base=student,rank=2", "'rank' goes with base=pca, but base=student"},
     {"maf:components=2", "'components' goes with base=mixture, but base=normal"},
     {"maf:base=pca,rank=5", "pca normal: rank 5"},
+    {"maf:base=classes", "base density: base=classes, but the model takes no context"},
+    {"maf:base=mixture,follow=yes", "base density: follow=yes, but the model takes no context"},
+    {"maf:base=full,follow=yes", "'follow' goes with base=mixture, student, logistic, laplace, gumbel, but base=full"},
+    {"maf:base=normal,box=2", "'box' goes with base=uniform, but base=normal"},
+    {"maf:base=mixture,temperature=2", "tempered: a power of the base density 'normal mixture'"},
+    {"maf:embed=4x1", "maf: embed, but the model takes no context"},
+    {"maf:embed=4", "maf: embed is '4'; expected sizes as 256x2"},
     {"sylvester:directions=9", "directions"},
 };
 
@@ -267,6 +323,8 @@ int main(void) {
         cmocka_unit_test(a_name_alone_takes_the_defaults),
         cmocka_unit_test(keys_are_options),
         cmocka_unit_test(bases_are_named),
+        cmocka_unit_test(a_context_passes_a_net_first),
+        cmocka_unit_test_teardown(every_base_and_an_embedding_come_back_from_files, files_empty),
         cmocka_unit_test(layers_by_hand_have_no_line),
         cmocka_unit_test(the_help_lists_all),
         cmocka_unit_test(names_are_listed),

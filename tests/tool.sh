@@ -54,6 +54,27 @@ wait "$pid" 2> /dev/null
 expect 0 "saved" "$pullback" fit table.csv --target x,y --model realnvp:layers=2,hidden=8x1 --steps 200 --quiet --checkpoint run --out part.safetensors
 cmp -s whole.safetensors part.safetensors || complain "a run that went on ended elsewhere"
 
+# Pictures, where cairo is.
+if "$pullback" --help | grep -q '^  plot '; then
+  "$pullback" fit table.csv --target x,y --model realnvp:layers=2,hidden=8x1 --steps 60 --quiet --log run.jsonl --out small.safetensors > out.txt
+  for kind in corner columns pair; do
+    expect 0 "" "$pullback" plot both.safetensors table.csv --kind $kind --draws 2000 --out $kind.png
+    [ "$(head -c 8 $kind.png | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ] || complain "$kind.png is no PNG"
+    [ "$(wc -c < $kind.png)" -gt 20000 ] || complain "$kind.png is empty"
+  done
+  expect 0 "" "$pullback" plot given.safetensors table.csv --draws 2000 --out given.svg
+  grep -q '<svg ' given.svg || complain "given.svg is no SVG"
+  expect 0 "" "$pullback" plot --log run.jsonl --out loss.pdf
+  [ "$(head -c 5 loss.pdf)" = "%PDF-" ] || complain "loss.pdf is no PDF"
+  expect 1 "DATA is to hold its columns" "$pullback" plot given.safetensors
+  expect 1 "no column 'z'" "$pullback" plot both.safetensors --columns x,z
+  expect 1 "a pair is of two columns" "$pullback" plot both.safetensors --kind pair --columns x
+  expect 1 "corner, columns or pair, not 'pie'" "$pullback" plot both.safetensors --kind pie
+  expect 1 "give a MODEL, or a log" "$pullback" plot
+  expect 1 "table.csv:1: not a line of JSON" "$pullback" plot --log table.csv
+  expect 1 "missing/p.png" "$pullback" plot both.safetensors --out missing/p.png
+fi
+
 expect 2 "Usage: pullback COMMAND" "$pullback"
 expect 2 "unknown command 'fut'" "$pullback" fut
 expect 2 "DATA is missing" "$pullback" fit

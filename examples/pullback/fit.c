@@ -17,7 +17,7 @@ typedef struct asked {
     tool_columns columns;
     int64_t steps, batch, patience, seed, threads;
     double lr, validation, test, weight_decay;
-    bool json, quiet;
+    bool anneal, json, quiet;
 } asked;
 
 typedef struct outcome {
@@ -75,13 +75,14 @@ static ad_status fit(const asked *a, const tool_rows *rows, flow_model *model, a
     const optim_fit_options how = {.steps = a->steps,
                                    .batch = batch,
                                    .lr = a->lr,
+                                   .schedule = a->anneal ? OPTIM_COSINE : OPTIM_CONSTANT,
                                    .warm_up = 100,
                                    .optimizer = {.method = OPTIM_ADAMW, .weight_decay = a->weight_decay, .max_norm = 5},
                                    .average = 0.99,
                                    .validation = split->n_valid ? &valid : NULL,
                                    .validate_every = epoch > 100 ? epoch < 1000 ? epoch : 1000 : 100,
                                    .patience = a->patience,
-                                   .plateau = true,
+                                   .plateau = !a->anneal,
                                    .lower = {.factor = 0.5, .patience = (int)(a->patience / 3), .threshold = 1e-4},
                                    .care = {.checkpoint = a->checkpoint, .log = a->log, .signals = true},
                                    .seed = (uint64_t)a->seed,
@@ -216,6 +217,8 @@ static int run(int argc, char **argv) {
          1e6},
         {"batch", "N", "rows a step; 0: by the number of rows", OPTION_COUNT, &a.batch, 0, 1e6},
         {"lr", "X", "learning rate at first; halved when validation stops falling", OPTION_NUMBER, &a.lr, 1e-12, 10},
+        {"anneal", NULL, "the rate falls as half a cosine, to 0 at --steps, whatever the validation", OPTION_FLAG,
+         &a.anneal, 0, 0},
         {"weight-decay", "X", "of AdamW", OPTION_NUMBER, &a.weight_decay, 0, 1},
         {"seed", "N", "of split, weights and batches; same seed, same model", OPTION_COUNT, &a.seed, 0, 1e15},
         {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &a.threads, 0, 256},

@@ -4,8 +4,11 @@
 
 #include "tool.h"
 
-static const tool_command *const commands[] = {&tool_fit,  &tool_score_command, &tool_sample,
-                                               &tool_info, &tool_check,         &tool_doctor};
+static const tool_command *const commands[] = {&tool_fit,   &tool_score_command, &tool_sample, &tool_info, &tool_check,
+#ifdef TOOL_PLOT  // where cairo is
+                                               &tool_plot,
+#endif
+                                               &tool_doctor};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static int usage(FILE *to, int status) {

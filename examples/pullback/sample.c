@@ -11,33 +11,6 @@ typedef struct asked {
     int64_t n, seed, threads;
 } asked;
 
-// n rows of x [D], those of the context one after the other, again from the first when they are fewer.
-static ad_status draw(const asked *a, const flow_model *model, ad_engine *engine, const data_table *context, double *x,
-                      ad_error *error) {
-    enum { BATCH = 8192 };
-    const int64_t D = ad_shape_count(flow_model_shape(model)), C = flow_model_context(model);
-    int64_t index[BATCH];
-    ad_tape *tape = ad_tape_new(engine, AD_F64);
-    ad_random random = {.seed = (uint64_t)a->seed};
-    for (int64_t first = 0; tape && first < a->n && ad_tape_status(tape) == AD_OK; first += BATCH) {
-        int64_t count = a->n - first < BATCH ? a->n - first : BATCH;
-        ad_tape_reset(tape);
-        ad_rows set = ad_rows_new(tape, "samples");
-        ad_rows_set(set, count, first);
-        ad_source source = {0};
-        if (C) {
-            for (int64_t i = 0; i < count; i++) index[i] = (first + i) % context->rows;
-            source = data_source(context, 0, index);
-        }
-        ad_var v = ad_keep(flow_sample(model, set, &random, 0, C ? ad_input(set, ad_shape1(C), &source) : AD_NONE));
-        if (ad_run(tape) == AD_OK) ad_read(v, x + first * D, count * D);
-    }
-    ad_status status = tape ? ad_tape_status(tape) : AD_ENOMEM;
-    if (status != AD_OK) ad_fail(error, status, "sampling: %s", tape ? ad_tape_message(tape) : "out of memory");
-    ad_tape_free(tape);
-    return status;
-}
-
 // A file whose columns are the context's.
 static ad_status read_context(const asked *a, const flow_model *model, tool_rows *rows, ad_error *error) {
     int64_t C = flow_model_context(model);
@@ -64,7 +37,7 @@ static ad_status work(asked *a, ad_error *error) {
     data_table *out =
         status == AD_OK ? data_table_new(DATA_F64, a->n, ad_shape_count(flow_model_shape(model)), error) : NULL;
     if (status == AD_OK && !out) status = error->status;
-    if (status == AD_OK) status = draw(a, model, engine, given.x, data_values(out), error);
+    if (status == AD_OK) status = tool_draw(model, engine, given.x, (uint64_t)a->seed, out, error);
     if (status == AD_OK) status = tool_write(a->out, out, flow_note(model, TOOL_TARGET), error);
     data_table_free(out);
     tool_rows_free(&given);

@@ -39,14 +39,23 @@ ad_status tool_write(const char *file, const data_table *table, const char *name
 flow_model *tool_load(const char *file, tool_columns *columns, ad_error *error);
 // Log-density of each row, computed in f64.
 ad_status tool_score(const flow_model *model, ad_engine *engine, const tool_rows *rows, double *log_p, ad_error *error);
+// Whether a table has the columns that a model takes.
+ad_status tool_fits(const flow_model *model, const tool_rows *rows, ad_error *error);
+// Fills out, of doubles and as many columns as the model has, with rows of it; those of the context one after the other, again
+// from the first when they are fewer. context: NULL when the model takes none.
+ad_status tool_draw(const flow_model *model, ad_engine *engine, const data_table *context, uint64_t seed,
+                    data_table *out, ad_error *error);
 void tool_mean(const double *v, int64_t n, double *mean, double *standard_error);
+
+// Draws the losses of a log.
+ad_status tool_plot_log(const char *log, const char *picture, ad_error *error);
 
 // Commands: what they return is the exit status.
 typedef struct tool_command {
     const char *name, *summary;
     int (*run)(int argc, char **argv);
 } tool_command;
-extern const tool_command tool_fit, tool_score_command, tool_sample, tool_info, tool_check, tool_doctor;
+extern const tool_command tool_fit, tool_score_command, tool_sample, tool_info, tool_check, tool_plot, tool_doctor;
 // Prints "pullback NAME: message" and returns 1.
 int tool_fail(const tool_command *command, const ad_error *error);
 

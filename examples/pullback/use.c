@@ -14,7 +14,7 @@ flow_model *tool_load(const char *file, tool_columns *columns, ad_error *error) 
     return model;
 }
 
-static ad_status fits(const flow_model *model, const tool_rows *rows, ad_error *error) {
+ad_status tool_fits(const flow_model *model, const tool_rows *rows, ad_error *error) {
     int64_t D = ad_shape_count(flow_model_shape(model)), C = flow_model_context(model);
     int64_t c = rows->context ? rows->context->columns : 0;
     if (rows->x->columns == D && c == C) return AD_OK;
@@ -24,7 +24,7 @@ static ad_status fits(const flow_model *model, const tool_rows *rows, ad_error *
 
 ad_status tool_score(const flow_model *model, ad_engine *engine, const tool_rows *rows, double *log_p,
                      ad_error *error) {
-    ad_status status = fits(model, rows, error);
+    ad_status status = tool_fits(model, rows, error);
     if (status != AD_OK) return status;
     ad_tape *tape = ad_tape_new(engine, AD_F64);
     if (!tape) return ad_fail(error, AD_ENOMEM, "out of memory for a tape");
@@ -47,6 +47,32 @@ ad_status tool_score(const flow_model *model, ad_engine *engine, const tool_rows
     }
     status = ad_tape_status(tape);
     if (status != AD_OK) ad_fail(error, status, "scoring: %s", ad_tape_message(tape));
+    ad_tape_free(tape);
+    return status;
+}
+
+ad_status tool_draw(const flow_model *model, ad_engine *engine, const data_table *context, uint64_t seed,
+                    data_table *out, ad_error *error) {
+    const int64_t D = ad_shape_count(flow_model_shape(model)), C = flow_model_context(model);
+    double *x = data_values(out);
+    int64_t index[BATCH];
+    ad_tape *tape = ad_tape_new(engine, AD_F64);
+    ad_random random = {.seed = seed};
+    for (int64_t first = 0; tape && first < out->rows && ad_tape_status(tape) == AD_OK; first += BATCH) {
+        int64_t count = out->rows - first < BATCH ? out->rows - first : BATCH;
+        ad_tape_reset(tape);
+        ad_rows set = ad_rows_new(tape, "samples");
+        ad_rows_set(set, count, first);
+        ad_source source = {0};
+        if (C) {
+            for (int64_t i = 0; i < count; i++) index[i] = (first + i) % context->rows;
+            source = data_source(context, 0, index);
+        }
+        ad_var v = ad_keep(flow_sample(model, set, &random, 0, C ? ad_input(set, ad_shape1(C), &source) : AD_NONE));
+        if (ad_run(tape) == AD_OK) ad_read(v, x + first * D, count * D);
+    }
+    ad_status status = tape ? ad_tape_status(tape) : AD_ENOMEM;
+    if (status != AD_OK) ad_fail(error, status, "sampling: %s", tape ? ad_tape_message(tape) : "out of memory");
     ad_tape_free(tape);
     return status;
 }

@@ -1,0 +1,54 @@
+// flows_splines.h -- further transformers: maps of one feature made of pieces over the bins of a box, of polynomials,
+// and other increasing maps with few parameters.
+//
+// Those with flow_spline_transformer_options map the box [-bound, bound] onto itself, by bins whose widths and heights, in
+// units of the box, are min + (1 - K min) softmax(scale raw). All options may be NULL. All start as the identity, or near
+// it; and whatever their raw parameters are, log-slopes are bounded.
+#ifndef PULLBACK_FLOWS_SPLINES_H
+#define PULLBACK_FLOWS_SPLINES_H
+
+#include "flows_transformers.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// normalize: straight pieces over K equal bins (Mueller et al. 2019; Prince, eq. 16.12), the identity outside the box. P = K
+// raw heights. Of the options min_width and min_derivative are not used.
+AD_API flow_transformer *flow_linear_spline_transformer(const flow_spline_transformer_options *options, ad_error *error);
+
+
+// The integral of a density that is linear in each bin and 1 at both ends of the box (Mueller et al. 2019), the identity
+// outside. P = 2 K - 1: raw widths [K], raw densities at inner knots [K - 1], K >= 3. min_derivative: least density; min_height
+// is not used.
+AD_API flow_transformer *flow_quadratic_spline_transformer(const flow_spline_transformer_options *options, ad_error *error);
+
+// Two linear-rational pieces in each bin (Dolatabadi et al. 2020), the identity outside. P = 4 K - 1: raw widths and heights
+// [K] each, raw slopes at inner knots [K - 1], where the pieces of each bin meet [K]. Slopes at knots lie between min_derivative
+// and its reciprocal: exp(m tanh(raw / m)), m = -log min_derivative.
+AD_API flow_transformer *flow_linear_rational_spline_transformer(const flow_spline_transformer_options *options,
+                                                                 ad_error *error);
+
+// Monotone cubics with Steffen's slopes at inner knots (Durkan et al. 2019, "Cubic-spline flows"); outside lines of the learned
+// slopes at the ends of the box. P = 2 K + 2: raw widths and heights [K] each, raw slopes of both ends, which lie between
+// min_derivative and 2.99 times that of the first or last bin. Back by Halley's steps, without a loop.
+AD_API flow_transformer *flow_cubic_spline_transformer(const flow_spline_transformer_options *options, ad_error *error);
+
+// Monotone cubics with learned slopes at knots (Hermite's): between min_derivative and 2.99 times that of the flatter bin
+// beside. P = 3 K + 1: raw widths and heights [K] each, raw slopes at all knots [K + 1]. Outside and back as cubic splines.
+AD_API flow_transformer *flow_hermite_spline_transformer(const flow_spline_transformer_options *options, ad_error *error);
+
+// The circle whose points are -bound to bound, these two being one (Rezende et al. 2020): a rational-quadratic spline with one
+// slope there, then a shift around it. Features lie in the box, before and after. P = 3 K + 1: raw widths, heights and slopes at
+// the left edges of bins [K] each (slopes as of linear-rational splines), the shift.
+AD_API flow_transformer *flow_circular_spline_transformer(const flow_spline_transformer_options *options, ad_error *error);
+
+// A quarter of a sine wave over each of K equal bins (Prince, eq. 16.33, corrected), mixed with a straight line, so that slopes
+// are never 0; the identity outside the box. P = K + 1: raw heights, the raw part of the sine, at most 1 - min_derivative. It
+// starts with a part of 0.02. min_width is not used. Back by Halley's steps, without a loop.
+AD_API flow_transformer *flow_sinusoid_transformer(const flow_spline_transformer_options *options, ad_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

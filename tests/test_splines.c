@@ -1,0 +1,417 @@
+// test_splines.c -- transformers of bins and other increasing maps of few parameters: closed forms, starts, gradients
+// to second order, wild parameters, refusals.
+#include "layers.h"
+
+// ---- all of them ----------------------------------------------------------------------------------------------------
+
+typedef struct maker {
+    const char *name;
+    flow_transformer *(*make)(const flow_spline_transformer_options *options, ad_error *error);
+    double bound;  // of log-slopes, with the options below
+    bool circle;   // of points in the box alone
+    bool nearly;   // starts only near the identity
+} maker;
+
+enum { LINEAR, QUADRATIC, LINEAR_RATIONAL, CUBIC, HERMITE, CIRCULAR, SINUSOID, MAKERS };
+
+static const maker makers[] = {
+    {"linear spline", flow_linear_spline_transformer, 6, false, false},
+    {"quadratic spline", flow_quadratic_spline_transformer, 7, false, false},
+    {"linear-rational spline", flow_linear_rational_spline_transformer, 25, false, false},
+    {"cubic spline", flow_cubic_spline_transformer, 15, false, false},
+    {"hermite spline", flow_hermite_spline_transformer, 15, false, false},
+    {"circular spline", flow_circular_spline_transformer, 25, true, false},
+    {"sinusoid", flow_sinusoid_transformer, 13, false, true},
+};
+enum { K = 4 };
+
+static flow_transformer *made(const maker *m) {
+    const flow_spline_transformer_options o = {.bins = K, .spline = {.bound = 3}};
+    flow_transformer *t = m->make(&o, &layers_error);
+    layers_assert_made(t);
+    assert_string_equal(t->type->name, m->name);
+    return t;
+}
+
+// n points through one feature's map with these raw parameters.
+static void run(const flow_transformer *t, ad_type type, bool normalize, const double *raw, const double *v, int64_t n,
+                double *value, double *log_det) {
+    ad_tape *tape = ad_tape_new(NULL, type);
+    ad_source source = util_source(v, n);
+    flow_parameters p = {ad_constant(tape, ad_shape2(1, t->P), raw), 1, t->P, true};
+    ad_var in = ad_input(util_rows(tape, "points", n), ad_shape1(1), &source);
+    flow_result r = normalize ? flow_transformer_normalize(t, p, in) : flow_transformer_generate(t, p, in);
+    ad_keep(r.value);
+    ad_keep(r.log_det);
+    util_run(tape);
+    util_read(r.value, value, n);
+    util_read(r.log_det, log_det, n);
+    ad_tape_free(tape);
+}
+
+static double *start(const flow_transformer *t) {
+    double *raw = calloc((size_t)t->P, sizeof *raw);
+    if (t->type->identity) t->type->identity(t, raw);
+    return raw;
+}
+
+static void they_start_as_the_identity(void **state) {
+    (void)state;
+    double v[40], z[40], log_det[40];
+    for (int i = 0; i < MAKERS; i++) {
+        const double step = makers[i].circle ? 0.15 : 0.2, tolerance = makers[i].nearly ? 0.03 : 1e-12;
+        for (int k = 0; k < 40; k++) v[k] = -19.6 * step + step * k;
+        flow_transformer *t = made(&makers[i]);
+        double *raw = start(t);
+        for (int way = 0; way < 2; way++) {
+            run(t, AD_F64, way, raw, v, 40, z, log_det);
+            util_assert_all_close(z, v, 40, tolerance);
+            for (int k = 0; k < 40; k++) util_assert_close(log_det[k], 0, tolerance);
+        }
+        free(raw);
+        flow_transformer_free(t);
+    }
+}
+
+static double apart(const maker *m, double a, double b) {
+    const double d = fabs(a - b);
+    return m->circle ? fmin(d, fabs(6 - d)) : d;
+}
+
+// In units of what rounding costs: in x that of z, or in z that of x. Any parameters, points in bins, at the box's ends
+// and far out.
+static void check_wild(const maker *m, ad_type type, double size, uint64_t *seed) {
+    enum { POINTS = 60 };
+    const double edges[] = {-3, 3, 0, -0.0, 1e12, -1e12, 1e-30, 2.9999998, 3.0000002};
+    double v[POINTS], z[POINTS], back[POINTS], again[POINTS], log_det[POINTS], unused[POINTS];
+    flow_transformer *t = made(m);
+    double *raw = start(t);
+    for (int64_t i = 0; i < t->P; i++) raw[i] += util_uniform(seed, -size, size);
+    const double reach = m->circle ? 3 : 3.5;
+    for (int k = 0; k < POINTS; k++) {
+        v[k] =
+            k < 9 && !(m->circle && fabs(edges[k]) > 3) ? edges[k] : (double)(float)util_uniform(seed, -reach, reach);
+    }
+    run(t, type, true, raw, v, POINTS, z, log_det);
+    run(t, type, false, raw, z, POINTS, back, unused);
+    run(t, type, true, raw, back, POINTS, again, unused);
+    for (int k = 0; k < POINTS; k++) {
+        const double eps = type == AD_F64 ? 0x1p-52 : 0x1p-23, slope = exp(log_det[k]);
+        const double unit = 8 * eps * fmax(3, fmax(fabs(v[k]), fabs(z[k])));
+        if (!isfinite(z[k]) || !(fabs(log_det[k]) <= m->bound) ||
+            (!(apart(m, back[k], v[k]) <= unit * (1 + 1 / slope)) &&
+             !(apart(m, again[k], z[k]) <= unit * (1 + slope)))) {
+            fail_msg("%s: from %.17g by %.17g of slope %g to %.17g", m->name, v[k], z[k], slope, back[k]);
+        }
+    }
+    free(raw);
+    flow_transformer_free(t);
+}
+
+static void wild_parameters_come_back(void **state) {
+    (void)state;
+    uint64_t seed = 5;
+    for (int i = 0; i < MAKERS; i++) {
+        for (int k = 0; k < (UTIL_SANITIZED ? 6 : 40); k++) {
+            check_wild(&makers[i], (ad_type)(k % 2), 0.1 * pow(1000, util_uniform(&seed, 0, 1)), &seed);
+        }
+    }
+}
+
+typedef struct probe {
+    const flow_transformer *t;
+    bool normalize;
+} probe;
+
+// Four points, each near the middle of a bin of its own and never at a knot, nearly even ones.
+static ad_var weighted(void *arg, const ad_var *x) {
+    static const double centers[K] = {-2.2, -0.7, 0.8, 2.3}, weights[K] = {1, -0.6, 0.8, 1.3};
+    const probe *p = arg;
+    ad_var v = ad_add(ad_scale(x[0], 0.15), ad_constant(x[0].tape, ad_shape1(K), centers));
+    double *raw = start(p->t);
+    ad_var identity = ad_constant(x[0].tape, ad_shape2(1, p->t->P), raw);
+    free(raw);
+    flow_parameters parameters = {ad_add(ad_scale(x[1], 0.12), identity), K, p->t->P, true};
+    flow_result r =
+        p->normalize ? flow_transformer_normalize(p->t, parameters, v) : flow_transformer_generate(p->t, parameters, v);
+    ad_var w = ad_constant(x[0].tape, ad_shape1(K), weights);
+    return ad_add(ad_sum(ad_mul(w, r.value)), ad_sum(ad_mul(ad_square(w), ad_reshape(r.log_det, ad_shape1(K)))));
+}
+
+static void gradients_are_right_to_second_order(void **state) {
+    (void)state;
+    for (int i = 0; i < MAKERS; i++) {
+        for (int way = 0; way < 2; way++) {
+            flow_transformer *t = made(&makers[i]);
+            probe p = {t, way};
+            const ad_gradcheck_input inputs[] = {{.shape = ad_shape1(K), .rows = true},
+                                                 {.shape = ad_shape2(K, t->P), .rows = true}};
+            const ad_gradcheck_options o = {.cases = UTIL_SANITIZED ? 1 : 3};
+            if (ad_gradcheck(weighted, &p, inputs, 2, &o, &layers_error) != AD_OK) {
+                fail_msg("%s: %s", makers[i].name, layers_error.message);
+            }
+            flow_transformer_free(t);
+        }
+    }
+}
+
+// ---- closed forms ---------------------------------------------------------------------------------------------------
+
+// min + (1 - n min) softmax.
+static void shares(const double *raw, int n, double least, double *out) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += exp(raw[i]);
+    for (int i = 0; i < n; i++) out[i] = least + (1 - n * least) * exp(raw[i]) / sum;
+}
+
+// Values and log-slopes of the map with these raw parameters against a formula's.
+static void compare(const maker *m, const double *raw, int64_t P,
+                    double (*formula)(const double *raw, double x, double *log_slope)) {
+    double x[50], z[50], log_det[50], slope;
+    flow_transformer *t = made(m);
+    assert_int_equal(t->P, P);
+    const double reach = m->circle ? 3 : 3.6;
+    util_fill(x, 50, 11, -reach, reach);
+    run(t, AD_F64, true, raw, x, 50, z, log_det);
+    for (int i = 0; i < 50; i++) {
+        util_assert_close(z[i], formula(raw, x[i], &slope), 1e-13);
+        util_assert_close(log_det[i], slope, 1e-12);
+    }
+    flow_transformer_free(t);
+}
+
+// Prince, eq. 16.12, with h = (x + 3) / 6.
+static double straight_pieces(const double *raw, double x, double *log_slope) {
+    double phi[K], sum = 0, h = (x + 3) / 6;
+    *log_slope = 0;
+    if (h < 0 || h > 1) return x;
+    shares(raw, K, 1e-3, phi);
+    const int b = (int)fmin(floor(K * h), K - 1);
+    for (int k = 0; k < b; k++) sum += phi[k];
+    *log_slope = log(K * phi[b]);
+    return 6 * (sum + (K * h - b) * phi[b]) - 3;
+}
+
+// The bin of x among knots from -3 to 3 of these shares, the knots' values being those of the others.
+typedef struct bin {
+    int k;
+    double x0, w, y0, h, t;
+} bin;
+static bin bin_of(const double *widths, const double *heights, double x) {
+    bin b = {0, -3, 6 * widths[0], -3, 6 * heights[0], 0};
+    while (b.k < K - 1 && x >= b.x0 + b.w) {
+        b.x0 += b.w, b.y0 += b.h;
+        b.k++;
+        b.w = 6 * widths[b.k], b.h = 6 * heights[b.k];
+    }
+    b.t = (x - b.x0) / b.w;
+    return b;
+}
+
+// Densities at the ends 1, the rest as the paper's over the area, which with them is 1.
+static double parabolas(const double *raw, double x, double *log_slope) {
+    double w[K], e[K + 1], area = 0, sum = 0;
+    *log_slope = 0;
+    if (fabs(x) > 3) return x;
+    shares(raw, K, 1e-3, w);
+    for (int i = 0; i < K - 1; i++) sum += e[i + 1] = exp(raw[K + i]);
+    for (int i = 1; i < K; i++) area += e[i] * (w[i - 1] + w[i]) / 2;
+    e[0] = e[K] = area / (1 - (w[0] + w[K - 1]) / 2);
+    for (int i = 0; i <= K; i++) e[i] = 1e-3 + (1 - 1e-3) * e[i] / e[K];
+    double total = 0, heights[K];
+    for (int i = 0; i < K; i++) total += heights[i] = w[i] * (e[i] + e[i + 1]) / 2;
+    util_assert_close(total, 1, 1e-14);
+    bin b = bin_of(w, heights, x);
+    *log_slope = log(e[b.k] + (e[b.k + 1] - e[b.k]) * b.t);
+    return b.y0 + b.w * (e[b.k] * b.t + (e[b.k + 1] - e[b.k]) * b.t * b.t / 2);
+}
+
+static double bounded_slope(double raw) {
+    const double m = -log(1e-3);
+    return exp(m * tanh(raw / m));
+}
+
+// As the paper's algorithm has it, in x and y.
+static double linear_rationals(const double *raw, double x, double *log_slope) {
+    double w[K], h[K], d[K + 1] = {[0] = 1, [K] = 1};
+    *log_slope = 0;
+    if (fabs(x) > 3) return x;
+    shares(raw, K, 1e-3, w);
+    shares(raw + K, K, 1e-3, h);
+    for (int i = 1; i < K; i++) d[i] = bounded_slope(raw[2 * K + i - 1]);
+    bin b = bin_of(w, h, x);
+    const double l = 0.025 + 0.95 / (1 + exp(-raw[3 * K - 1 + b.k])), d0 = d[b.k], d1 = d[b.k + 1], t = b.t;
+    const double wa = 1, wb = sqrt(d0 / d1) * wa, wc = (l * wa * d0 + (1 - l) * wb * d1) / (b.h / b.w);
+    const double ya = b.y0, yb = b.y0 + b.h, yc = ((1 - l) * wa * ya + l * wb * yb) / ((1 - l) * wa + l * wb);
+    if (t <= l) {
+        const double below = wa * (l - t) + wc * t;
+        *log_slope = log(wa * wc * l * (yc - ya) / (below * below) / b.w);
+        return (wa * ya * (l - t) + wc * yc * t) / below;
+    }
+    const double below = wc * (1 - t) + wb * (t - l);
+    *log_slope = log(wb * wc * (1 - l) * (yb - yc) / (below * below) / b.w);
+    return (wc * yc * (1 - t) + wb * yb * (t - l)) / below;
+}
+
+// Hermite's cubic by its four basis polynomials, of slopes d at the knots; lines outside.
+static double hermite(const double *w, const double *h, const double *d, double x, double *log_slope) {
+    *log_slope = log(x < 0 ? d[0] : d[K]);
+    if (x < -3) return -3 + d[0] * (x + 3);
+    if (x > 3) return 3 + d[K] * (x - 3);
+    bin b = bin_of(w, h, x);
+    const double t = b.t, t2 = t * t, t3 = t2 * t, y1 = b.y0 + b.h, d0 = b.w * d[b.k], d1 = b.w * d[b.k + 1];
+    *log_slope = log(((6 * t2 - 6 * t) * (b.y0 - y1) + (3 * t2 - 4 * t + 1) * d0 + (3 * t2 - 2 * t) * d1) / b.w);
+    return (2 * t3 - 3 * t2 + 1) * b.y0 + (t3 - 2 * t2 + t) * d0 + (3 * t2 - 2 * t3) * y1 + (t3 - t2) * d1;
+}
+
+static double ratio(double raw) {
+    return 1e-3 + (2.99 - 1e-3) / (1 + exp(-raw));
+}
+
+static double steffen(const double *raw, double x, double *log_slope) {
+    double w[K], h[K], s[K], d[K + 1];
+    shares(raw, K, 1e-3, w);
+    shares(raw + K, K, 1e-3, h);
+    for (int i = 0; i < K; i++) s[i] = h[i] / w[i];
+    d[0] = ratio(raw[2 * K]) * s[0];
+    d[K] = ratio(raw[2 * K + 1]) * s[K - 1];
+    for (int i = 1; i < K; i++) {
+        const double p = (s[i - 1] * w[i] + s[i] * w[i - 1]) / (w[i - 1] + w[i]);
+        d[i] = 2 * fmin(fmin(s[i - 1], s[i]), p / 2);
+    }
+    return hermite(w, h, d, x, log_slope);
+}
+
+static double learned_slopes(const double *raw, double x, double *log_slope) {
+    double w[K], h[K], s[K + 2], d[K + 1];
+    shares(raw, K, 1e-3, w);
+    shares(raw + K, K, 1e-3, h);
+    for (int i = 0; i < K; i++) s[i + 1] = h[i] / w[i];
+    s[0] = s[1], s[K + 1] = s[K];
+    for (int i = 0; i <= K; i++) d[i] = ratio(raw[2 * K + i]) * fmin(s[i], s[i + 1]);
+    return hermite(w, h, d, x, log_slope);
+}
+
+// Durkan et al. 2019, "Neural spline flows", eq. 4 and 5, with one slope at both ends, then the turn.
+static double turned_spline(const double *raw, double x, double *log_slope) {
+    double w[K], h[K], d[K + 1];
+    shares(raw, K, 1e-3, w);
+    shares(raw + K, K, 1e-3, h);
+    for (int i = 0; i <= K; i++) d[i] = bounded_slope(raw[2 * K + i % K]);
+    bin b = bin_of(w, h, x);
+    const double s = b.h / b.w, t = b.t, d0 = d[b.k], d1 = d[b.k + 1], below = s + (d1 + d0 - 2 * s) * t * (1 - t);
+    const double y = b.y0 + b.h * (s * t * t + d0 * t * (1 - t)) / below + raw[3 * K];
+    *log_slope = log(s * s * (d1 * t * t + 2 * s * t * (1 - t) + d0 * (1 - t) * (1 - t)) / (below * below));
+    return y < -3 ? y + 6 : y > 3 ? y - 6 : y;
+}
+
+// Prince, eq. 16.33, corrected, and the straight line.
+static double sines(const double *raw, double x, double *log_slope) {
+    double phi[K], sum = 0, h = (x + 3) / 6, part = (1 - 1e-3) / (1 + exp(-raw[K])), turn = 1.57079632679489661923;
+    *log_slope = 0;
+    if (h < 0 || h > 1) return x;
+    shares(raw, K, 1e-3, phi);
+    const int b = (int)fmin(floor(K * h), K - 1);
+    for (int k = 0; k < b; k++) sum += phi[k];
+    *log_slope = log(K * phi[b] * (part * turn * cos((K * h - b) * turn) + 1 - part));
+    return 6 * (sum + phi[b] * (part * sin((K * h - b) * turn) + (1 - part) * (K * h - b))) - 3;
+}
+
+static const double some[4 * K - 1] = {0.3, -1, 2, 0.5, 0.7, -0.4, 1.2, -1.5, 0.6, -2, 1.1, 0.9, 0.2, -1.2, 3};
+
+static void straight_pieces_are_their_formula(void **state) {
+    (void)state;
+    compare(&makers[LINEAR], some, K, straight_pieces);
+}
+
+static void quadratic_splines_are_their_formula(void **state) {
+    (void)state;
+    compare(&makers[QUADRATIC], some, 2 * K - 1, parabolas);
+}
+
+static void linear_rational_splines_are_their_formula(void **state) {
+    (void)state;
+    compare(&makers[LINEAR_RATIONAL], some, 4 * K - 1, linear_rationals);
+}
+
+static void cubic_splines_are_their_formula(void **state) {
+    (void)state;
+    compare(&makers[CUBIC], some, 2 * K + 2, steffen);
+}
+
+static void hermite_splines_are_their_formula(void **state) {
+    (void)state;
+    compare(&makers[HERMITE], some, 3 * K + 1, learned_slopes);
+}
+
+static void circular_splines_are_their_formula(void **state) {
+    (void)state;
+    compare(&makers[CIRCULAR], some, 3 * K + 1, turned_spline);
+}
+
+static void waves_are_their_formula(void **state) {
+    (void)state;
+    compare(&makers[SINUSOID], some, K + 1, sines);
+}
+
+// What the straight line takes away: with all of the sine, the slope at a bin's right edge is that of the line alone.
+static void a_wave_is_not_flat_at_its_end(void **state) {
+    (void)state;
+    const double raw[K + 1] = {0, 0, 0, 0, 60}, x[2] = {-1.5 - 1e-12, -1.5};
+    double z[2], log_det[2];
+    flow_transformer *t = made(&makers[SINUSOID]);
+    run(t, AD_F64, true, raw, x, 2, z, log_det);
+    util_assert_close(log_det[0], log(1e-3), 1e-6);
+    util_assert_close(log_det[1], log(1e-3 + 0.999 * 1.57079632679489661923), 1e-12);
+    flow_transformer_free(t);
+}
+
+// Both ends of the box are one point: the same slope, and the same place after a turn.
+static void a_circle_is_closed(void **state) {
+    (void)state;
+    const double x[2] = {-3, 3};
+    double z[2], log_det[2], back[2];
+    flow_transformer *t = made(&makers[CIRCULAR]);
+    assert_true(t->low == -3 && t->high == 3 && t->z_low == -3 && t->z_high == 3);
+    run(t, AD_F64, true, some, x, 2, z, log_det);
+    util_assert_close(log_det[0], log_det[1], 1e-13);
+    assert_true(apart(&makers[CIRCULAR], z[0], z[1]) < 1e-14);
+    run(t, AD_F64, false, some, z, 2, back, log_det);
+    for (int i = 0; i < 2; i++) assert_true(apart(&makers[CIRCULAR], back[i], 3) < 1e-13);
+    flow_transformer_free(t);
+}
+
+// ---- refusals -------------------------------------------------------------------------------------------------------
+
+static void bad_options_are_refused(void **state) {
+    (void)state;
+    for (int i = 0; i < MAKERS; i++) {
+        assert_null(makers[i].make(&(flow_spline_transformer_options){.bins = 5000}, &layers_error));
+        util_assert_contains(layers_error.message, "5000 bins");
+        util_assert_contains(layers_error.message, makers[i].name);
+        assert_null(makers[i].make(&(flow_spline_transformer_options){.bins = i == QUADRATIC ? 2 : 1}, &layers_error));
+        util_assert_contains(layers_error.message, i == QUADRATIC ? "2 bins, expected 3" : "1 bins, expected 2");
+        assert_null(makers[i].make(&(flow_spline_transformer_options){.spline = {.bound = -1}}, &layers_error));
+        util_assert_contains(layers_error.message, "bound -1");
+        assert_int_equal(layers_error.status, AD_EARG);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(they_start_as_the_identity),
+        cmocka_unit_test(wild_parameters_come_back),
+        cmocka_unit_test(gradients_are_right_to_second_order),
+        cmocka_unit_test(straight_pieces_are_their_formula),
+        cmocka_unit_test(quadratic_splines_are_their_formula),
+        cmocka_unit_test(linear_rational_splines_are_their_formula),
+        cmocka_unit_test(cubic_splines_are_their_formula),
+        cmocka_unit_test(hermite_splines_are_their_formula),
+        cmocka_unit_test(circular_splines_are_their_formula),
+        cmocka_unit_test(waves_are_their_formula),
+        cmocka_unit_test(a_wave_is_not_flat_at_its_end),
+        cmocka_unit_test(a_circle_is_closed),
+        cmocka_unit_test(bad_options_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
