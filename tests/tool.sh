@@ -44,6 +44,22 @@ expect 0 "mean log-density" "$pullback" score given.safetensors table.csv --summ
 expect 1 "give rows of them with --given" "$pullback" sample given.safetensors --n 3
 expect 0 "y" "$pullback" sample given.safetensors --n 3 --given table.csv
 
+# Columns by number, results as JSON, arrays of numpy.
+expect 0 '"columns": ["y"]' "$pullback" fit table.csv --target 2 --context 0 --model maf:layers=1,hidden=8x1 --steps 20 --json --quiet --out numbers.safetensors
+expect 0 '"mean_log_density": -' "$pullback" score numbers.safetensors table.csv --json --out scores.npy
+[ "$(head -c 6 scores.npy | tr -d '\223')" = NUMPY ] || complain "scores.npy is no array"
+expect 0 '"rows": 9' "$pullback" sample both.safetensors --n 9 --json --out rows.npy
+expect 0 "mean log-density" "$pullback" score both.safetensors rows.npy --target 0,1 --summary
+expect 1 "where are the rows to go" "$pullback" sample both.safetensors --json
+expect 0 '"integral": "ok"' "$pullback" check both.safetensors --json
+expect 0 '"round_trip": ' "$pullback" check given.safetensors table.csv --json
+expect 0 "" "$pullback" check both.safetensors table.csv --quiet
+expect 0 '"ok": true}' "$pullback" doctor --threads 1 --json
+printf '1,2\n3,\n5,6\n' > gap.csv
+expect 1 "gap.csv:2:3: field 2 is missing, expected a number (--drop-missing leaves" "$pullback" fit gap.csv
+expect 1 "was asked for twice" "$pullback" fit table.csv --target x,x
+expect 1 "model is of 2 columns given 0; the table has 1" "$pullback" check both.safetensors table.csv --target x
+
 # Stopped, and gone on: as if never stopped.
 expect 0 "saved" "$pullback" fit table.csv --target x,y --model realnvp:layers=2,hidden=8x1 --steps 200 --quiet --out whole.safetensors
 "$pullback" fit table.csv --target x,y --model realnvp:layers=2,hidden=8x1 --steps 200 --quiet --checkpoint run --out part.safetensors > out.txt 2>&1 &

@@ -1,76 +1,140 @@
-// check.c -- pullback check: whether a model keeps the laws of a density, where it stands, and what its layers do to a
-// table.
+// check.c -- pullback check: whether a model keeps the laws of a density, and what its layers do to a table.
+#include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../options.h"
 #include "tool.h"
 
+enum { OWN_DRAWS = 1000 };
+
 typedef struct asked {
     const char *model, *data;
     tool_columns columns;
+    bool json, quiet;
 } asked;
 
-static int line(const char *what, ad_status status, const ad_error *error) {
-    printf("%-10s %s\n", what, status == AD_OK ? "ok" : error->message);
-    return status != AD_OK;
+// What has been found out, as text or for JSON.
+typedef struct findings {
+    const asked *asked;
+    json_t *json;
+    int wrong;
+} findings;
+
+static void tell(findings *f, const char *what, ad_status status, const ad_error *error) {
+    const char *text = status == AD_OK ? "ok" : error->message;
+    if (!f->asked->json && (!f->asked->quiet || status != AD_OK)) printf("%-10s %s\n", what, text);
+    json_object_set_new(f->json, what, json_string(text));
+    f->wrong += status != AD_OK;
 }
 
-// Of one or two columns; of a model that is given others, where these are 0.
-static int integral(const flow_model *model) {
+// Of one or two columns; of a model that is given others, at the first row of the table, or where these are 0.
+static void integral(findings *f, const flow_model *model, const data_table *context) {
     ad_error error = {0};
-    double got = 0;
-    if (ad_shape_count(flow_model_shape(model)) > 2) return 0;
-    ad_status status = flow_check_integral(model, NULL, &got, &error);
-    if (status != AD_OK) return line("integral", status, &error);
-    printf("%-10s ok, %.6f\n", "integral", got);
-    return 0;
+    double got = NAN, given[64];
+    const int64_t C = flow_model_context(model);
+    if (ad_shape_count(flow_model_shape(model)) > 2 || C > 64) return;
+    for (int64_t i = 0; i < C; i++) given[i] = context ? data_get(context, 0, i) : 0;
+    ad_status status = flow_check_integral(model, &(flow_integral_options){.context = given}, &got, &error);
+    tell(f, "integral", status, &error);
+    json_object_set_new(f->json, "integral_value", tool_real(got));
 }
 
 // Layers as they are, not moved by noise: the model in the file is what is asked about.
-static int laws(flow_model *model) {
+static void laws(findings *f, flow_model *model) {
     ad_error error = {0};
     flow_check_options as_it_is = {.perturb = -1, .cases = 2};
-    return line("laws", flow_check_model(model, &as_it_is, &error), &error);
+    ad_status status = flow_check_model(model, &as_it_is, &error);
+    tell(f, "laws", status, &error);
 }
 
-static int table(asked *a, const flow_model *model) {
+static json_t *fare(const flow_fare *l) {
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", l->name, "log_det", tool_real(l->log_det),
+                     "log_det_sd", tool_real(l->log_det_sd), "saturation", tool_real(l->saturation), "tails",
+                     tool_real(l->tails), "condition", tool_real(l->condition), "round_trip", tool_real(l->round_trip));
+}
+
+static void report(findings *f, const flow_model *model, const flow_rows *rows) {
     ad_error error = {0};
-    tool_rows rows;
-    ad_status status = tool_read(a->data, &a->columns, AD_F64, &rows, &error);
-    if (status != AD_OK) return line("table", status, &error);
-    flow_rows all = tool_source(&rows);
-    status = flow_find_nonfinite(model, &all, &error);
-    int wrong = line("table", status, &error);
-    flow_health *health = status == AD_OK ? flow_report(model, &all, NULL, &error) : NULL;
-    char *text = health ? flow_health_text(health) : NULL;
-    if (text) printf("\n%s", text);
-    if (status == AD_OK && !health) wrong += line("report", error.status, &error);
+    flow_health *health = flow_report(model, rows, NULL, &error);
+    if (!health) {
+        tell(f, "report", error.status, &error);
+        return;
+    }
+    char *text = flow_health_text(health);
+    if (text && !f->asked->json && !f->asked->quiet) printf("\n%s", text);
     free(text);
+    json_t *layers = json_array();
+    for (int i = 0; i < health->n; i++) json_array_append_new(layers, fare(&health->layers[i]));
+    json_object_set_new(f->json, "report",
+                        json_pack("{s:I, s:o, s:o, s:o, s:o}", "rows", (json_int_t)health->rows, "log_density",
+                                  tool_real(health->log_prob), "log_density_sd", tool_real(health->log_prob_sd),
+                                  "whole", fare(&health->whole), "layers", layers));
     flow_health_free(health);
-    tool_rows_free(&rows);
-    return wrong;
+}
+
+// Of the table, or without one of rows that the model draws.
+static void rows(findings *f, const flow_model *model, const tool_rows *table) {
+    ad_error error = {0};
+    tool_rows own = *table;
+    if (!table->x) {
+        own.x = data_table_new(DATA_F64, OWN_DRAWS, ad_shape_count(flow_model_shape(model)), &error);
+        ad_status status = own.x ? tool_draw(model, NULL, NULL, 1, own.x, &error) : error.status;
+        if (status != AD_OK) tell(f, "draws", status, &error);
+        if (status != AD_OK) {
+            data_table_free(own.x);
+            return;
+        }
+    }
+    const flow_rows all = tool_source(&own);
+    ad_status status = flow_find_nonfinite(model, &all, &error);
+    tell(f, table->x ? "table" : "draws", status, &error);
+    if (status == AD_OK) report(f, model, &all);
+    if (!table->x) data_table_free(own.x);
+}
+
+static ad_status work(asked *a, findings *f, ad_error *error) {
+    flow_model *model = tool_load(a->model, &a->columns, error);
+    tool_rows table = {0};
+    ad_status status = model ? AD_OK : error->status;
+    if (status == AD_OK && *a->data) status = tool_read(a->data, &a->columns, AD_F64, &table, error);
+    if (status == AD_OK && table.x) status = tool_fits(model, &table, error);
+    if (status == AD_OK) {
+        laws(f, model);
+        integral(f, model, table.context);
+        if (table.x || !flow_model_context(model)) rows(f, model, &table);
+        json_object_set_new(f->json, "ok", json_boolean(f->wrong == 0));
+        if (a->json) f->wrong += tool_print(json_incref(f->json));
+    }
+    tool_rows_free(&table);
+    flow_model_free(model);
+    return status;
 }
 
 static int run(int argc, char **argv) {
     static asked a = {.data = ""};
-    const option_row rows[] = {
+    const option_row rows_of[] = {
         {"MODEL", NULL, "a model file", OPTION_ARGUMENT, &a.model, 0, 0},
-        {"DATA", NULL, "a table: its densities are to be finite, too", OPTION_ARGUMENT, &a.data, 0, 0},
+        {"DATA", NULL, "a table to look at its layers with; else rows that it draws", OPTION_ARGUMENT, &a.data, 0, 0},
         {"target", "A,B", "columns; else those that the model was fitted to", OPTION_TEXT, &a.columns.target, 0, 0},
         {"context", "C,D", "columns that it is given; else as it was fitted", OPTION_TEXT, &a.columns.context, 0, 0},
         {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},
+        {"drop-missing", NULL, "leave out rows with missing fields, else they are an error", OPTION_FLAG,
+         &a.columns.drop, 0, 0},
+        {"json", NULL, "findings as one JSON object", OPTION_FLAG, &a.json, 0, 0},
+        {"quiet", NULL, "only what is wrong", OPTION_FLAG, &a.quiet, 0, 0},
     };
     options_read_as("pullback check", argc, argv,
-                    "Checks that a model's directions undo each other and that its log_det is that of its Jacobian.",
-                    rows, sizeof rows / sizeof *rows);
+                    "Checks that a model's directions undo each other, that its log_det is that of its Jacobian and "
+                    "that it integrates to 1; says how its layers fare.",
+                    rows_of, sizeof rows_of / sizeof *rows_of);
     ad_error error = {0};
-    flow_model *model = tool_load(a.model, &a.columns, &error);
-    if (!model) return tool_fail(&tool_check, &error);
-    int wrong = laws(model) + integral(model);
-    if (*a.data) wrong += table(&a, model);
-    flow_model_free(model);
-    return wrong != 0 || fflush(stdout);
+    findings f = {.asked = &a, .json = json_object()};
+    ad_status status = work(&a, &f, &error);
+    json_decref(f.json);
+    if (status != AD_OK) return tool_fail(&tool_check, &error);
+    return f.wrong != 0 || fflush(stdout);
 }
 
 const tool_command tool_check = {"check", "whether a model keeps the laws of a density", run};

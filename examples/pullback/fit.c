@@ -1,6 +1,7 @@
 // fit.c -- pullback fit: a density fitted to a table by maximum likelihood, with validation, early stop and a test
 // score.
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,20 +132,14 @@ static ad_status score(const tool_rows *rows, const flow_model *model, const dat
     return status;
 }
 
-static void print_number(const char *name, double v) {
-    printf(isfinite(v) ? ", \"%s\": %.9g" : ", \"%s\": null", name, v);
-}
-
 static void print(const asked *a, const char *text, const flow_model *model, const outcome *o) {
     if (a->json) {
-        printf("{\"model\": \"%s\", \"rows\": %" PRId64 ", \"parameters\": %" PRId64 ", \"steps\": %" PRId64, text,
-               o->rows, flow_param_count(model), o->fit.steps);
-        print_number("validation_nll", o->fit.validation);
-        print_number("test_nll", o->test);
-        print_number("standard_error", o->standard_error);
-        print_number("gaussian_nll", o->gaussian);
-        print_number("seconds", o->fit.seconds);
-        printf("}\n");
+        tool_print(json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:f, s:s}", "model", text, "columns",
+                             tool_names(flow_note(model, TOOL_TARGET)), "rows", (json_int_t)o->rows, "parameters",
+                             (json_int_t)flow_param_count(model), "steps", (json_int_t)o->fit.steps, "validation_nll",
+                             tool_real(o->fit.validation), "test_nll", tool_real(o->test), "standard_error",
+                             tool_real(o->standard_error), "gaussian_nll", tool_real(o->gaussian), "seconds",
+                             o->fit.seconds, "out", a->out));
         return;
     }
     printf("model     %s, %" PRId64 " parameters\n", text, flow_param_count(model));

@@ -26,6 +26,7 @@ int tool_fail(const tool_command *command, const ad_error *error) {
 int main(int argc, char **argv) {
     if (argc < 2) return usage(stderr, 2);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) return usage(stdout, 0);
+    if (strcmp(argv[1], "--version") == 0) return puts("pullback " TOOL_VERSION) < 0 || fflush(stdout);
     for (int i = 0; i < COMMANDS; i++) {
         if (strcmp(argv[1], commands[i]->name) == 0) return commands[i]->run(argc - 1, argv + 1);
     }

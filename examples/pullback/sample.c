@@ -1,4 +1,5 @@
 // sample.c -- pullback sample: new rows from a model.
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,6 +10,7 @@ typedef struct asked {
     const char *model, *out, *given;
     tool_columns columns;
     int64_t n, seed, threads;
+    bool json, quiet;
 } asked;
 
 // A file whose columns are the context's.
@@ -29,6 +31,7 @@ static ad_status read_context(const asked *a, const flow_model *model, tool_rows
 }
 
 static ad_status work(asked *a, ad_error *error) {
+    if (a->json && !a->out) return ad_fail(error, AD_EARG, "--json: where are the rows to go? --out FILE");
     flow_model *model = tool_load(a->model, &a->columns, error);
     tool_rows given = {0};
     ad_engine *engine = model ? ad_engine_new(&(ad_engine_options){.threads = (int)a->threads}, error) : NULL;
@@ -39,6 +42,12 @@ static ad_status work(asked *a, ad_error *error) {
     if (status == AD_OK && !out) status = error->status;
     if (status == AD_OK) status = tool_draw(model, engine, given.x, (uint64_t)a->seed, out, error);
     if (status == AD_OK) status = tool_write(a->out, out, flow_note(model, TOOL_TARGET), error);
+    if (status == AD_OK && a->json) {
+        tool_print(json_pack("{s:I, s:o, s:s}", "rows", (json_int_t)a->n, "columns",
+                             tool_names(flow_note(model, TOOL_TARGET)), "out", a->out));
+    } else if (status == AD_OK && a->out && !a->quiet) {
+        fprintf(stderr, "%lld rows drawn\n", (long long)a->n);
+    }
     data_table_free(out);
     tool_rows_free(&given);
     ad_engine_free(engine);
@@ -59,6 +68,8 @@ static int run(int argc, char **argv) {
         {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},
         {"seed", "N", "same seed, same rows", OPTION_COUNT, &a.seed, 0, 1e15},
         {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &a.threads, 0, 256},
+        {"json", NULL, "say on standard output, as one JSON object, what went to --out", OPTION_FLAG, &a.json, 0, 0},
+        {"quiet", NULL, "say nothing on standard error", OPTION_FLAG, &a.quiet, 0, 0},
     };
     options_read_as("pullback sample", argc, argv, "Draws rows from a model.", rows, sizeof rows / sizeof *rows);
     ad_error error = {0};

@@ -1,4 +1,5 @@
 // score.c -- pullback score: the log-density of each row of a table under a model.
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,20 @@ typedef struct asked {
     const char *model, *data, *out;
     tool_columns columns;
     int64_t threads;
-    bool quiet, summary;
+    bool quiet, summary, json;
 } asked;
+
+static void report(const asked *a, const double *log_p, int64_t n) {
+    double mean, se;
+    tool_mean(log_p, n, &mean, &se);
+    if (a->json) {
+        tool_print(json_pack("{s:I, s:o, s:o, s:s?}", "rows", (json_int_t)n, "mean_log_density", tool_real(mean),
+                             "standard_error", tool_real(se), "out", a->out));
+    } else if (a->summary || !a->quiet) {
+        fprintf(a->summary ? stdout : stderr, "mean log-density %.4f nats (standard error %.4f, %lld rows)\n", mean, se,
+                (long long)n);
+    }
+}
 
 static ad_status work(asked *a, ad_error *error) {
     flow_model *model = tool_load(a->model, &a->columns, error);
@@ -21,13 +34,9 @@ static ad_status work(asked *a, ad_error *error) {
     data_table *scores = status == AD_OK ? data_table_new(DATA_F64, rows.x->rows, 1, error) : NULL;
     if (status == AD_OK && !scores) status = error->status;
     if (status == AD_OK) status = tool_score(model, engine, &rows, data_values(scores), error);
-    if (status == AD_OK && !a->summary) status = tool_write(a->out, scores, "log_density", error);
-    if (status == AD_OK && !a->quiet) {
-        double mean, se;
-        tool_mean(data_values(scores), rows.x->rows, &mean, &se);
-        fprintf(a->summary ? stdout : stderr, "mean log-density %.4f nats (standard error %.4f, %lld rows)\n", mean, se,
-                (long long)rows.x->rows);
-    }
+    if (status == AD_OK && (a->out || !(a->summary || a->json)))
+        status = tool_write(a->out, scores, "log_density", error);
+    if (status == AD_OK) report(a, data_values(scores), rows.x->rows);
     data_table_free(scores);
     tool_rows_free(&rows);
     ad_engine_free(engine);
@@ -42,7 +51,8 @@ static int run(int argc, char **argv) {
         {"DATA", NULL, "table: .csv, .tsv, .npy, .npz, ...", OPTION_ARGUMENT, &a.data, 0, 0},
         {"out", "FILE", "where to write the log-densities, .csv or .npy; else standard output", OPTION_TEXT, &a.out, 0,
          0},
-        {"summary", NULL, "their mean alone", OPTION_FLAG, &a.summary, 0, 0},
+        {"summary", NULL, "their mean instead, on standard output", OPTION_FLAG, &a.summary, 0, 0},
+        {"json", NULL, "the same as one JSON object", OPTION_FLAG, &a.json, 0, 0},
         {"target", "A,B", "columns; else those that the model was fitted to", OPTION_TEXT, &a.columns.target, 0, 0},
         {"context", "C,D", "columns that it is given; else as it was fitted", OPTION_TEXT, &a.columns.context, 0, 0},
         {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},

@@ -71,24 +71,26 @@ static int64_t mark(const data_table *table, const char *file, const char *text,
     return found;
 }
 
-// Columns of table as a new one, and their names in a text of their own.
-static data_table *pick(const data_table *table, const int64_t *order, int64_t n, ad_type type, char **names,
-                        ad_error *error) {
-    data_table *out = data_table_new((data_type)type, table->rows, n, error);
+static char *join(const data_table *table, const int64_t *order, int64_t n, const char *asked) {
     size_t size = 1, at = 0;
-    for (int64_t i = 0; i < n; i++)
-        size += table->names && table->names[order[i]] ? strlen(table->names[order[i]]) + 1 : 22;
-    *names = calloc(size, 1);
+    if (!table->names && asked) return strdup(asked);
+    for (int64_t i = 0; i < n; i++) size += table->names ? strlen(table->names[order[i]]) + 1 : 22;
+    char *names = calloc(size, 1);
+    for (int64_t i = 0; i < n && names; i++) {
+        if (i > 0) names[at++] = ',';
+        at += (size_t)(table->names ? snprintf(names + at, size - at, "%s", table->names[order[i]])
+                                    : snprintf(names + at, size - at, "%lld", (long long)order[i]));
+    }
+    return names;
+}
+
+// Columns of table as a new one, and their names in a text of their own; asked, where they have none.
+static data_table *pick(const data_table *table, const int64_t *order, int64_t n, ad_type type, const char *asked,
+                        char **names, ad_error *error) {
+    data_table *out = data_table_new((data_type)type, table->rows, n, error);
+    *names = join(table, order, n, asked);
     if (out && !*names) ad_fail(error, AD_ENOMEM, "out of memory");
     if (!out || !*names) return data_table_free(out), NULL;
-    for (int64_t i = 0; i < n; i++) {
-        if (i > 0) (*names)[at++] = ',';
-        if (table->names && table->names[order[i]]) {
-            at += (size_t)snprintf(*names + at, size - at, "%s", table->names[order[i]]);
-        } else {
-            at += (size_t)snprintf(*names + at, size - at, "%lld", (long long)order[i]);
-        }
-    }
     for (int64_t r = 0; r < table->rows; r++) {
         for (int64_t i = 0; i < n; i++) {
             double v = data_get(table, r, order[i]);
@@ -102,55 +104,78 @@ static data_table *pick(const data_table *table, const int64_t *order, int64_t n
     return out;
 }
 
-static ad_status choose(const data_table *table, const char *file, const tool_columns *columns, ad_type type,
-                        tool_rows *out, ad_error *error) {
+// Which columns are modelled (order [D]) and given (given [C]), by their names and numbers.
+static ad_status find(const data_table *table, const char *file, const tool_columns *columns, int64_t *order,
+                      int64_t *D, int64_t *given, int64_t *C, ad_error *error) {
     char *role = calloc((size_t)table->columns, 1);
-    int64_t *order = malloc(2 * (size_t)table->columns * sizeof *order), *given = order ? order + table->columns : NULL;
-    ad_status status = role && order ? AD_OK : ad_fail(error, AD_ENOMEM, "%s: out of memory", file);
-    int64_t D = 0, C = 0;
-    if (status == AD_OK) C = mark(table, file, columns->context, role, 'c', given, error);
-    if (status == AD_OK && C >= 0) D = mark(table, file, columns->target, role, 'x', order, error);
-    if (status == AD_OK && (C < 0 || D < 0)) status = AD_EARG;
-    for (int64_t c = 0; status == AD_OK && !columns->target && c < table->columns; c++) {
-        if (!role[c]) order[D++] = c;
+    if (!role) return ad_fail(error, AD_ENOMEM, "%s: out of memory", file);
+    *C = mark(table, file, columns->context, role, 'c', given, error);
+    *D = *C < 0 ? -1 : mark(table, file, columns->target, role, 'x', order, error);
+    for (int64_t c = 0; *D >= 0 && !columns->target && c < table->columns; c++) {
+        if (!role[c]) order[(*D)++] = c;
     }
-    if (status == AD_OK && D == 0) status = ad_fail(error, AD_EARG, "%s: no column is left to model", file);
-    if (status == AD_OK && !(out->x = pick(table, order, D, type, &out->target, error))) status = AD_ENOMEM;
-    if (status == AD_OK && C > 0 && !(out->context = pick(table, given, C, type, &out->given, error)))
-        status = AD_ENOMEM;
     free(role);
+    if (*C < 0 || *D < 0) return AD_EARG;
+    return *D > 0 ? AD_OK : ad_fail(error, AD_EARG, "%s: no column is left to model", file);
+}
+
+// targets: of a table that holds nothing but columns asked for, in order, these first; 0: of any table.
+static ad_status choose(const data_table *table, const char *file, const tool_columns *columns, int64_t targets,
+                        ad_type type, tool_rows *out, ad_error *error) {
+    int64_t *order = malloc(2 * (size_t)table->columns * sizeof *order), *given = order ? order + table->columns : NULL;
+    int64_t D = targets, C = table->columns - targets;
+    ad_status status = order ? AD_OK : ad_fail(error, AD_ENOMEM, "%s: out of memory", file);
+    for (int64_t c = 0; order && c < table->columns; c++) *(c < targets ? &order[c] : &given[c - targets]) = c;
+    if (status == AD_OK && !targets) status = find(table, file, columns, order, &D, given, &C, error);
+    const char *asked[2] = {targets ? columns->target : NULL, targets ? columns->context : NULL};
+    if (status == AD_OK && !(out->x = pick(table, order, D, type, asked[0], &out->target, error))) status = AD_ENOMEM;
+    if (status == AD_OK && C > 0 && !(out->context = pick(table, given, C, type, asked[1], &out->given, error)))
+        status = AD_ENOMEM;
     free(order);
     return status;
 }
 
 // ---- reading ------------------------------------------------------------------------------------------------------
 
-// Only the columns wanted, where all of them are named: the others may then hold text.
-static data_table *read_text(const char *file, const tool_columns *columns, ad_error *error) {
-    int64_t n = 0, m = 0;
+static bool is_number(const char *text) {
+    return *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 10;
+}
+
+// Where all columns are told, all by name or all by number, only these are read, in that order, and *targets are the
+// first: the others may then hold text. Else *targets is 0.
+static data_table *read_text(const char *file, const tool_columns *columns, int64_t *targets, ad_error *error) {
+    int64_t n = 0, m = 0, numbers = 0;
     char **target = tool_split(columns->target, &n), **context = tool_split(columns->context, &m);
-    const char **all = malloc((size_t)(n + m + 1) * sizeof *all);
-    for (int64_t i = 0; all && i < n; i++) all[i] = target[i];
-    for (int64_t i = 0; all && i < m; i++) all[n + i] = context[i];
+    const char **names = malloc((size_t)(n + m + 1) * sizeof *names);
+    int64_t *number = malloc((size_t)(n + m + 1) * sizeof *number);
+    const bool ok = names && number;
+    for (int64_t i = 0; ok && i < n + m; i++) {
+        names[i] = i < n ? target[i] : context[i - n];
+        if (is_number(names[i])) number[numbers++] = strtol(names[i], NULL, 10);
+    }
     data_csv_options csv = {.missing = columns->drop ? DATA_MISSING_DROP : DATA_MISSING_ERROR};
-    bool numbers = n + m > 0;
-    for (int64_t i = 0; all && i < n + m; i++) numbers = numbers && strspn(all[i], "0123456789") == strlen(all[i]);
-    if (n > 0 && !numbers) csv.columns = all, csv.n_columns = n + m;
-    data_table *table = all ? data_read_csv(file, &csv, error) : NULL;
-    if (!all) ad_fail(error, AD_ENOMEM, "%s: out of memory", file);
-    free(target);
-    free(context);
-    free(all);
+    *targets = ok && (numbers == 0 || numbers == n + m) ? n : 0;
+    if (*targets) csv.n_columns = n + m;
+    if (*targets && numbers) csv.column_numbers = number;
+    if (*targets && !numbers) csv.columns = names;
+    data_table *table = ok ? data_read_csv(file, &csv, error) : NULL;
+    if (!ok) ad_fail(error, AD_ENOMEM, "%s: out of memory", file);
+    if (!table && strstr(error->message, "is missing")) {
+        const ad_error why = *error;
+        ad_fail(error, why.status, "%s (--drop-missing leaves such rows out)", why.message);
+    }
+    free(target), free(context), free(names), free(number);
     return table;
 }
 
 ad_status tool_read(const char *file, const tool_columns *columns, ad_type type, tool_rows *out, ad_error *error) {
     *out = (tool_rows){0};
-    data_table *table = is_text_table(file) ? read_text(file, columns, error)
+    int64_t targets = 0;
+    data_table *table = is_text_table(file) ? read_text(file, columns, &targets, error)
                         : columns->array    ? data_read_npz(file, columns->array, error)
                                             : data_read(file, error);
     if (!table) return error->status;
-    ad_status status = choose(table, file, columns, type, out, error);
+    ad_status status = choose(table, file, columns, targets, type, out, error);
     data_table_free(table);
     ad_error why = {0};
     if (status == AD_OK) status = data_check_finite(out->x, &why);

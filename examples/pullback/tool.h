@@ -50,6 +50,12 @@ void tool_mean(const double *v, int64_t n, double *mean, double *standard_error)
 // Draws the losses of a log.
 ad_status tool_plot_log(const char *log, const char *picture, ad_error *error);
 
+// Results for scripts: numbers (null where not finite), names in an array, and an object printed on a line of its own and
+// freed: 0, or 1 when it could not be.
+struct json_t *tool_real(double v);
+struct json_t *tool_names(const char *names);
+int tool_print(struct json_t *object);
+
 // Commands: what they return is the exit status.
 typedef struct tool_command {
     const char *name, *summary;
