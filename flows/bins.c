@@ -173,8 +173,7 @@ flow_result flow_bins_result_on_lines(const flow_bins *b, ad_var other, ad_var s
 }
 
 // Halley's step is 2 f f' / (2 f'^2 - f f''); the divisor is kept from what Newton's step is half of.
-ad_var flow_bins_step(ad_var t, ad_var f, ad_var slope, ad_var bend, double low, double high) {
+ad_var flow_halley(ad_var t, ad_var f, ad_var slope, ad_var bend) {
     ad_var square = ad_square(slope), divisor = ad_sub(ad_scale(square, 2), ad_mul(f, bend));
-    ad_var step = ad_div(ad_scale(ad_mul(f, slope), 2), ad_maximum(divisor, square));
-    return ad_clamp(ad_sub(t, step), low, high);
+    return ad_sub(t, ad_div(ad_scale(ad_mul(f, slope), 2), ad_maximum(divisor, square)));
 }

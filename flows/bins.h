@@ -68,9 +68,8 @@ flow_result flow_bins_result(const flow_bins *b, ad_var other, ad_var slope);
 // The same with lines outside, of these slopes below and above the box.
 flow_result flow_bins_result_on_lines(const flow_bins *b, ad_var other, ad_var slope, ad_var below, ad_var above);
 
-// t nearer to the root of f by Halley's step, kept from low to high: f, its slope (positive) and its second derivative
-// there.
-ad_var flow_bins_step(ad_var t, ad_var f, ad_var slope, ad_var bend, double low, double high);
+// t nearer to the root of f by Halley's step: f, its slope (positive) and its second derivative there.
+ad_var flow_halley(ad_var t, ad_var f, ad_var slope, ad_var bend);
 
 // ---- cubic bins (cubic_bins.c) ------------------------------------------------------------------------------------
 

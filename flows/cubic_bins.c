@@ -55,7 +55,7 @@ static ad_var root(cubic *c, ad_var p) {
     ad_var bent = ad_scale(ad_offset(ad_add(fixed.a0, fixed.a1), -2), 6);
     for (int i = 0; i < STEPS; i++) {
         ad_var slope = slope_at(&fixed, t, ad_offset(ad_neg(t), 1)), bend = ad_add(flat, ad_mul(bent, t));
-        t = flow_bins_step(t, residual(&fixed, t), slope, bend, 0, 1);
+        t = ad_clamp(flow_halley(t, residual(&fixed, t), slope, bend), 0, 1);
     }
     return ad_implicit(t, residual, c);
 }

@@ -34,6 +34,7 @@ static const flow_transformer_type *const transformer_types[] = {
     &flow_linear_spline_transformer_type, &flow_quadratic_spline_transformer_type,
     &flow_linear_rational_spline_transformer_type, &flow_cubic_spline_transformer_type,
     &flow_hermite_spline_transformer_type, &flow_circular_spline_transformer_type, &flow_sinusoid_transformer_type,
+    &flow_bernstein_transformer_type, &flow_sum_of_squares_transformer_type, &flow_nonlinear_squared_transformer_type,
     NULL};
 
 const flow_transformer_type *const *flow_transformer_types(void) {

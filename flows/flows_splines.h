@@ -48,6 +48,40 @@ AD_API flow_transformer *flow_circular_spline_transformer(const flow_spline_tran
 // starts with a part of 0.02. min_width is not used. Back by Halley's steps, without a loop.
 AD_API flow_transformer *flow_sinusoid_transformer(const flow_spline_transformer_options *options, ad_error *error);
 
+// ---- polynomials, and few parameters --------------------------------------------------------------------------------
+// Back from polynomials goes ad_root: a loop a feature when an autoregressive layer sweeps, of which a program has room for
+// 64; with FLOW_SOLVE_FIXED_POINT there is one.
+
+typedef struct flow_bernstein_transformer_options {
+    int64_t degree;       // n, 1 to 64; 0: 16
+    double bound, floor;  // of the box, and the least slope; 0: 5 and 1e-3
+} flow_bernstein_transformer_options;
+// normalize: a Bernstein polynomial of increasing coefficients (Ramasinghe et al. 2021) that maps the box [-bound, bound] onto
+// itself, lines of its slopes at the ends outside. P = n raw increments: their softmax, so that slopes lie between floor
+// and n.
+AD_API flow_transformer *flow_bernstein_transformer(const flow_bernstein_transformer_options *options, ad_error *error);
+
+typedef struct flow_sum_of_squares_transformer_options {
+    int64_t polynomials, degree;  // K, 1 to 256, and L, 1 to 16; 0: 3 and 4
+    double scale;                 // of v; 0: 10
+    double bound;                 // beyond which lines go on, at most 2 scale; 0: scale
+    double floor;                 // the least slope; 0: 1e-3
+} flow_sum_of_squares_transformer_options;
+// normalize: shift + the integral from 0 to v of floor + mean over i of (1 + sum of a_ij (u / scale)^j, j = 0 .. L)^2 (Jaini et
+// al. 2019; constants and form are zuko's). P = K (L + 1) + 1: a_1j, a_2j, ..., which are taken as within +-1000, then the
+// shift.
+AD_API flow_transformer *flow_sum_of_squares_transformer(const flow_sum_of_squares_transformer_options *options,
+                                                         ad_error *error);
+
+typedef struct flow_nonlinear_squared_transformer_options {
+    double bound;  // of log b and log d, at most 20; 0: 2
+    double most;   // how much of its slope the bump may take away, at most 0.99; 0: 0.95
+} flow_nonlinear_squared_transformer_options;
+// normalize: a + b v + c / (1 + (d v + g)^2) (Ziegler and Rush 2019). P = 5: a, raw log b, raw c, raw log d, g, with log b and
+// log d bound tanh(raw / bound), and c = most (8 sqrt(3) / 9) (b / d) tanh(raw). Back by Halley's steps, without a loop.
+AD_API flow_transformer *flow_nonlinear_squared_transformer(const flow_nonlinear_squared_transformer_options *options,
+                                                            ad_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -29,7 +29,7 @@ static ad_var root(wave *w) {
         ad_var angle = ad_scale(t, quarter);
         ad_var slope = ad_add(fixed.line, ad_scale(ad_mul(fixed.c, ad_cos(angle)), quarter));
         ad_var bend = ad_scale(ad_mul(fixed.c, ad_sin(angle)), -quarter * quarter);
-        t = flow_bins_step(t, residual(&fixed, t), slope, bend, 0, 1);
+        t = ad_clamp(flow_halley(t, residual(&fixed, t), slope, bend), 0, 1);
     }
     return ad_implicit(t, residual, w);
 }

@@ -1,158 +1,47 @@
-// test_splines.c -- transformers of bins and other increasing maps of few parameters: closed forms, starts, gradients
-// to second order, wild parameters, refusals.
-#include "layers.h"
+// test_splines.c -- transformers of bins: closed forms, starts, gradients to second order, wild parameters, refusals.
+#include "transformers.h"
 
 // ---- all of them ----------------------------------------------------------------------------------------------------
 
-typedef struct maker {
-    const char *name;
-    flow_transformer *(*make)(const flow_spline_transformer_options *options, ad_error *error);
-    double bound;  // of log-slopes, with the options below
-    bool circle;   // of points in the box alone
-    bool nearly;   // starts only near the identity
-} maker;
-
 enum { LINEAR, QUADRATIC, LINEAR_RATIONAL, CUBIC, HERMITE, CIRCULAR, SINUSOID, MAKERS };
-
-static const maker makers[] = {
-    {"linear spline", flow_linear_spline_transformer, 6, false, false},
-    {"quadratic spline", flow_quadratic_spline_transformer, 7, false, false},
-    {"linear-rational spline", flow_linear_rational_spline_transformer, 25, false, false},
-    {"cubic spline", flow_cubic_spline_transformer, 15, false, false},
-    {"hermite spline", flow_hermite_spline_transformer, 15, false, false},
-    {"circular spline", flow_circular_spline_transformer, 25, true, false},
-    {"sinusoid", flow_sinusoid_transformer, 13, false, true},
-};
 enum { K = 4 };
+static const flow_spline_transformer_options small = {.bins = K, .spline = {.bound = 3}};
 
-static flow_transformer *made(const maker *m) {
-    const flow_spline_transformer_options o = {.bins = K, .spline = {.bound = 3}};
-    flow_transformer *t = m->make(&o, &layers_error);
-    layers_assert_made(t);
-    assert_string_equal(t->type->name, m->name);
-    return t;
-}
+#define SMALL(name)                                          \
+    static flow_transformer *small_##name(ad_error *error) { \
+        return flow_##name##_transformer(&small, error);     \
+    }
+SMALL(linear_spline)
+SMALL(quadratic_spline)
+SMALL(linear_rational_spline)
+SMALL(cubic_spline)
+SMALL(hermite_spline)
+SMALL(circular_spline)
+SMALL(sinusoid)
 
-// n points through one feature's map with these raw parameters.
-static void run(const flow_transformer *t, ad_type type, bool normalize, const double *raw, const double *v, int64_t n,
-                double *value, double *log_det) {
-    ad_tape *tape = ad_tape_new(NULL, type);
-    ad_source source = util_source(v, n);
-    flow_parameters p = {ad_constant(tape, ad_shape2(1, t->P), raw), 1, t->P, true};
-    ad_var in = ad_input(util_rows(tape, "points", n), ad_shape1(1), &source);
-    flow_result r = normalize ? flow_transformer_normalize(t, p, in) : flow_transformer_generate(t, p, in);
-    ad_keep(r.value);
-    ad_keep(r.log_det);
-    util_run(tape);
-    util_read(r.value, value, n);
-    util_read(r.log_det, log_det, n);
-    ad_tape_free(tape);
-}
-
-static double *start(const flow_transformer *t) {
-    double *raw = calloc((size_t)t->P, sizeof *raw);
-    if (t->type->identity) t->type->identity(t, raw);
-    return raw;
-}
+static const transformers_maker makers[] = {
+    {"linear spline", small_linear_spline, 6, false, 0},
+    {"quadratic spline", small_quadratic_spline, 7, false, 0},
+    {"linear-rational spline", small_linear_rational_spline, 25, false, 0},
+    {"cubic spline", small_cubic_spline, 15, false, 0},
+    {"hermite spline", small_hermite_spline, 15, false, 0},
+    {"circular spline", small_circular_spline, 25, true, 0},
+    {"sinusoid", small_sinusoid, 13, false, 0.03},
+};
 
 static void they_start_as_the_identity(void **state) {
     (void)state;
-    double v[40], z[40], log_det[40];
-    for (int i = 0; i < MAKERS; i++) {
-        const double step = makers[i].circle ? 0.15 : 0.2, tolerance = makers[i].nearly ? 0.03 : 1e-12;
-        for (int k = 0; k < 40; k++) v[k] = -19.6 * step + step * k;
-        flow_transformer *t = made(&makers[i]);
-        double *raw = start(t);
-        for (int way = 0; way < 2; way++) {
-            run(t, AD_F64, way, raw, v, 40, z, log_det);
-            util_assert_all_close(z, v, 40, tolerance);
-            for (int k = 0; k < 40; k++) util_assert_close(log_det[k], 0, tolerance);
-        }
-        free(raw);
-        flow_transformer_free(t);
-    }
-}
-
-static double apart(const maker *m, double a, double b) {
-    const double d = fabs(a - b);
-    return m->circle ? fmin(d, fabs(6 - d)) : d;
-}
-
-// In units of what rounding costs: in x that of z, or in z that of x. Any parameters, points in bins, at the box's ends
-// and far out.
-static void check_wild(const maker *m, ad_type type, double size, uint64_t *seed) {
-    enum { POINTS = 60 };
-    const double edges[] = {-3, 3, 0, -0.0, 1e12, -1e12, 1e-30, 2.9999998, 3.0000002};
-    double v[POINTS], z[POINTS], back[POINTS], again[POINTS], log_det[POINTS], unused[POINTS];
-    flow_transformer *t = made(m);
-    double *raw = start(t);
-    for (int64_t i = 0; i < t->P; i++) raw[i] += util_uniform(seed, -size, size);
-    const double reach = m->circle ? 3 : 3.5;
-    for (int k = 0; k < POINTS; k++) {
-        v[k] =
-            k < 9 && !(m->circle && fabs(edges[k]) > 3) ? edges[k] : (double)(float)util_uniform(seed, -reach, reach);
-    }
-    run(t, type, true, raw, v, POINTS, z, log_det);
-    run(t, type, false, raw, z, POINTS, back, unused);
-    run(t, type, true, raw, back, POINTS, again, unused);
-    for (int k = 0; k < POINTS; k++) {
-        const double eps = type == AD_F64 ? 0x1p-52 : 0x1p-23, slope = exp(log_det[k]);
-        const double unit = 8 * eps * fmax(3, fmax(fabs(v[k]), fabs(z[k])));
-        if (!isfinite(z[k]) || !(fabs(log_det[k]) <= m->bound) ||
-            (!(apart(m, back[k], v[k]) <= unit * (1 + 1 / slope)) &&
-             !(apart(m, again[k], z[k]) <= unit * (1 + slope)))) {
-            fail_msg("%s: from %.17g by %.17g of slope %g to %.17g", m->name, v[k], z[k], slope, back[k]);
-        }
-    }
-    free(raw);
-    flow_transformer_free(t);
+    transformers_check_starts(makers, MAKERS);
 }
 
 static void wild_parameters_come_back(void **state) {
     (void)state;
-    uint64_t seed = 5;
-    for (int i = 0; i < MAKERS; i++) {
-        for (int k = 0; k < (UTIL_SANITIZED ? 6 : 40); k++) {
-            check_wild(&makers[i], (ad_type)(k % 2), 0.1 * pow(1000, util_uniform(&seed, 0, 1)), &seed);
-        }
-    }
-}
-
-typedef struct probe {
-    const flow_transformer *t;
-    bool normalize;
-} probe;
-
-// Four points, each near the middle of a bin of its own and never at a knot, nearly even ones.
-static ad_var weighted(void *arg, const ad_var *x) {
-    static const double centers[K] = {-2.2, -0.7, 0.8, 2.3}, weights[K] = {1, -0.6, 0.8, 1.3};
-    const probe *p = arg;
-    ad_var v = ad_add(ad_scale(x[0], 0.15), ad_constant(x[0].tape, ad_shape1(K), centers));
-    double *raw = start(p->t);
-    ad_var identity = ad_constant(x[0].tape, ad_shape2(1, p->t->P), raw);
-    free(raw);
-    flow_parameters parameters = {ad_add(ad_scale(x[1], 0.12), identity), K, p->t->P, true};
-    flow_result r =
-        p->normalize ? flow_transformer_normalize(p->t, parameters, v) : flow_transformer_generate(p->t, parameters, v);
-    ad_var w = ad_constant(x[0].tape, ad_shape1(K), weights);
-    return ad_add(ad_sum(ad_mul(w, r.value)), ad_sum(ad_mul(ad_square(w), ad_reshape(r.log_det, ad_shape1(K)))));
+    transformers_check_wild(makers, MAKERS);
 }
 
 static void gradients_are_right_to_second_order(void **state) {
     (void)state;
-    for (int i = 0; i < MAKERS; i++) {
-        for (int way = 0; way < 2; way++) {
-            flow_transformer *t = made(&makers[i]);
-            probe p = {t, way};
-            const ad_gradcheck_input inputs[] = {{.shape = ad_shape1(K), .rows = true},
-                                                 {.shape = ad_shape2(K, t->P), .rows = true}};
-            const ad_gradcheck_options o = {.cases = UTIL_SANITIZED ? 1 : 3};
-            if (ad_gradcheck(weighted, &p, inputs, 2, &o, &layers_error) != AD_OK) {
-                fail_msg("%s: %s", makers[i].name, layers_error.message);
-            }
-            flow_transformer_free(t);
-        }
-    }
+    transformers_check_gradients(makers, MAKERS);
 }
 
 // ---- closed forms ---------------------------------------------------------------------------------------------------
@@ -165,14 +54,14 @@ static void shares(const double *raw, int n, double least, double *out) {
 }
 
 // Values and log-slopes of the map with these raw parameters against a formula's.
-static void compare(const maker *m, const double *raw, int64_t P,
+static void compare(const transformers_maker *m, const double *raw, int64_t P,
                     double (*formula)(const double *raw, double x, double *log_slope)) {
     double x[50], z[50], log_det[50], slope;
-    flow_transformer *t = made(m);
+    flow_transformer *t = transformers_made(m);
     assert_int_equal(t->P, P);
     const double reach = m->circle ? 3 : 3.6;
     util_fill(x, 50, 11, -reach, reach);
-    run(t, AD_F64, true, raw, x, 50, z, log_det);
+    transformers_run(t, AD_F64, true, raw, x, 50, z, log_det);
     for (int i = 0; i < 50; i++) {
         util_assert_close(z[i], formula(raw, x[i], &slope), 1e-13);
         util_assert_close(log_det[i], slope, 1e-12);
@@ -359,8 +248,8 @@ static void a_wave_is_not_flat_at_its_end(void **state) {
     (void)state;
     const double raw[K + 1] = {0, 0, 0, 0, 60}, x[2] = {-1.5 - 1e-12, -1.5};
     double z[2], log_det[2];
-    flow_transformer *t = made(&makers[SINUSOID]);
-    run(t, AD_F64, true, raw, x, 2, z, log_det);
+    flow_transformer *t = transformers_made(&makers[SINUSOID]);
+    transformers_run(t, AD_F64, true, raw, x, 2, z, log_det);
     util_assert_close(log_det[0], log(1e-3), 1e-6);
     util_assert_close(log_det[1], log(1e-3 + 0.999 * 1.57079632679489661923), 1e-12);
     flow_transformer_free(t);
@@ -371,27 +260,34 @@ static void a_circle_is_closed(void **state) {
     (void)state;
     const double x[2] = {-3, 3};
     double z[2], log_det[2], back[2];
-    flow_transformer *t = made(&makers[CIRCULAR]);
+    flow_transformer *t = transformers_made(&makers[CIRCULAR]);
     assert_true(t->low == -3 && t->high == 3 && t->z_low == -3 && t->z_high == 3);
-    run(t, AD_F64, true, some, x, 2, z, log_det);
+    transformers_run(t, AD_F64, true, some, x, 2, z, log_det);
     util_assert_close(log_det[0], log_det[1], 1e-13);
-    assert_true(apart(&makers[CIRCULAR], z[0], z[1]) < 1e-14);
-    run(t, AD_F64, false, some, z, 2, back, log_det);
-    for (int i = 0; i < 2; i++) assert_true(apart(&makers[CIRCULAR], back[i], 3) < 1e-13);
+    assert_true(transformers_apart(&makers[CIRCULAR], z[0], z[1]) < 1e-14);
+    transformers_run(t, AD_F64, false, some, z, 2, back, log_det);
+    for (int i = 0; i < 2; i++) assert_true(transformers_apart(&makers[CIRCULAR], back[i], 3) < 1e-13);
     flow_transformer_free(t);
 }
 
 // ---- refusals -------------------------------------------------------------------------------------------------------
 
+static flow_transformer *(*const constructors[])(const flow_spline_transformer_options *, ad_error *) = {
+    flow_linear_spline_transformer, flow_quadratic_spline_transformer, flow_linear_rational_spline_transformer,
+    flow_cubic_spline_transformer,  flow_hermite_spline_transformer,   flow_circular_spline_transformer,
+    flow_sinusoid_transformer,
+};
+
 static void bad_options_are_refused(void **state) {
     (void)state;
     for (int i = 0; i < MAKERS; i++) {
-        assert_null(makers[i].make(&(flow_spline_transformer_options){.bins = 5000}, &layers_error));
+        assert_null(constructors[i](&(flow_spline_transformer_options){.bins = 5000}, &layers_error));
         util_assert_contains(layers_error.message, "5000 bins");
         util_assert_contains(layers_error.message, makers[i].name);
-        assert_null(makers[i].make(&(flow_spline_transformer_options){.bins = i == QUADRATIC ? 2 : 1}, &layers_error));
-        util_assert_contains(layers_error.message, i == QUADRATIC ? "2 bins, expected 3" : "1 bins, expected 2");
-        assert_null(makers[i].make(&(flow_spline_transformer_options){.spline = {.bound = -1}}, &layers_error));
+        const bool three = i == QUADRATIC;
+        assert_null(constructors[i](&(flow_spline_transformer_options){.bins = 1 + three}, &layers_error));
+        util_assert_contains(layers_error.message, three ? "2 bins, expected 3" : "1 bins, expected 2");
+        assert_null(constructors[i](&(flow_spline_transformer_options){.spline = {.bound = -1}}, &layers_error));
         util_assert_contains(layers_error.message, "bound -1");
         assert_int_equal(layers_error.status, AD_EARG);
     }
