@@ -22,11 +22,11 @@ static _Noreturn void wrong(const char *program, const char *format, ...) {
     exit(2);
 }
 
-static void print_default(const option_row *row) {
-    const char *text = row->kind == OPTION_TEXT ? *(const char **)row->value : NULL;
-    if (row->kind == OPTION_COUNT) printf(" [%" PRId64 "]", *(int64_t *)row->value);
-    if (row->kind == OPTION_NUMBER) printf(" [%g]", *(double *)row->value);
-    if (text) printf(" [%s]", text);
+const char *options_default(const option_row *row, char text[64]) {
+    if (row->kind == OPTION_TEXT) return *(const char **)row->value;
+    if (row->kind == OPTION_COUNT) snprintf(text, 64, "%" PRId64, *(int64_t *)row->value);
+    if (row->kind == OPTION_NUMBER) snprintf(text, 64, "%g", *(double *)row->value);
+    return row->kind == OPTION_COUNT || row->kind == OPTION_NUMBER ? text : NULL;
 }
 
 static _Noreturn void help(const char *program, const char *summary, const option_row *rows, int n) {
@@ -43,7 +43,9 @@ static _Noreturn void help(const char *program, const char *summary, const optio
         int used =
             printf("  --%s%s%s", rows[i].name, rows[i].argument ? " " : "", rows[i].argument ? rows[i].argument : "");
         printf("%*s%s", used < 24 ? 24 - used : 1, "", rows[i].help);
-        print_default(&rows[i]);
+        char text[64];
+        const char *usual = options_default(&rows[i], text);
+        if (usual) printf(" [%s]", usual);
         putchar('\n');
     }
     printf("  --help                print this and exit\n");

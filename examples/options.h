@@ -18,4 +18,7 @@ typedef struct option_row {
 void options_read_as(const char *program, int argc, char **argv, const char *summary, const option_row *rows, int n);
 void options_read(int argc, char **argv, const char *summary, const option_row *rows, int n);
 
+// What an option is where it is not given, as text (in text, or the value itself); NULL: nothing.
+const char *options_default(const option_row *row, char text[64]);
+
 #endif

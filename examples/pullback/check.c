@@ -112,29 +112,32 @@ static ad_status work(asked *a, findings *f, ad_error *error) {
     return status;
 }
 
-static int run(int argc, char **argv) {
-    static asked a = {.data = ""};
-    const option_row rows_of[] = {
-        {"MODEL", NULL, "a model file", OPTION_ARGUMENT, &a.model, 0, 0},
-        {"DATA", NULL, "a table to look at its layers with; else rows that it draws", OPTION_ARGUMENT, &a.data, 0, 0},
-        {"target", "A,B", "columns; else those that the model was fitted to", OPTION_TEXT, &a.columns.target, 0, 0},
-        {"context", "C,D", "columns that it is given; else as it was fitted", OPTION_TEXT, &a.columns.context, 0, 0},
-        {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},
-        {"drop-missing", NULL, "leave out rows with missing fields, else they are an error", OPTION_FLAG,
-         &a.columns.drop, 0, 0},
-        {"json", NULL, "findings as one JSON object", OPTION_FLAG, &a.json, 0, 0},
-        {"quiet", NULL, "only what is wrong", OPTION_FLAG, &a.quiet, 0, 0},
-    };
-    options_read_as("pullback check", argc, argv,
-                    "Checks that a model's directions undo each other, that its log_det is that of its Jacobian and "
-                    "that it integrates to 1; says how its layers fare.",
-                    rows_of, sizeof rows_of / sizeof *rows_of);
+static asked request = {.data = ""};
+static const option_row options[] = {
+    {"MODEL", NULL, "a model file", OPTION_ARGUMENT, &request.model, 0, 0},
+    {"DATA", NULL, "a table to look at its layers with; else rows that it draws", OPTION_ARGUMENT, &request.data, 0, 0},
+    {"target", "A,B", "columns; else those that the model was fitted to", OPTION_TEXT, &request.columns.target, 0, 0},
+    {"context", "C,D", "columns that it is given; else as it was fitted", OPTION_TEXT, &request.columns.context, 0, 0},
+    {"array", "NAME", "which array of an .npz", OPTION_TEXT, &request.columns.array, 0, 0},
+    {"drop-missing", NULL, "leave out rows with missing fields, else they are an error", OPTION_FLAG,
+     &request.columns.drop, 0, 0},
+    {"json", NULL, "findings as one JSON object", OPTION_FLAG, &request.json, 0, 0},
+    {"quiet", NULL, "only what is wrong", OPTION_FLAG, &request.quiet, 0, 0},
+};
+
+static int run(void) {
     ad_error error = {0};
-    findings f = {.asked = &a, .json = json_object()};
-    ad_status status = work(&a, &f, &error);
+    findings f = {.asked = &request, .json = json_object()};
+    ad_status status = work(&request, &f, &error);
     json_decref(f.json);
     if (status != AD_OK) return tool_fail(&tool_check, &error);
     return f.wrong != 0 || fflush(stdout);
 }
 
-const tool_command tool_check = {"check", "whether a model keeps the laws of a density", run};
+const tool_command tool_check = {"check",
+                                 "whether a model keeps the laws of a density",
+                                 "Checks that a model's directions undo each other, that its log_det is that of its "
+                                 "Jacobian and that it integrates to 1; says how its layers fare.",
+                                 options,
+                                 sizeof options / sizeof *options,
+                                 run};

@@ -139,15 +139,14 @@ static void print_text(const json_t *all) {
     }
 }
 
-static int run(int argc, char **argv) {
-    static int64_t threads;
-    static bool json, quiet;
-    const option_row rows[] = {
-        {"threads", "N", "threads to test with; 0: all there are", OPTION_COUNT, &threads, 0, 256},
-        {"json", NULL, "findings as one JSON object", OPTION_FLAG, &json, 0, 0},
-        {"quiet", NULL, "nothing, but when something is wrong", OPTION_FLAG, &quiet, 0, 0}};
-    options_read_as("pullback doctor", argc, argv, "Says what the library finds on this machine, and tests it.", rows,
-                    sizeof rows / sizeof *rows);
+static int64_t threads;
+static bool json, quiet;
+static const option_row options[] = {
+    {"threads", "N", "threads to test with; 0: all there are", OPTION_COUNT, &threads, 0, 256},
+    {"json", NULL, "findings as one JSON object", OPTION_FLAG, &json, 0, 0},
+    {"quiet", NULL, "nothing, but when something is wrong", OPTION_FLAG, &quiet, 0, 0}};
+
+static int run(void) {
     ad_error error = {0};
     ad_engine *engine = ad_engine_new(&(ad_engine_options){.threads = (int)threads}, &error);
     if (!engine) return tool_fail(&tool_doctor, &error);
@@ -163,4 +162,9 @@ static int run(int argc, char **argv) {
     return wrong || fflush(stdout);
 }
 
-const tool_command tool_doctor = {"doctor", "this machine, and whether the library works on it", run};
+const tool_command tool_doctor = {"doctor",
+                                  "this machine, and whether the library works on it",
+                                  "Says what the library finds on this machine, and tests it.",
+                                  options,
+                                  sizeof options / sizeof *options,
+                                  run};

@@ -190,44 +190,51 @@ static ad_status work(const asked *a, outcome *o, ad_error *error) {
     return status;
 }
 
-static int run(int argc, char **argv) {
-    static asked a = {.out = "model.safetensors", .steps = 20000, .patience = 12, .seed = 1};
-    a.lr = 1e-3, a.validation = 0.1, a.test = 0.1, a.weight_decay = 1e-4;
-    const option_row rows[] = {
-        {"DATA", NULL, "table: .csv, .tsv, .npy, .npz, ...", OPTION_ARGUMENT, &a.data, 0, 0},
-        {"model", "TEXT", "such as nsf-ar:layers=5,hidden=128x2,bins=8; else by the number of rows", OPTION_TEXT,
-         &a.model, 0, 0},
-        {"out", "FILE", "where to save the model", OPTION_TEXT, &a.out, 0, 0},
-        {"target", "A,B", "columns to model, by name or number from 0; else all others", OPTION_TEXT, &a.columns.target,
-         0, 0},
-        {"context", "C,D", "columns that are given: the density is that of the targets given these", OPTION_TEXT,
-         &a.columns.context, 0, 0},
-        {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},
-        {"drop-missing", NULL, "leave out rows with missing fields, else they are an error", OPTION_FLAG,
-         &a.columns.drop, 0, 0},
-        {"validation", "X", "share of rows that decides when to stop", OPTION_NUMBER, &a.validation, 0, 0.9},
-        {"test", "X", "share of rows that the score is of", OPTION_NUMBER, &a.test, 0, 0.9},
-        {"steps", "N", "steps at most", OPTION_COUNT, &a.steps, 1, 1e9},
-        {"patience", "N", "validations without a better one that end the fit; 0: none do", OPTION_COUNT, &a.patience, 0,
-         1e6},
-        {"batch", "N", "rows a step; 0: by the number of rows", OPTION_COUNT, &a.batch, 0, 1e6},
-        {"lr", "X", "learning rate at first; halved when validation stops falling", OPTION_NUMBER, &a.lr, 1e-12, 10},
-        {"anneal", NULL, "the rate falls as half a cosine, to 0 at --steps, whatever the validation", OPTION_FLAG,
-         &a.anneal, 0, 0},
-        {"weight-decay", "X", "of AdamW", OPTION_NUMBER, &a.weight_decay, 0, 1},
-        {"seed", "N", "of split, weights and batches; same seed, same model", OPTION_COUNT, &a.seed, 0, 1e15},
-        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &a.threads, 0, 256},
-        {"checkpoint", "PATH", "write checkpoints, and go on from the newest", OPTION_TEXT, &a.checkpoint, 0, 0},
-        {"log", "FILE", "metrics as JSON lines", OPTION_TEXT, &a.log, 0, 0},
-        {"json", NULL, "results as one JSON object", OPTION_FLAG, &a.json, 0, 0},
-        {"quiet", NULL, "no progress and no warnings on standard error", OPTION_FLAG, &a.quiet, 0, 0},
-    };
-    options_read_as("pullback fit", argc, argv, "Fits a normalizing flow to the rows of a table by maximum likelihood.",
-                    rows, sizeof rows / sizeof *rows);
+static asked request = {.out = "model.safetensors",
+                        .steps = 20000,
+                        .patience = 12,
+                        .seed = 1,
+                        .lr = 1e-3,
+                        .validation = 0.1,
+                        .test = 0.1,
+                        .weight_decay = 1e-4};
+static const option_row options[] = {
+    {"DATA", NULL, "table: .csv, .tsv, .npy, .npz, ...", OPTION_ARGUMENT, &request.data, 0, 0},
+    {"model", "TEXT", "such as nsf-ar:layers=5,hidden=128x2,bins=8; else by the number of rows", OPTION_TEXT,
+     &request.model, 0, 0},
+    {"out", "FILE", "where to save the model", OPTION_TEXT, &request.out, 0, 0},
+    {"target", "A,B", "columns to model, by name or number from 0; else all others", OPTION_TEXT,
+     &request.columns.target, 0, 0},
+    {"context", "C,D", "columns that are given: the density is that of the targets given these", OPTION_TEXT,
+     &request.columns.context, 0, 0},
+    {"array", "NAME", "which array of an .npz", OPTION_TEXT, &request.columns.array, 0, 0},
+    {"drop-missing", NULL, "leave out rows with missing fields, else they are an error", OPTION_FLAG,
+     &request.columns.drop, 0, 0},
+    {"validation", "X", "share of rows that decides when to stop", OPTION_NUMBER, &request.validation, 0, 0.9},
+    {"test", "X", "share of rows that the score is of", OPTION_NUMBER, &request.test, 0, 0.9},
+    {"steps", "N", "steps at most", OPTION_COUNT, &request.steps, 1, 1e9},
+    {"patience", "N", "validations without a better one that end the fit; 0: none do", OPTION_COUNT, &request.patience,
+     0, 1e6},
+    {"batch", "N", "rows a step; 0: by the number of rows", OPTION_COUNT, &request.batch, 0, 1e6},
+    {"lr", "X", "learning rate at first; halved when validation stops falling", OPTION_NUMBER, &request.lr, 1e-12, 10},
+    {"anneal", NULL, "the rate falls as half a cosine, to 0 at --steps, whatever the validation", OPTION_FLAG,
+     &request.anneal, 0, 0},
+    {"weight-decay", "X", "of AdamW", OPTION_NUMBER, &request.weight_decay, 0, 1},
+    {"seed", "N", "of split, weights and batches; same seed, same model", OPTION_COUNT, &request.seed, 0, 1e15},
+    {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &request.threads, 0, 256},
+    {"checkpoint", "PATH", "write checkpoints, and go on from the newest", OPTION_TEXT, &request.checkpoint, 0, 0},
+    {"log", "FILE", "metrics as JSON lines", OPTION_TEXT, &request.log, 0, 0},
+    {"json", NULL, "results as one JSON object", OPTION_FLAG, &request.json, 0, 0},
+    {"quiet", NULL, "no progress and no warnings on standard error", OPTION_FLAG, &request.quiet, 0, 0},
+};
+
+static int run(void) {
     ad_error error = {0};
     outcome o = {0};
-    if (work(&a, &o, &error) != AD_OK) return tool_fail(&tool_fit, &error);
+    if (work(&request, &o, &error) != AD_OK) return tool_fail(&tool_fit, &error);
     return o.fit.signal ? 128 + o.fit.signal : 0;
 }
 
-const tool_command tool_fit = {"fit", "a density fitted to a table", run};
+const tool_command tool_fit = {
+    "fit",   "a density fitted to a table",    "Fits a normalizing flow to the rows of a table by maximum likelihood.",
+    options, sizeof options / sizeof *options, run};

@@ -18,13 +18,13 @@ static void print_tensors(const flow_model *model) {
     }
 }
 
-static int run(int argc, char **argv) {
-    static const char *file;
-    static bool json, tensors;
-    const option_row rows[] = {{"MODEL", NULL, "a model file", OPTION_ARGUMENT, &file, 0, 0},
-                               {"tensors", NULL, "list its tensors, too", OPTION_FLAG, &tensors, 0, 0},
-                               {"json", NULL, "its description as JSON, all of it", OPTION_FLAG, &json, 0, 0}};
-    options_read_as("pullback info", argc, argv, "Says what a model file holds.", rows, sizeof rows / sizeof *rows);
+static const char *file;
+static bool json, tensors;
+static const option_row options[] = {{"MODEL", NULL, "a model file", OPTION_ARGUMENT, &file, 0, 0},
+                                     {"tensors", NULL, "list its tensors, too", OPTION_FLAG, &tensors, 0, 0},
+                                     {"json", NULL, "its description as JSON, all of it", OPTION_FLAG, &json, 0, 0}};
+
+static int run(void) {
     ad_error error = {0};
     flow_model *model = tool_load(file, NULL, &error);
     if (!model) return tool_fail(&tool_info, &error);
@@ -50,4 +50,5 @@ static int run(int argc, char **argv) {
     return fflush(stdout) ? 1 : 0;
 }
 
-const tool_command tool_info = {"info", "what a model file holds", run};
+const tool_command tool_info = {"info",  "what a model file holds",        "Says what a model file holds.",
+                                options, sizeof options / sizeof *options, run};

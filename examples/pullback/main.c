@@ -2,19 +2,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../options.h"
 #include "tool.h"
 
-static const tool_command *const commands[] = {&tool_fit,   &tool_score_command, &tool_sample, &tool_info, &tool_check,
+const tool_command *const tool_commands[] = {&tool_fit,    &tool_score_command, &tool_sample, &tool_info, &tool_check,
 #ifdef TOOL_PLOT  // where cairo is
-                                               &tool_plot,
+                                             &tool_plot,
 #endif
-                                               &tool_doctor};
-enum { COMMANDS = sizeof commands / sizeof *commands };
+                                             &tool_models, &tool_doctor,        NULL};
 
 static int usage(FILE *to, int status) {
     fprintf(to, "Usage: pullback COMMAND ...\nDensities of tables by normalizing flows.\n\n");
-    for (int i = 0; i < COMMANDS; i++) fprintf(to, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(to, "\n'pullback COMMAND --help' explains a command.\n");
+    for (int i = 0; tool_commands[i]; i++)
+        fprintf(to, "  %-8s  %s\n", tool_commands[i]->name, tool_commands[i]->summary);
+    fprintf(to, "\n'pullback COMMAND --help' explains a command, 'man pullback' all of them.\n");
     return fflush(to) ? 1 : status;
 }
 
@@ -23,12 +24,21 @@ int tool_fail(const tool_command *command, const ad_error *error) {
     return 1;
 }
 
+static int run(const tool_command *command, int argc, char **argv) {
+    char program[64];
+    snprintf(program, sizeof program, "pullback %s", command->name);
+    options_read_as(program, argc, argv, command->text, command->rows, command->n);
+    return command->run();
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) return usage(stderr, 2);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) return usage(stdout, 0);
     if (strcmp(argv[1], "--version") == 0) return puts("pullback " TOOL_VERSION) < 0 || fflush(stdout);
-    for (int i = 0; i < COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i]->name) == 0) return commands[i]->run(argc - 1, argv + 1);
+    if (strcmp(argv[1], "--manual") == 0) return tool_print_manual();
+    if (strcmp(argv[1], "--completion") == 0) return tool_print_completion(argc > 2 ? argv[2] : "");
+    for (int i = 0; tool_commands[i]; i++) {
+        if (strcmp(argv[1], tool_commands[i]->name) == 0) return run(tool_commands[i], argc - 1, argv + 1);
     }
     fprintf(stderr, "pullback: unknown command '%s'\n", argv[1]);
     return usage(stderr, 2);

@@ -206,31 +206,35 @@ static ad_status work(asked *a, ad_error *error) {
     return a->log ? tool_plot_log(a->log, a->out, error) : draw(a, error);
 }
 
-static int run(int argc, char **argv) {
-    static asked a = {.model = "", .data = "", .out = "plot.png", .draws = 50000, .seed = 1};
-    const option_row rows[] = {
-        {"MODEL", NULL, "a file of 'pullback fit'", OPTION_ARGUMENT, &a.model, 0, 0},
-        {"DATA", NULL, "table to show beside it: .csv, .tsv, .npy, .npz, ...", OPTION_ARGUMENT, &a.data, 0, 0},
-        {"out", "FILE", "the picture: .png, .svg or .pdf", OPTION_TEXT, &a.out, 0, 0},
-        {"kind", "KIND", "corner: all pairs; columns: each alone; pair: two, and their density; else as suits",
-         OPTION_TEXT, &a.kind, 0, 0},
-        {"columns", "A,B", "columns shown, by name or number from 0; else the first", OPTION_TEXT, &a.show, 0, 0},
-        {"log", "FILE", "instead: the losses of a log of 'pullback fit --log'", OPTION_TEXT, &a.log, 0, 0},
-        {"target", "A,B", "columns of DATA; else those that the model was fitted to", OPTION_TEXT, &a.columns.target, 0,
-         0},
-        {"context", "C,D", "columns that it is given; else as it was fitted", OPTION_TEXT, &a.columns.context, 0, 0},
-        {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},
-        {"drop-missing", NULL, "leave out rows with missing fields, else they are an error", OPTION_FLAG,
-         &a.columns.drop, 0, 0},
-        {"draws", "N", "rows to draw from the model", OPTION_COUNT, &a.draws, 100, 1e7},
-        {"seed", "N", "of the draws", OPTION_COUNT, &a.seed, 0, 1e15},
-        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &a.threads, 0, 256},
-        {"quiet", NULL, "no remarks on standard error", OPTION_FLAG, &a.quiet, 0, 0},
-    };
-    options_read_as("pullback plot", argc, argv, "Draws a model beside a table, or the losses of a fit.", rows,
-                    sizeof rows / sizeof *rows);
+static asked request = {.model = "", .data = "", .out = "plot.png", .draws = 50000, .seed = 1};
+static const option_row options[] = {
+    {"MODEL", NULL, "a file of 'pullback fit'", OPTION_ARGUMENT, &request.model, 0, 0},
+    {"DATA", NULL, "table to show beside it: .csv, .tsv, .npy, .npz, ...", OPTION_ARGUMENT, &request.data, 0, 0},
+    {"out", "FILE", "the picture: .png, .svg or .pdf", OPTION_TEXT, &request.out, 0, 0},
+    {"kind", "KIND", "corner: all pairs; columns: each alone; pair: two, and their density; else as suits", OPTION_TEXT,
+     &request.kind, 0, 0},
+    {"columns", "A,B", "columns shown, by name or number from 0; else the first", OPTION_TEXT, &request.show, 0, 0},
+    {"log", "FILE", "instead: the losses of a log of 'pullback fit --log'", OPTION_TEXT, &request.log, 0, 0},
+    {"target", "A,B", "columns of DATA; else those that the model was fitted to", OPTION_TEXT, &request.columns.target,
+     0, 0},
+    {"context", "C,D", "columns that it is given; else as it was fitted", OPTION_TEXT, &request.columns.context, 0, 0},
+    {"array", "NAME", "which array of an .npz", OPTION_TEXT, &request.columns.array, 0, 0},
+    {"drop-missing", NULL, "leave out rows with missing fields, else they are an error", OPTION_FLAG,
+     &request.columns.drop, 0, 0},
+    {"draws", "N", "rows to draw from the model", OPTION_COUNT, &request.draws, 100, 1e7},
+    {"seed", "N", "of the draws", OPTION_COUNT, &request.seed, 0, 1e15},
+    {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &request.threads, 0, 256},
+    {"quiet", NULL, "no remarks on standard error", OPTION_FLAG, &request.quiet, 0, 0},
+};
+
+static int run(void) {
     ad_error error = {0};
-    return work(&a, &error) == AD_OK ? 0 : tool_fail(&tool_plot, &error);
+    return work(&request, &error) == AD_OK ? 0 : tool_fail(&tool_plot, &error);
 }
 
-const tool_command tool_plot = {"plot", "pictures of a model beside a table, or of its losses", run};
+const tool_command tool_plot = {"plot",
+                                "pictures of a model beside a table, or of its losses",
+                                "Draws a model beside a table, or the losses of a fit.",
+                                options,
+                                sizeof options / sizeof *options,
+                                run};

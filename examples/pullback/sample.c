@@ -55,25 +55,26 @@ static ad_status work(asked *a, ad_error *error) {
     return status;
 }
 
-static int run(int argc, char **argv) {
-    static asked a = {.n = 1000, .seed = 1};
-    const option_row rows[] = {
-        {"MODEL", NULL, "a file of 'pullback fit'", OPTION_ARGUMENT, &a.model, 0, 0},
-        {"n", "N", "rows to draw", OPTION_COUNT, &a.n, 1, 1e9},
-        {"out", "FILE", "where to write them, .csv or .npy; else standard output", OPTION_TEXT, &a.out, 0, 0},
-        {"given", "FILE", "table with the context of each row, used again from its first when it is shorter",
-         OPTION_TEXT, &a.given, 0, 0},
-        {"context", "C,D", "its columns; else those that the model was fitted to", OPTION_TEXT, &a.columns.context, 0,
-         0},
-        {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},
-        {"seed", "N", "same seed, same rows", OPTION_COUNT, &a.seed, 0, 1e15},
-        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &a.threads, 0, 256},
-        {"json", NULL, "say on standard output, as one JSON object, what went to --out", OPTION_FLAG, &a.json, 0, 0},
-        {"quiet", NULL, "say nothing on standard error", OPTION_FLAG, &a.quiet, 0, 0},
-    };
-    options_read_as("pullback sample", argc, argv, "Draws rows from a model.", rows, sizeof rows / sizeof *rows);
+static asked request = {.n = 1000, .seed = 1};
+static const option_row options[] = {
+    {"MODEL", NULL, "a file of 'pullback fit'", OPTION_ARGUMENT, &request.model, 0, 0},
+    {"n", "N", "rows to draw", OPTION_COUNT, &request.n, 1, 1e9},
+    {"out", "FILE", "where to write them, .csv or .npy; else standard output", OPTION_TEXT, &request.out, 0, 0},
+    {"given", "FILE", "table with the context of each row, used again from its first when it is shorter", OPTION_TEXT,
+     &request.given, 0, 0},
+    {"context", "C,D", "its columns; else those that the model was fitted to", OPTION_TEXT, &request.columns.context, 0,
+     0},
+    {"array", "NAME", "which array of an .npz", OPTION_TEXT, &request.columns.array, 0, 0},
+    {"seed", "N", "same seed, same rows", OPTION_COUNT, &request.seed, 0, 1e15},
+    {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &request.threads, 0, 256},
+    {"json", NULL, "say on standard output, as one JSON object, what went to --out", OPTION_FLAG, &request.json, 0, 0},
+    {"quiet", NULL, "say nothing on standard error", OPTION_FLAG, &request.quiet, 0, 0},
+};
+
+static int run(void) {
     ad_error error = {0};
-    return work(&a, &error) == AD_OK ? 0 : tool_fail(&tool_sample, &error);
+    return work(&request, &error) == AD_OK ? 0 : tool_fail(&tool_sample, &error);
 }
 
-const tool_command tool_sample = {"sample", "new rows from a model", run};
+const tool_command tool_sample = {"sample", "new rows from a model",          "Draws rows from a model.",
+                                  options,  sizeof options / sizeof *options, run};

@@ -44,25 +44,26 @@ static ad_status work(asked *a, ad_error *error) {
     return status;
 }
 
-static int run(int argc, char **argv) {
-    static asked a;
-    const option_row rows[] = {
-        {"MODEL", NULL, "a file of 'pullback fit'", OPTION_ARGUMENT, &a.model, 0, 0},
-        {"DATA", NULL, "table: .csv, .tsv, .npy, .npz, ...", OPTION_ARGUMENT, &a.data, 0, 0},
-        {"out", "FILE", "where to write the log-densities, .csv or .npy; else standard output", OPTION_TEXT, &a.out, 0,
-         0},
-        {"summary", NULL, "their mean instead, on standard output", OPTION_FLAG, &a.summary, 0, 0},
-        {"json", NULL, "the same as one JSON object", OPTION_FLAG, &a.json, 0, 0},
-        {"target", "A,B", "columns; else those that the model was fitted to", OPTION_TEXT, &a.columns.target, 0, 0},
-        {"context", "C,D", "columns that it is given; else as it was fitted", OPTION_TEXT, &a.columns.context, 0, 0},
-        {"array", "NAME", "which array of an .npz", OPTION_TEXT, &a.columns.array, 0, 0},
-        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &a.threads, 0, 256},
-        {"quiet", NULL, "no mean on standard error", OPTION_FLAG, &a.quiet, 0, 0},
-    };
-    options_read_as("pullback score", argc, argv, "Writes the log-density of each row under a model, in nats.", rows,
-                    sizeof rows / sizeof *rows);
+static asked request;
+static const option_row options[] = {
+    {"MODEL", NULL, "a file of 'pullback fit'", OPTION_ARGUMENT, &request.model, 0, 0},
+    {"DATA", NULL, "table: .csv, .tsv, .npy, .npz, ...", OPTION_ARGUMENT, &request.data, 0, 0},
+    {"out", "FILE", "where to write the log-densities, .csv or .npy; else standard output", OPTION_TEXT, &request.out,
+     0, 0},
+    {"summary", NULL, "their mean instead, on standard output", OPTION_FLAG, &request.summary, 0, 0},
+    {"json", NULL, "the same as one JSON object", OPTION_FLAG, &request.json, 0, 0},
+    {"target", "A,B", "columns; else those that the model was fitted to", OPTION_TEXT, &request.columns.target, 0, 0},
+    {"context", "C,D", "columns that it is given; else as it was fitted", OPTION_TEXT, &request.columns.context, 0, 0},
+    {"array", "NAME", "which array of an .npz", OPTION_TEXT, &request.columns.array, 0, 0},
+    {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &request.threads, 0, 256},
+    {"quiet", NULL, "no mean on standard error", OPTION_FLAG, &request.quiet, 0, 0},
+};
+
+static int run(void) {
     ad_error error = {0};
-    return work(&a, &error) == AD_OK ? 0 : tool_fail(&tool_score_command, &error);
+    return work(&request, &error) == AD_OK ? 0 : tool_fail(&tool_score_command, &error);
 }
 
-const tool_command tool_score_command = {"score", "log-density of each row of a table", run};
+const tool_command tool_score_command = {
+    "score", "log-density of each row of a table", "Writes the log-density of each row under a model, in nats.",
+    options, sizeof options / sizeof *options,     run};

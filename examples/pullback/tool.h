@@ -56,13 +56,22 @@ struct json_t *tool_real(double v);
 struct json_t *tool_names(const char *names);
 int tool_print(struct json_t *object);
 
-// Commands: what they return is the exit status.
+// Commands. What run returns, after the command line has been read into the rows' values, is the exit status.
 typedef struct tool_command {
-    const char *name, *summary;
-    int (*run)(int argc, char **argv);
+    const char *name, *summary, *text;  // summary: in the list of commands; text: what it does, in sentences
+    const struct option_row *rows;
+    int n;
+    int (*run)(void);
 } tool_command;
-extern const tool_command tool_fit, tool_score_command, tool_sample, tool_info, tool_check, tool_plot, tool_doctor;
+extern const tool_command tool_fit, tool_score_command, tool_sample, tool_info, tool_check, tool_plot,
+    tool_models, tool_doctor;
 // Prints "pullback NAME: message" and returns 1.
 int tool_fail(const tool_command *command, const ad_error *error);
+
+// All of them, ended by NULL.
+extern const tool_command *const tool_commands[];
+// The manual page, and what shells complete commands with, on standard output; from the commands' own tables. Exit status.
+int tool_print_manual(void);
+int tool_print_completion(const char *shell);
 
 #endif
