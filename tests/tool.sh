@@ -91,6 +91,10 @@ if "$pullback" --help | grep -q '^  plot '; then
   expect 1 "missing/p.png" "$pullback" plot both.safetensors --out missing/p.png
 fi
 
+expect 0 "nsf-ar: autoregressive splines" "$pullback" models
+expect 0 ".SS pullback score MODEL DATA" "$pullback" --manual
+expect 0 "_arguments" "$pullback" --completion zsh
+expect 2 "bash or zsh, not 'fish'" "$pullback" --completion fish
 expect 2 "Usage: pullback COMMAND" "$pullback"
 expect 2 "unknown command 'fut'" "$pullback" fut
 expect 2 "DATA is missing" "$pullback" fit
