@@ -91,19 +91,24 @@ static void begin(panels *p, int panel, panels_colour colour, double alpha) {
     cairo_set_source_rgba(p->cr, rgb[colour][0], rgb[colour][1], rgb[colour][2], alpha);
 }
 
-void panels_points(panels *p, int panel, const double *xy, size_t n, panels_colour colour) {
-    begin(p, panel, colour, 0.45);
+void panels_dots(panels *p, int panel, const double *xy, size_t n, double radius, panels_colour colour) {
+    begin(p, panel, colour, radius < 4 ? 0.45 : 0.7);
     for (size_t i = 0; i < n; i++) {
-        cairo_arc(p->cr, to_x(p, panel, xy[2 * i]), to_y(p, panel, xy[2 * i + 1]), 2.3, 0, 2 * acos(-1));
+        cairo_arc(p->cr, to_x(p, panel, xy[2 * i]), to_y(p, panel, xy[2 * i + 1]), radius, 0, 2 * acos(-1));
         cairo_fill(p->cr);
     }
     cairo_restore(p->cr);
+}
+
+void panels_points(panels *p, int panel, const double *xy, size_t n, panels_colour colour) {
+    panels_dots(p, panel, xy, n, 2.3, colour);
 }
 
 void panels_curve(panels *p, int panel, const double *xy, size_t n, panels_colour colour) {
     const double far = 4 * CANVAS_WIDTH;  // cairo's coordinates have an end
     begin(p, panel, colour, 0.85);
     cairo_set_line_join(p->cr, CAIRO_LINE_JOIN_ROUND);
+    if (p->layout.each) cairo_set_line_width(p->cr, 4);
     bool open = false;
     for (size_t i = 0; i < n; i++) {
         double x = to_x(p, panel, xy[2 * i]), y = to_y(p, panel, xy[2 * i + 1]);
@@ -117,9 +122,9 @@ void panels_curve(panels *p, int panel, const double *xy, size_t n, panels_colou
     cairo_restore(p->cr);
 }
 
-void panels_word(panels *p, int panel, const char *word, double x, double y, panels_colour colour) {
+void panels_word(panels *p, int panel, panels_mark mark, panels_colour colour) {
     begin(p, panel, colour, 1);
-    canvas_text(p->cr, word, to_x(p, panel, x), to_y(p, panel, y), 0.5, 0.5);
+    canvas_text(p->cr, mark.word, to_x(p, panel, mark.x), to_y(p, panel, mark.y), 0.5, 0.5);
     cairo_restore(p->cr);
 }
 

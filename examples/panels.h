@@ -27,13 +27,19 @@ typedef enum panels_colour { PANELS_BLUE, PANELS_ORANGE, PANELS_GREEN, PANELS_GR
 // A picture without anything in it, or NULL when out of memory. Freed by panels_save. Copies the layout, borrows names.
 typedef struct panels panels;
 panels *panels_new(const panels_layout *layout);
-// Points xy[n][2], as dots and as a line (interrupted where a coordinate is NaN). What is outside is cut off.
+// Points xy[n][2], as dots (small ones, and of a radius in pixels of a picture 1,600 wide) and as a line, interrupted
+// where a coordinate is NaN. What is outside is cut off.
 void panels_points(panels *p, int panel, const double *xy, size_t n, panels_colour colour);
+void panels_dots(panels *p, int panel, const double *xy, size_t n, double radius, panels_colour colour);
 void panels_curve(panels *p, int panel, const double *xy, size_t n, panels_colour colour);
 // value[ny][nx] at the centres of a grid over the panel, lowest y first, in colours from scale.low to scale.high.
 void panels_heat(panels *p, int panel, const double *value, int nx, int ny, plot_range scale);
 // A word in a panel, its middle at x, y.
-void panels_word(panels *p, int panel, const char *word, double x, double y, panels_colour colour);
+typedef struct panels_mark {
+    const char *word;
+    double x, y;
+} panels_mark;
+void panels_word(panels *p, int panel, panels_mark mark, panels_colour colour);
 // The frame with ticks, labels and title (lines parted by \n): to be drawn last.
 void panels_frame(panels *p, int panel, const char *title);
 // What colours mean, at the right of rows of panels.
