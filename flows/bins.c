@@ -80,6 +80,12 @@ flow_transformer *flow_spline_make(const flow_spline_form *form, const json_t *o
     return flow_spline_new(form, &o, error);
 }
 
+flow_transformer *flow_spline_usual(const flow_spline_form *form, const flow_usual_transformer_options *o,
+                                    ad_error *error) {
+    const flow_spline_transformer_options spline = {.bins = o->bins, .spline = {.bound = o->bound}, .divide = o->width};
+    return flow_spline_new(form, &spline, error);
+}
+
 flow_transformer *flow_spline_example(const flow_spline_form *form, int i, ad_error *error) {
     flow_spline_transformer_options o = {
         .bins = form->least + i % 7,

@@ -26,6 +26,8 @@ flow_result flow_spline_normalize(const flow_transformer *transformer, flow_para
 flow_result flow_spline_generate(const flow_transformer *transformer, flow_parameters p, ad_var v);
 json_t *flow_spline_describe(const flow_transformer *transformer);
 flow_transformer *flow_spline_make(const flow_spline_form *form, const json_t *options, ad_error *error);
+flow_transformer *flow_spline_usual(const flow_spline_form *form, const flow_usual_transformer_options *options,
+                                    ad_error *error);
 flow_transformer *flow_spline_example(const flow_spline_form *form, int i, ad_error *error);
 // How many features are outside the box.
 flow_gauges flow_spline_gauge(const flow_transformer *transformer, flow_parameters p, ad_var v);

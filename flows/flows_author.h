@@ -124,6 +124,8 @@ struct flow_transformer_type {
     bool by_feature;  // how parameters lie where a net may choose; see flow_parameters
     // As a layer's, at v on the side that normalize takes. NULL: nothing.
     flow_gauges (*gauge)(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
+    // One for flow_usual_transformer, and so for presets and lines of text. NULL: none, it has no name there.
+    flow_transformer *(*usual)(const flow_usual_transformer_options *options, ad_error *error);
 };
 struct flow_transformer {
     flow_owner owner;

@@ -61,6 +61,8 @@ typedef struct flow_nsf_options {
     bool map_kept;        // couplings map the features kept as well, by learned splines
     bool plain;           // conditioners are plain nets, else residual ones
     flow_mlp_options mlp; // of the conditioners: layers (of residual nets: blocks), width, activation
+    const char *transformer;  // another than the rational-quadratic spline, by a name that flow_usual_transformer knows;
+                              // bins and bound are then as there. Borrowed for the call
 } flow_nsf_options;
 // Neural spline flow (Durkan et al. 2019): rational-quadratic splines, raw widths and heights over the root of the conditioner's
 // width; standard normal base.

@@ -25,6 +25,18 @@ typedef struct flow_parameters {
 AD_API ad_var flow_parameter(flow_parameters parameters, int64_t i);
 AD_API ad_var flow_parameters_by_feature(flow_parameters parameters);
 
+// What is said of a transformer whose kind is a matter of choice.
+typedef struct flow_usual_transformer_options {
+    int64_t bins;  // of splines; of polynomials the degree; others have none. 0: the transformer's default
+    double bound;  // of the box outside of which a map is simple, or of log-scales; 0: the default
+    double width;  // of the net that gives raw numbers: splines divide those of widths and heights by its root; 0: not
+} flow_usual_transformer_options;
+// One of the library's transformers by its name in files, or the same with "-" for blanks and without a last " spline", as
+// "linear-rational". NULL with a message that lists them (AD_EARG) when there is none of that name. Circular splines are not
+// among them: presets stretch features, and have a normal base, where those want a box.
+AD_API flow_transformer *flow_usual_transformer(const char *name, const flow_usual_transformer_options *options,
+                                                ad_error *error);
+
 AD_API void flow_transformer_free(flow_transformer *transformer);
 // Features v [n] through the map, and back; log_det is left in parts, or AD_NONE for zero.
 AD_API flow_result flow_transformer_normalize(const flow_transformer *transformer, flow_parameters parameters, ad_var v);

@@ -16,7 +16,7 @@ static const char *const mixes[] = {"usual", "halves", "reverse", "random", "lu"
 static const char *const kinds[] = {"householder", "orthogonal", "triangular"};
 static const char *const types[] = {"f32", "f64"};
 
-typedef enum key_kind { WHOLE, NUMBER, CHOICE, SIZES /* 256x2: width and depth */ } key_kind;
+typedef enum key_kind { WHOLE, NUMBER, CHOICE, SIZES /* 256x2: width and depth */, TRANSFORMER } key_kind;
 typedef struct key {
     const char *name;
     text_value value;
@@ -31,7 +31,8 @@ static const key keys[] = {
     {"hidden", TEXT_WIDTH, SIZES, 1, 65536, NULL, "of conditioners: width x layers (or blocks), as 256x2"},
     {"activation", TEXT_ACTIVATION, CHOICE, 0, 3, activations, "of conditioners"},
     {"net", TEXT_NET, CHOICE, 0, 2, nets, "the conditioner's kind"},
-    {"bins", TEXT_BINS, WHOLE, 2, 4096, NULL, "of splines"},
+    {"transformer", TEXT_TRANSFORMER, TRANSFORMER, 0, 0, NULL, "in the spline's place"},
+    {"bins", TEXT_BINS, WHOLE, 2, 4096, NULL, "of splines; of polynomials the degree"},
     {"bound", TEXT_BOUND, NUMBER, 1e-3, 1e6, NULL, "of log-scales, or of the splines' box"},
     {"scale", TEXT_SCALE, CHOICE, 0, 5, scales, "how a scale comes from a raw number"},
     {"mix", TEXT_MIX, CHOICE, 0, 5, mixes, "what stands between layers"},
@@ -111,6 +112,8 @@ static char *list_keys(const text_preset *p, char *buffer, size_t size) {
 static char *expected(const key *k, char *buffer, size_t size) {
     text t = {buffer, size};
     switch (k->kind) {
+        case TRANSFORMER:
+            return flow_transformer_texts(buffer, size);
         case CHOICE:
             for (int i = 0; i < (int)k->high; i++) {
                 if (i) add(&t, i + 1 < (int)k->high ? ", " : " or ");
@@ -138,8 +141,20 @@ static bool read_number(const char *at, size_t n, double low, double high, bool 
     return ok && *value >= low && *value <= high;
 }
 
+// Its number, from 1.
+static bool read_transformer(const char *at, size_t n, double *value) {
+    char name[64];
+    for (int i = 0; flow_transformer_text(i, name, sizeof name); i++) {
+        if (strlen(name) != n || memcmp(name, at, n) != 0) continue;
+        *value = i + 1;
+        return true;
+    }
+    return false;
+}
+
 static bool read_value(const key *k, const char *at, size_t n, text_settings *s) {
     double *value = &s->value[k->value];
+    if (k->kind == TRANSFORMER) return read_transformer(at, n, value);
     if (k->kind == CHOICE) {
         for (int i = 0; i < (int)k->high; i++) {
             if (strlen(k->choices[i]) != n || memcmp(k->choices[i], at, n) != 0) continue;
@@ -163,7 +178,7 @@ static bool read_value(const key *k, const char *at, size_t n, text_settings *s)
 static bool read_pair(const text_preset *p, const char *at, size_t n, bool *seen, text_settings *s, ad_error *error) {
     const char *equals = memchr(at, '=', n);
     size_t length = equals ? (size_t)(equals - at) : n;
-    char buffer[300];
+    char buffer[400];
     int i = 0;
     while (i < KEYS && !(strlen(keys[i].name) == length && memcmp(keys[i].name, at, length) == 0)) i++;
     const int shown = (int)(length < 40 ? length : 40);
@@ -252,7 +267,7 @@ flow_model *flow_from_text(const char *line, int64_t D, int64_t C, ad_error *err
 
 char *flow_text_help(void) {
     enum { ROOM = 1 << 14 };
-    char *help = malloc(ROOM), buffer[400], line[600];
+    char *help = malloc(ROOM), buffer[600], line[900];
     text t = {help, ROOM};
     if (!help) return NULL;
     add(&t, "NAME:KEY=VALUE,KEY=VALUE,...\n");

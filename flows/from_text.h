@@ -11,6 +11,7 @@ typedef enum text_value {
     TEXT_DEPTH,  // behind the width, as read_value wants it
     TEXT_ACTIVATION,
     TEXT_NET,
+    TEXT_TRANSFORMER,  // from 1, as flow_transformer_text numbers them from 0
     TEXT_BINS,
     TEXT_BOUND,
     TEXT_SCALE,

@@ -140,6 +140,9 @@ flow_net *flow_conditioner_net(const char *who, int64_t in, int64_t n, const flo
 // The same, a made.
 flow_net *flow_conditioner_made(const char *who, int64_t D, int64_t C, const flow_transformer *t,
                                 const flow_made_options *options, flow_net *net, ad_error *error);
+// The names that flow_usual_transformer takes, shortened, numbered from 0; false when there is none of that number.
+bool flow_transformer_text(int number, char *text, size_t size);
+char *flow_transformer_texts(char *buffer, size_t size);  // all, with commas; returns buffer
 // Example number i of one type or another.
 flow_transformer *flow_example_transformer(int i, ad_error *error);
 

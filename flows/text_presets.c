@@ -62,6 +62,9 @@ static flow_model *nsf(const text_settings *s, bool autoregressive, int64_t D, i
                           .map_kept = yes(s, TEXT_MAP_KEPT),
                           .plain = yes(s, TEXT_NET),
                           .mlp = mlp(s)};
+    char transformer[64];
+    const bool other = flow_transformer_text(whole(s, TEXT_TRANSFORMER) - 1, transformer, sizeof transformer);
+    if (other) o.transformer = transformer;
     return flow_nsf(D, C, &o, error);
 }
 static flow_model *nsf_coupling(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
@@ -155,10 +158,10 @@ const text_preset flow_text_presets[] = {
      "affine autoregressive layers, one pass to generate (Kingma et al. "
      "2016)",
      iaf},
-    {"nsf-coupling", "layers hidden activation net bins bound mix inverse map-kept",
+    {"nsf-coupling", "layers hidden activation net transformer bins bound mix inverse map-kept",
      "spline couplings (Durkan et al. 2019)", nsf_coupling},
-    {"nsf-ar", "layers hidden activation net bins bound mix inverse", "autoregressive splines (Durkan et al. 2019)",
-     nsf_ar},
+    {"nsf-ar", "layers hidden activation net transformer bins bound mix inverse",
+     "autoregressive splines (Durkan et al. 2019)", nsf_ar},
     {"planar", "layers hidden activation inverse slope", "planar layers (Rezende and Mohamed 2015)", planar},
     {"radial", "layers hidden activation inverse bound", "radial layers (Rezende and Mohamed 2015)", radial},
     {"sylvester", "layers hidden activation inverse kind directions", "Sylvester layers (van den Berg et al. 2018)",

@@ -25,6 +25,11 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_additive_transformer(error);
 }
 
+static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+    (void)options;
+    return flow_additive_transformer(error);
+}
+
 static flow_transformer *example(int i, ad_error *error) {
     (void)i;
     return flow_additive_transformer(error);
@@ -35,4 +40,5 @@ const flow_transformer_type flow_additive_transformer_type = {.name = "additive"
                                                               .generate = generate,
                                                               .describe = describe,
                                                               .make = make,
-                                                              .example = example};
+                                                              .example = example,
+                                                              .usual = usual};

@@ -120,6 +120,10 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_affine_transformer(&o, error);
 }
 
+static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+    return flow_affine_transformer(&(flow_affine_transformer_options){.bound = options->bound}, error);
+}
+
 static flow_transformer *example(int i, ad_error *error) {
     flow_affine_transformer_options o = {.scale = (flow_scale)(i % SCALES),
                                          .bound = i % 7 == 6 ? INFINITY : 0.5 + i % 4,
@@ -134,5 +138,6 @@ const flow_transformer_type flow_affine_transformer_type = {.name = "affine",
                                                             .describe = describe,
                                                             .make = make,
                                                             .example = example,
+                                                            .usual = usual,
                                                             .gauge = gauge,
                                                             .identity = identity};

@@ -127,6 +127,11 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_bernstein_transformer(&o, error);
 }
 
+static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+    return flow_bernstein_transformer(
+        &(flow_bernstein_transformer_options){.degree = options->bins, .bound = options->bound}, error);
+}
+
 static flow_transformer *example(int i, ad_error *error) {
     const flow_bernstein_transformer_options o = {
         .degree = i % 5 == 4 ? 16 : 2 + i % 5, .bound = 1 + i % 4, .floor = i % 3 ? 0 : 0.05};
@@ -139,5 +144,6 @@ const flow_transformer_type flow_bernstein_transformer_type = {.name = "bernstei
                                                                .describe = describe,
                                                                .make = make,
                                                                .example = example,
+                                                               .usual = usual,
                                                                .gauge = gauge,
                                                                .by_feature = true};

@@ -113,6 +113,11 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_nonlinear_squared_transformer(&o, error);
 }
 
+static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+    return flow_nonlinear_squared_transformer(
+        &(flow_nonlinear_squared_transformer_options){.bound = options->bound}, error);
+}
+
 static flow_transformer *example(int i, ad_error *error) {
     const flow_nonlinear_squared_transformer_options o = {.bound = 1 + i % 3, .most = i % 4 ? 0 : 0.5};
     return flow_nonlinear_squared_transformer(&o, error);
@@ -124,4 +129,5 @@ const flow_transformer_type flow_nonlinear_squared_transformer_type = {.name = "
                                                                        .describe = describe,
                                                                        .make = make,
                                                                        .example = example,
+                                                                       .usual = usual,
                                                                        .gauge = gauge};

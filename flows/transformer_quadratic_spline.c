@@ -50,6 +50,10 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_spline_make(&form, options, error);
 }
 
+static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+    return flow_spline_usual(&form, options, error);
+}
+
 static flow_transformer *example(int i, ad_error *error) {
     return flow_spline_example(&form, i, error);
 }
@@ -60,6 +64,7 @@ const flow_transformer_type flow_quadratic_spline_transformer_type = {.name = "q
                                                                       .describe = flow_spline_describe,
                                                                       .make = make,
                                                                       .example = example,
+                                                                      .usual = usual,
                                                                       .gauge = flow_spline_gauge,
                                                                       .by_feature = true};
 

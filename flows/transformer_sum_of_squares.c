@@ -160,6 +160,11 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_sum_of_squares_transformer(&o, error);
 }
 
+static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+    return flow_sum_of_squares_transformer(
+        &(flow_sum_of_squares_transformer_options){.degree = options->bins, .scale = options->bound}, error);
+}
+
 static flow_transformer *example(int i, ad_error *error) {
     const flow_sum_of_squares_transformer_options o = {
         .polynomials = 1 + i % 3, .degree = 1 + i % 5, .scale = i % 4 ? 0 : 3, .bound = i % 3 ? 0 : 5};
@@ -172,5 +177,6 @@ const flow_transformer_type flow_sum_of_squares_transformer_type = {.name = "sum
                                                                     .describe = describe,
                                                                     .make = make,
                                                                     .example = example,
+                                                                    .usual = usual,
                                                                     .gauge = gauge,
                                                                     .by_feature = true};

@@ -112,6 +112,36 @@ static void keys_are_options(void **state) {
     assert_same("nice:mix=halves", flow_nice(4, 0, &(flow_nice_options){.mix = FLOW_MIX_HALVES}, &error));
 }
 
+// In the spline's place: by its name in files, shortened.
+static void a_transformer_is_named(void **state) {
+    (void)state;
+    static const char *const each[][2] = {{"additive", "additive"},
+                                          {"affine", "affine"},
+                                          {"linear", "linear spline"},
+                                          {"rational-quadratic", "rational-quadratic spline"},
+                                          {"quadratic", "quadratic spline"},
+                                          {"linear-rational", "linear-rational spline"},
+                                          {"cubic", "cubic spline"},
+                                          {"hermite", "hermite spline"},
+                                          {"sinusoid", "sinusoid"},
+                                          {"bernstein", "bernstein"},
+                                          {"sum-of-squares", "sum of squares"},
+                                          {"nonlinear-squared", "nonlinear squared"}};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        for (int way = 0; way < 2; way++) {
+            char line[100];
+            snprintf(line, sizeof line, "nsf-%s:layers=2,transformer=%s,bins=6,bound=4.5", way ? "ar" : "coupling",
+                     each[i][0]);
+            flow_nsf_options nsf = {
+                .layers = 2, .bins = 6, .bound = 4.5, .autoregressive = way, .transformer = each[i][1]};
+            assert_same(line, flow_nsf(4, 0, &nsf, &error));
+        }
+    }
+    assert_null(flow_nsf(2, 0, &(flow_nsf_options){.transformer = "septic"}, &error));
+    util_assert_contains(error.message,
+                         "unknown transformer 'septic'; known are additive, affine, rational-quadratic, ");
+}
+
 static void assert_describes(const char *line, const char *words) {
     char *text = describe(make(line, 4, 2), line);
     if (!strstr(text, words)) fail_msg("%s: no %s in %s", line, words, text);
@@ -134,8 +164,7 @@ static void bases_are_named(void **state) {
     assert_describes("realnvp:base=logistic", "\"base\":{\"type\":\"logistic\"");
     assert_describes("realnvp:base=laplace", "\"base\":{\"type\":\"laplace\"");
     assert_describes("realnvp:base=gumbel", "\"base\":{\"type\":\"gumbel\"");
-    assert_describes("realnvp:base=uniform",
-                     "\"base\":{\"type\":\"uniform\",\"features\":4,\"low\":-3.0,\"high\":3.0");
+    assert_describes("realnvp:base=uniform", "\"base\":{\"type\":\"uniform\",\"features\":4,\"low\":-3.0,\"high\":3.0");
     assert_describes("realnvp:base=uniform,box=0.5", "\"low\":-0.5,\"high\":0.5");
     assert_describes("realnvp:base=classes", "\"features\":4,\"context\":2,\"place\":\"classes\"");
     assert_describes("realnvp:base=logistic,fixed=yes", "\"place\":\"fixed\"");
@@ -149,7 +178,8 @@ static void bases_are_named(void **state) {
 static void a_context_passes_a_net_first(void **state) {
     (void)state;
     const char *line = "maf:embed=5x2,activation=tanh,type=f64,base=conditional";
-    assert_describes(line, "\"embed\":{\"type\":\"mlp\",\"in\":2,\"out\":5,\"layers\":2,\"width\":5,\"activation\":\"tanh\"");
+    assert_describes(line,
+                     "\"embed\":{\"type\":\"mlp\",\"in\":2,\"out\":5,\"layers\":2,\"width\":5,\"activation\":\"tanh\"");
     assert_describes(line, "\"base\":{\"type\":\"normal\",\"features\":4,\"context\":5");
     flow_model *model = make(line, 4, 2);
     assert_int_equal(flow_model_context(model), 2);
@@ -173,9 +203,18 @@ static void check_line(const char *line, int64_t C) {
 
 static void every_base_and_an_embedding_come_back_from_files(void **state) {
     (void)state;
-    static const char *const bases[] = {
-        "normal",  "learned",  "conditional", "classes", "full",   "pca,rank=2", "mixture,components=2,follow=yes",
-        "student,df=3,learn-df=yes", "logistic,fixed=yes", "laplace,follow=yes,temperature=0.8", "gumbel", "uniform,box=4"};
+    static const char *const bases[] = {"normal",
+                                        "learned",
+                                        "conditional",
+                                        "classes",
+                                        "full",
+                                        "pca,rank=2",
+                                        "mixture,components=2,follow=yes",
+                                        "student,df=3,learn-df=yes",
+                                        "logistic,fixed=yes",
+                                        "laplace,follow=yes,temperature=0.8",
+                                        "gumbel",
+                                        "uniform,box=4"};
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
         char line[150];
         for (int embed = 0; embed < 2; embed++) {
@@ -200,9 +239,11 @@ static void the_help_lists_all(void **state) {
     char *help = flow_text_help();
     assert_non_null(help);
     for (int i = 0; i < NAMES; i++) util_assert_contains(help, names[i]);
-    util_assert_contains(help,
-                         "\n    layers, hidden, activation, net, bins, bound, mix, inverse, embed, raw, base, components, "
-                         "df, learn-df, rank, box, fixed, follow, temperature, seed, type\n");
+    util_assert_contains(
+        help,
+        "\n    layers, hidden, activation, net, transformer, bins, bound, mix, inverse, embed, raw, base, "
+        "components, df, learn-df, rank, box, fixed, follow, temperature, seed, type\n");
+    util_assert_contains(help, "\ntransformer=additive, affine, rational-quadratic, linear, quadratic, ");
     util_assert_contains(help, "\nhidden=sizes as 256x2, width 1 to 65536 and depth 0 to 1000: of conditioners");
     util_assert_contains(help, "\ntype=f32 or f64: of the parameters\n");
     free(help);
@@ -229,6 +270,8 @@ static const struct refusal {
     {"maf:layers", "maf: 'layers' has no value; expected layers=a whole number from 1 to 10000"},
     {"maf:layers=2,layers=3", "maf: 'layers' is there twice"},
     {"maf:,", "maf: unknown key ''"},
+    {"nsf-ar:transformer=septic", "transformer is 'septic'; expected additive, affine, rational-quadratic, "},
+    {"nsf-ar:transformer=sum-of-squares,bins=32", "3 polynomials of degree 32"},
     {"maf:layers=", "maf: layers is ''; expected a whole number from 1 to 10000"},
     {"maf:layers=0", "maf: layers is '0'; expected a whole number from 1 to 10000"},
     {"maf:layers=2.5", "maf: layers is '2.5'; expected a whole number"},
@@ -322,6 +365,7 @@ int main(void) {
         cmocka_unit_test_teardown(every_name_makes_a_model_that_files_bring_back, files_empty),
         cmocka_unit_test(a_name_alone_takes_the_defaults),
         cmocka_unit_test(keys_are_options),
+        cmocka_unit_test(a_transformer_is_named),
         cmocka_unit_test(bases_are_named),
         cmocka_unit_test(a_context_passes_a_net_first),
         cmocka_unit_test_teardown(every_base_and_an_embedding_come_back_from_files, files_empty),
