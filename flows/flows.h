@@ -19,6 +19,7 @@
 #include "flows_data.h"          // layers next to the data: standardisation, bounds, whole numbers, natural parameters
 #include "flows_transformers.h"  // the maps of one feature that couplings and others share
 #include "flows_splines.h"       // splines, polynomials and other such maps
+#include "flows_neural.h"        // maps made of sigmoids and small monotone nets
 #include "flows_nets.h"          // conditioner nets
 #include "flows_bases.h"         // base densities
 #include "flows_presets.h"       // whole models, by options or from one line of text

@@ -1,0 +1,38 @@
+// flows_neural.h -- transformers made of sigmoids and small monotone nets.
+//
+// normalize is a formula; generate finds its root, to rounding, with gradients by the implicit function theorem, and fails
+// the run (AD_ECONVERGE) where there is none. log_det is computed from logarithms, exact however far out. Each root takes one
+// loop of a program (ad_loop), of which there are at most 64: autoregressive layers of more features generate by
+// FLOW_SOLVE_FIXED_POINT. All options may be NULL. All start near the identity.
+#ifndef PULLBACK_FLOWS_NEURAL_H
+#define PULLBACK_FLOWS_NEURAL_H
+
+#include "flows_transformers.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct flow_mixture_transformer_options {
+    int64_t components;  // K, 1 to 4096; 0: 8
+    int layers;          // of a deep sigmoidal one: maps one after the other, 1 to 16; 0: 1
+    double bound;        // of the components' log-scales, 1 to 20; 0: 7
+    double scale_bound;  // of a logistic mixture: of its own log-scale, 0.1 to 20; 0: 2
+    bool logistic;       // of gaussianization: components are logistic, else normal
+} flow_mixture_transformer_options;
+
+// normalize: logit(F(v)) scale + shift, F the cumulative distribution of a mixture of K logistic distributions (Ho et al.
+// 2019, "Flow++", eq. 13-15). P = 3 K + 2: raw weights, locations, raw log-scales [K] each, raw log-scale, shift. Log-scales
+// are bound tanh(raw / bound). Far out a line of the slope of the widest component.
+AD_API flow_transformer *flow_logistic_mixture_transformer(const flow_mixture_transformer_options *options, ad_error *error);
+// normalize: the standard normal quantile of F(v), F of a mixture of normal (or logistic) distributions (Chen and Gopinath 2000;
+// Meng et al. 2020). P = 3 K, as above. Far out a line, too; of logistic components it grows as a root.
+AD_API flow_transformer *flow_gaussianization_transformer(const flow_mixture_transformer_options *options, ad_error *error);
+// normalize: logit(sum over k of w_k sigmoid(a_k v + b_k)), as often as there are layers (Huang et al. 2018, "Neural
+// autoregressive flows", the deep sigmoidal flow). P = 3 K a layer: raw w, b, raw log a, which are bound tanh(raw / bound).
+AD_API flow_transformer *flow_sigmoidal_transformer(const flow_mixture_transformer_options *options, ad_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

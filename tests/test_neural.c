@@ -1,0 +1,355 @@
+// test_neural.c -- transformers of sigmoids and small monotone nets: closed forms, reference values, starts, gradients
+// to second order, wild parameters, tails, refusals.
+#include "layers.h"
+
+// ---- all of them ----------------------------------------------------------------------------------------------------
+
+static flow_transformer *logistic_mixture(void) {
+    return flow_logistic_mixture_transformer(&(flow_mixture_transformer_options){.components = 3}, &layers_error);
+}
+static flow_transformer *normal_mixture(void) {
+    return flow_gaussianization_transformer(&(flow_mixture_transformer_options){.components = 3}, &layers_error);
+}
+static flow_transformer *logistic_gaussianization(void) {
+    const flow_mixture_transformer_options o = {.components = 3, .logistic = true};
+    return flow_gaussianization_transformer(&o, &layers_error);
+}
+static flow_transformer *sigmoidal(void) {
+    const flow_mixture_transformer_options o = {.components = 3, .layers = 2};
+    return flow_sigmoidal_transformer(&o, &layers_error);
+}
+
+typedef struct maker {
+    const char *name;
+    flow_transformer *(*make)(void);
+    double near;  // how near the identity it starts, on [-2, 2]
+} maker;
+
+static const maker makers[] = {
+    {"logistic mixture", logistic_mixture, 0.1},
+    {"gaussianization", normal_mixture, 0.1},
+    {"gaussianization", logistic_gaussianization, 0.4},  // as far as the distributions differ
+    {"deep sigmoidal", sigmoidal, 0.2},
+};
+enum { MAKERS = sizeof makers / sizeof *makers };
+
+static flow_transformer *made(const maker *m) {
+    flow_transformer *t = m->make();
+    layers_assert_made(t);
+    assert_string_equal(t->type->name, m->name);
+    return t;
+}
+
+// n points through one feature's map with these raw parameters; false when the run fails for want of a root.
+static bool try(const flow_transformer *t, ad_type type, bool normalize, const double *raw, const double *v, int64_t n,
+                double *value, double *log_det) {
+    ad_tape *tape = ad_tape_new(NULL, type);
+    ad_source source = util_source(v, n);
+    flow_parameters p = {ad_constant(tape, ad_shape2(1, t->P), raw), 1, t->P, true};
+    ad_var in = ad_input(util_rows(tape, "points", n), ad_shape1(1), &source);
+    flow_result r = normalize ? flow_transformer_normalize(t, p, in) : flow_transformer_generate(t, p, in);
+    ad_keep(r.value);
+    ad_keep(r.log_det);
+    const ad_status status = ad_run(tape);
+    if (status == AD_OK) {
+        util_read(r.value, value, n);
+        util_read(r.log_det, log_det, n);
+    } else if (status != AD_ECONVERGE) {
+        fail_msg("%s", ad_tape_message(tape));
+    }
+    ad_tape_free(tape);
+    return status == AD_OK;
+}
+
+static void run(const flow_transformer *t, ad_type type, bool normalize, const double *raw, const double *v, int64_t n,
+                double *value, double *log_det) {
+    if (!try(t, type, normalize, raw, v, n, value, log_det)) fail_msg("%s: no root found", t->type->name);
+}
+
+static double *start(const flow_transformer *t) {
+    double *raw = calloc((size_t)t->P, sizeof *raw);
+    if (t->type->identity) t->type->identity(t, raw);
+    return raw;
+}
+
+static void they_start_near_the_identity(void **state) {
+    (void)state;
+    double v[40], z[40], log_det[40];
+    for (int k = 0; k < 40; k++) v[k] = -1.95 + 0.1 * k;
+    for (int i = 0; i < MAKERS; i++) {
+        flow_transformer *t = made(&makers[i]);
+        double *raw = start(t);
+        for (int way = 0; way < 2; way++) {
+            run(t, AD_F64, way, raw, v, 40, z, log_det);
+            for (int k = 0; k < 40; k++) {
+                if (!(fabs(z[k] - v[k]) <= makers[i].near && fabs(log_det[k]) <= 2 * makers[i].near)) {
+                    fail_msg("%s: from %g to %g, slope e^%g", makers[i].name, v[k], z[k], log_det[k]);
+                }
+            }
+        }
+        free(raw);
+        flow_transformer_free(t);
+    }
+}
+
+// In units of what rounding costs: in x that of z, or in z that of x. Any parameters.
+static void check_wild(const maker *m, ad_type type, double size, uint64_t *seed) {
+    enum { POINTS = 40 };
+    const double edges[] = {0, -0.0, 1e-30, 1e4, -1e4, 30, -30};
+    double v[POINTS], z[POINTS], back[POINTS], again[POINTS], log_det[POINTS], unused[POINTS];
+    flow_transformer *t = made(m);
+    double *raw = start(t);
+    for (int64_t i = 0; i < t->P; i++) raw[i] += util_uniform(seed, -size, size);
+    for (int k = 0; k < POINTS; k++) v[k] = k < 7 ? edges[k] : (double)(float)util_uniform(seed, -4, 4);
+    run(t, type, true, raw, v, POINTS, z, log_det);
+    run(t, type, false, raw, z, POINTS, back, unused);
+    run(t, type, true, raw, back, POINTS, again, unused);
+    for (int k = 0; k < POINTS; k++) {
+        const double eps = type == AD_F64 ? 0x1p-52 : 0x1p-23, slope = exp(log_det[k]);
+        const double unit = 200 * eps * fmax(10 + size, fmax(fabs(v[k]), fabs(z[k])));
+        if (!isfinite(z[k]) || !isfinite(log_det[k]) ||
+            (!(fabs(back[k] - v[k]) <= unit * (1 + 1 / slope)) && !(fabs(again[k] - z[k]) <= unit * (1 + slope)))) {
+            fail_msg("%s %s: from %.17g by %.17g of slope %g to %.17g", m->name, type == AD_F64 ? "f64" : "f32", v[k],
+                     z[k], slope, back[k]);
+        }
+    }
+    free(raw);
+    flow_transformer_free(t);
+}
+
+static void wild_parameters_come_back(void **state) {
+    (void)state;
+    uint64_t seed = 5;
+    for (int i = 0; i < MAKERS; i++) {
+        for (int k = 0; k < (UTIL_SANITIZED ? 4 : 20); k++) {
+            check_wild(&makers[i], (ad_type)(k % 2), 0.1 * pow(300, util_uniform(&seed, 0, 1)), &seed);
+        }
+    }
+}
+
+// Finite however far out, also by parameters as large: values, slopes and gradients; increasing.
+static void tails_are_finite(void **state) {
+    (void)state;
+    const double v[] = {-3e38, -1e30, -1e20, -1e9, -1e4, -100, 100, 1e4, 1e9, 1e20, 1e30, 3e38};
+    enum { N = sizeof v / sizeof *v };
+    double z[N], log_det[N];
+    for (int i = 0; i < 4 * MAKERS; i++) {
+        flow_transformer *t = made(&makers[i / 4]);
+        double *raw = start(t);
+        uint64_t seed = (uint64_t)i;
+        for (int64_t k = 0; k < t->P; k++) raw[k] += i & 2 ? 1e25 * util_uniform(&seed, -1, 1) : 0;
+        run(t, (ad_type)(i & 1), true, raw, v, N, z, log_det);
+        for (int k = 0; k < N; k++) {
+            if (!isfinite(z[k]) || !isfinite(log_det[k]) || (k && !(z[k] >= z[k - 1]))) {
+                fail_msg("%s, %d: from %g to %g, slope e^%g", makers[i / 4].name, i % 4, v[k], z[k], log_det[k]);
+            }
+        }
+        free(raw);
+        flow_transformer_free(t);
+    }
+}
+
+typedef struct probe {
+    const flow_transformer *t;
+    bool normalize;
+} probe;
+
+static ad_var weighted(void *arg, const ad_var *x) {
+    static const double weights[3] = {1, -0.6, 0.8};
+    const probe *p = arg;
+    double *raw = start(p->t);
+    ad_var identity = ad_constant(x[0].tape, ad_shape2(1, p->t->P), raw);
+    free(raw);
+    flow_parameters parameters = {ad_add(ad_scale(x[1], 0.3), identity), 3, p->t->P, true};
+    flow_result r = p->normalize ? flow_transformer_normalize(p->t, parameters, x[0])
+                                 : flow_transformer_generate(p->t, parameters, x[0]);
+    ad_var w = ad_constant(x[0].tape, ad_shape1(3), weights);
+    return ad_add(ad_sum(ad_mul(w, r.value)), ad_sum(ad_mul(ad_square(w), ad_reshape(r.log_det, ad_shape1(3)))));
+}
+
+static void gradients_are_right_to_second_order(void **state) {
+    (void)state;
+    for (int i = 0; i < 2 * MAKERS; i++) {
+        flow_transformer *t = made(&makers[i / 2]);
+        probe p = {t, i % 2};
+        const ad_gradcheck_input inputs[] = {{.shape = ad_shape1(3), .rows = true},
+                                             {.shape = ad_shape2(3, t->P), .rows = true}};
+        const ad_gradcheck_options o = {.cases = UTIL_SANITIZED ? 1 : 2};
+        if (ad_gradcheck(weighted, &p, inputs, 2, &o, &layers_error) != AD_OK) {
+            fail_msg("%s %d: %s", makers[i / 2].name, i % 2, layers_error.message);
+        }
+        flow_transformer_free(t);
+    }
+}
+
+// ---- mixtures -------------------------------------------------------------------------------------------------------
+
+static double bounded_raw(double log_scale) {
+    return 7 * atanh(log_scale / 7);
+}
+
+static void a_logistic_mixture_has_the_reference_values(void **state) {
+    (void)state;
+    npz file = npz_open("mixture_densities.npz");
+    int64_t n, K;
+    double *logits = npz_array(&file, "logits", &K), *loc = npz_array(&file, "loc", &K);
+    double *log_scale = npz_array(&file, "log_scale", &K), *x = npz_array(&file, "mlc_x", &n);
+    double *logit = npz_array(&file, "mlc_logit", &n), *density = npz_array(&file, "mlc_logdF", &n);
+    double raw[11], z[40], log_det[40];
+    assert_true(K == 3 && n <= 40);
+    for (int k = 0; k < 3; k++) {
+        raw[k] = logits[k];
+        raw[3 + k] = loc[k];
+        raw[6 + k] = bounded_raw(log_scale[k]);
+    }
+    raw[9] = 2 * atanh(0.5 / 2);  // a scale of e^0.5
+    raw[10] = -0.25;
+    flow_transformer *t = logistic_mixture();
+    assert_int_equal(t->P, 11);
+    run(t, AD_F64, true, raw, x, n, z, log_det);
+    for (int i = 0; i < n; i++) {
+        const double a = fabs(logit[i]), log_both = -a - 2 * log1p(exp(-a));  // log F (1 - F)
+        util_assert_close(z[i], logit[i] * exp(0.5) - 0.25, 1e-11);
+        util_assert_close(log_det[i], density[i] - log_both + 0.5, 1e-11);
+    }
+    flow_transformer_free(t);
+    free(logits), free(loc), free(log_scale), free(x), free(logit), free(density);
+    npz_close(&file);
+}
+
+// One normal component: a line, wherever.
+static void one_normal_is_a_line(void **state) {
+    (void)state;
+    const double raw[3] = {0.3, 0.7, 7 * atanh(-1.2 / 7)}, slope = exp(1.2);
+    const double v[] = {-1e9, -300, -12, -3, -0.1, 0.7, 0.9, 4, 11, 40, 1e5, 1e12};
+    enum { N = sizeof v / sizeof *v };
+    double z[N], log_det[N];
+    flow_transformer *t =
+        flow_gaussianization_transformer(&(flow_mixture_transformer_options){.components = 1}, &layers_error);
+    layers_assert_made(t);
+    run(t, AD_F64, true, raw, v, N, z, log_det);
+    for (int i = 0; i < N; i++) {
+        assert_true(fabs(z[i] - (v[i] - 0.7) * slope) <= 1e-13 * (1 + fabs(v[i]) * slope));
+        util_assert_close(log_det[i], 1.2, 1e-12);
+    }
+    flow_transformer_free(t);
+}
+
+// F and its density, of normals or logistics.
+static double distribution(const double *raw, bool normal, double x, double *density) {
+    double F = 0, sum = 0;
+    *density = 0;
+    for (int k = 0; k < 3; k++) sum += exp(raw[k]);
+    for (int k = 0; k < 3; k++) {
+        const double s = exp(7 * tanh(raw[6 + k] / 7)), u = (x - raw[3 + k]) / s, w = exp(raw[k]) / sum;
+        const double S = normal ? 0.5 * erfc(-u / sqrt(2)) : 1 / (1 + exp(-u));
+        F += w * S;
+        *density += w / s * (normal ? exp(-u * u / 2) / sqrt(2 * 3.14159265358979323846) : S * (1 - S));
+    }
+    return F;
+}
+
+static void gaussianization_is_its_formula(void **state) {
+    (void)state;
+    const double raw[9] = {0.3, -0.5, 0.9, -1, 0.4, 2, -0.6, 0.2, -1.1};
+    double x[30], z[30], log_det[30], density;
+    util_fill(x, 30, 4, -3, 4);
+    for (int logistic = 0; logistic < 2; logistic++) {
+        flow_transformer *t = logistic ? logistic_gaussianization() : normal_mixture();
+        run(t, AD_F64, true, raw, x, 30, z, log_det);
+        for (int i = 0; i < 30; i++) {
+            util_assert_close(0.5 * erfc(-z[i] / sqrt(2)), distribution(raw, !logistic, x[i], &density), 1e-14);
+            util_assert_close(log_det[i], log(density) + z[i] * z[i] / 2 + 0.91893853320467274178, 1e-11);
+        }
+        flow_transformer_free(t);
+    }
+}
+
+// Huang et al. 2018, eq. 8, twice.
+static void a_deep_sigmoidal_map_is_its_formula(void **state) {
+    (void)state;
+    double raw[18], x[20], z[20], log_det[20];
+    util_fill(raw, 18, 8, -1.5, 1.5);
+    util_fill(x, 20, 9, -3, 3);
+    flow_transformer *t = sigmoidal();
+    assert_int_equal(t->P, 18);
+    run(t, AD_F64, true, raw, x, 20, z, log_det);
+    for (int i = 0; i < 20; i++) {
+        double y = x[i], log_slope = 0;
+        for (const double *r = raw; r < raw + 18; r += 9) {
+            double F = 0, slope = 0, sum = exp(r[0]) + exp(r[1]) + exp(r[2]);
+            for (int k = 0; k < 3; k++) {
+                const double a = exp(7 * tanh(r[6 + k] / 7)), S = 1 / (1 + exp(-a * y - r[3 + k]));
+                F += exp(r[k]) / sum * S;
+                slope += exp(r[k]) / sum * a * S * (1 - S);
+            }
+            y = log(F / (1 - F));
+            log_slope += log(slope / (F * (1 - F)));
+        }
+        util_assert_close(z[i], y, 1e-12);
+        util_assert_close(log_det[i], log_slope, 1e-12);
+    }
+    flow_transformer_free(t);
+}
+
+// ---- layers ---------------------------------------------------------------------------------------------------------
+
+// More features than a program may have loops: all at once, until nothing changes.
+static void many_features_generate_at_once(void **state) {
+    (void)state;
+    enum { D = 70 };
+    const flow_autoregressive_options o = {.solve = FLOW_SOLVE_FIXED_POINT,
+                                           .made = {.mlp = {.layers = 1, .width = 70, .type = AD_F64}}};
+    const flow_mixture_transformer_options two = {.components = 2};
+    flow_layer *layer = flow_autoregressive(D, 0, flow_sigmoidal_transformer(&two, &layers_error), &o, &layers_error);
+    layers_assert_made(layer);
+    uint64_t seed = 3;
+    const flow_owner *net = layers_part(layer, "net");
+    for (int i = 0; i < net->n_params; i++) {
+        ad_param *p = net->params[i];
+        for (int64_t k = 0; k < p->count; k++) ad_param_set(p, k, ad_param_get(p, k) + util_uniform(&seed, -0.1, 0.1));
+    }
+    double x[2 * D], z[2 * D], back[2 * D], log_det[2], opposite[2];
+    util_fill(x, 2 * D, 2, -2, 2);
+    layers_run(layer, AD_F64, true, x, 2, z, log_det);
+    layers_run(layer, AD_F64, false, z, 2, back, opposite);
+    util_assert_all_close(back, x, 2 * D, 1e-10);
+    util_assert_close(log_det[0], -opposite[0], 1e-9);
+    flow_layer_free(layer);
+}
+
+// ---- refusals -------------------------------------------------------------------------------------------------------
+
+static void refused(flow_transformer *t, const char *words) {
+    if (t) fail_msg("not refused: %s", words);
+    assert_int_equal(layers_error.status, AD_EARG);
+    util_assert_contains(layers_error.message, words);
+}
+
+static void bad_mixtures_are_refused(void **state) {
+    (void)state;
+    typedef flow_mixture_transformer_options options;
+    ad_error *e = &layers_error;
+    refused(flow_logistic_mixture_transformer(&(options){.components = 5000}, e), "logistic mixture: 5000 components");
+    refused(flow_sigmoidal_transformer(&(options){.layers = 17}, e), "deep sigmoidal: 8 components, 17 layers");
+    refused(flow_gaussianization_transformer(&(options){.layers = 2}, e), "only a deep sigmoidal one has several");
+    refused(flow_gaussianization_transformer(&(options){.bound = NAN}, e), "log-scales within nan");
+    refused(flow_logistic_mixture_transformer(&(options){.scale_bound = 21}, e), "rescaling within 21");
+    refused(flow_logistic_mixture_transformer(&(options){.logistic = true}, e), "logistic is for gaussianization");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(they_start_near_the_identity),
+        cmocka_unit_test(wild_parameters_come_back),
+        cmocka_unit_test(tails_are_finite),
+        cmocka_unit_test(gradients_are_right_to_second_order),
+        cmocka_unit_test(a_logistic_mixture_has_the_reference_values),
+        cmocka_unit_test(one_normal_is_a_line),
+        cmocka_unit_test(gaussianization_is_its_formula),
+        cmocka_unit_test(a_deep_sigmoidal_map_is_its_formula),
+        cmocka_unit_test(many_features_generate_at_once),
+        cmocka_unit_test(bad_mixtures_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
