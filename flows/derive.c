@@ -16,13 +16,25 @@ static bool same(const char *a, const char *b) {
     return a && b && strcmp(a, b) == 0;
 }
 
+// Of a tensor with a row a feature, the row of the feature that is alone.
+static ad_var own_row(const flow_call *call, ad_var tensor, const char *name) {
+    const flow_tensor_form *form = call->layer->type->derived ? call->layer->type->derived->tensors : NULL;
+    for (int i = 0; call->feature && form && i < FLOW_TENSOR_FORMS; i++) {
+        const int64_t first = form[i].dim[0];
+        if (!same(form[i].name, name)) continue;
+        if (first && first != FLOW_DIM_FEATURES && first != FLOW_DIM_CHANGED) break;
+        return ad_slice(tensor, 0, call->feature - 1, 1);
+    }
+    return tensor;
+}
+
 ad_var flow_use(const flow_call *call, const char *name) {
     const flow_owner *owner = &call->layer->owner;
     for (int i = 0; i < owner->n_params; i++) {
-        if (same(owner->params[i]->name, name)) return ad_use(call->tape, owner->params[i]);
+        if (same(owner->params[i]->name, name)) return own_row(call, ad_use(call->tape, owner->params[i]), name);
     }
     for (int i = 0; i < owner->n_states; i++) {
-        if (same(owner->states[i]->name, name)) return ad_use_state(call->tape, owner->states[i]);
+        if (same(owner->states[i]->name, name)) return own_row(call, ad_use_state(call->tape, owner->states[i]), name);
     }
     return missing(call, "tensor", name);
 }
@@ -277,9 +289,12 @@ flow_layer *derive_make(const flow_layer_type *type, int64_t D, int64_t C, const
         if (d->form->tensors[i].name)
             ok = add_tensor(d, &d->form->tensors[i], flow_subseed(o->seed, (uint64_t)i), error);
     }
-    if (ok && (!d->form->build || d->form->build(&d->layer, o, error) == AD_OK)) return &d->layer;
-    flow_layer_free(&d->layer);
-    return NULL;
+    if (!ok || (d->form->build && d->form->build(&d->layer, o, error) != AD_OK)) {
+        flow_layer_free(&d->layer);
+        return NULL;
+    }
+    d->takes_one = derive_takes_one(d);
+    return &d->layer;
 }
 
 flow_layer *flow_derive(const flow_layer_type *type, int64_t D, int64_t C, const flow_derive_options *options,

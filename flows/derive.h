@@ -15,6 +15,7 @@ typedef struct derived {
     int64_t *order;        // [D], or NULL: 0, 1, ...
     int64_t *place;        // [D]: order undone
     int64_t kept, changed, rank;
+    bool takes_one;        // autoregressive: the map can be called for one feature alone
     double numbers[FLOW_NUMBERS];
     ad_type type;
     uint64_t seed;
@@ -40,15 +41,17 @@ typedef struct derive_point {
 } derive_point;
 
 derive_point derive_point_at(const derived *d, ad_var v, ad_var context);
+// The same where the parameters at v are known (AD_NONE: they are not).
+derive_point derive_point_with(const derived *d, ad_var v, ad_var context, ad_var parameters);
 // One of the user's functions, which must give [n], at v instead of the point's own.
 ad_var derive_call(const char *what, flow_map map, const flow_call *call, ad_var v, int64_t n);
 // The map given, [D] -> [D]; and its log|det|, in parts.
 ad_var derive_value(const derived *d, ad_var v, ad_var context);
-ad_var derive_log_det(const derived *d, ad_var v, ad_var context);
+ad_var derive_log_det(const derived *d, const derive_point *p);
 // The derivative of each feature changed in itself, [n], where none has one in another: one sweep.
 ad_var derive_slopes(const derived *d, const derive_point *p);
 // The same of an autoregressive map, [D].
-ad_var derive_diagonal(const derived *d, ad_var v, ad_var context);
+ad_var derive_diagonal(const derived *d, const derive_point *p);
 // The map in the direction given, and in the other one (NULL: to be solved for).
 flow_map derive_given(const derived *d);
 flow_map derive_other(const derived *d);
@@ -58,8 +61,18 @@ ad_var derive_unsort(const derived *d, ad_var v);
 
 // ---- derive_inverse.c ----------------------------------------------------------------------------------------------
 
-// v with map(v) = z.
-ad_solution derive_inverse(const derived *d, ad_var z, ad_var context, bool allow_failure);
+// v with map(v) = z. *parameters: the conditioner's at v, where they have been found on the way; else AD_NONE.
+ad_solution derive_inverse(const derived *d, ad_var z, ad_var context, bool allow_failure, ad_var *parameters);
+
+// ---- derive_sweep.c ------------------------------------------------------------------------------------------------
+
+// Whether an autoregressive map with a conditioner, and its inverse where that is given, can be called for one feature.
+bool derive_takes_one(const derived *d);
+// v with map(v) = z, and the parameters there: by the inverse given; by Newton's iteration from start, its state v [D] and
+// 1 where done, without derivatives; and with derivatives, from v solved for before.
+flow_sweep derive_sweep_given(const derived *d, ad_var z, ad_var context);
+ad_loop_result derive_sweep_newton(const derived *d, ad_var z, ad_var context, ad_var start);
+flow_sweep derive_sweep_solved(const derived *d, ad_var z, ad_var context, ad_var v);
 
 // ---- derive_solve.c ------------------------------------------------------------------------------------------------
 

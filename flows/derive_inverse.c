@@ -90,14 +90,14 @@ static ad_var picked(ad_var turn, ad_var v) {
 static ad_var one_feature(void *arg, ad_var y) {
     const sequence *s = arg;
     ad_var v = ad_where(s->turn, y, s->known);
-    flow_call call = {&s->d->layer, y.tape, s->context, AD_NONE, s->parameters};
+    flow_call call = {&s->d->layer, y.tape, s->context, AD_NONE, s->parameters, 0};
     return ad_sub(picked(s->turn, derive_call("map", derive_given(s->d), &call, v, s->d->changed)), s->target);
 }
 
 static ad_solution solve_feature(sequence *s) {
     ad_solver_options o = solver(s->d, true);
     if (!derive_other(s->d)) return ad_root(s->target, one_feature, s, &o);
-    flow_call call = {&s->d->layer, s->z.tape, s->context, AD_NONE, s->parameters};
+    flow_call call = {&s->d->layer, s->z.tape, s->context, AD_NONE, s->parameters, 0};
     return explicit_value(picked(s->turn, derive_call("map", derive_other(s->d), &call, s->z, s->d->changed)));
 }
 
@@ -139,28 +139,66 @@ static ad_var counted(ad_tape *t, const int64_t *place, int64_t D) {
     return place ? ad_take(out, 0, place, D) : out;
 }
 
-static ad_solution one_by_one(const derived *d, ad_var z, ad_var context, bool allow_failure) {
+// The state before the first feature; of rows that are solved already, after the last.
+static ad_var start_state(const derived *d, ad_var z, const ad_loop_result *solved) {
     const int64_t D = d->changed;
     ad_tape *t = z.tape;
-    const double middle = bounded(d) ? 0.5 * d->form->low + 0.5 * d->form->high : 0,
-                 first[NUMBERS] = {[FAILED_AT] = -1};
-    sequence s = {.d = d, .z = z, .context = context, .place = counted(t, d->place, D), .which = counted(t, NULL, D)};
-    ad_var parts[] = {ad_fill(t, ad_shape1(D), middle), ad_constant(t, ad_shape1(NUMBERS), first)};
-    ad_var init = ad_concat(parts, 2, 0);
-    if (ad_has_rows(z)) init = ad_to_rows(init, ad_rows_of(z));
-    ad_loop_result loop = ad_loop(init, (int)D, next_feature, &s);
-    ad_var state = ad_stop_gradient(loop.state), v = ad_slice(state, 0, 0, D), number[NUMBERS];
-    for (int i = 0; i < NUMBERS; i++) number[i] = ad_reshape(ad_slice(state, 0, D + i, 1), ad_shape0());
+    const double first[NUMBERS] = {[FAILED_AT] = -1}, middle = bounded(d) ? 0.5 * d->form->low + 0.5 * d->form->high : 0;
+    ad_var start = ad_fill(t, ad_shape1(D), middle), numbers = ad_constant(t, ad_shape1(NUMBERS), first);
+    if (solved) {
+        const double last[NUMBERS] = {[FEATURE] = (double)D, [SOLVED] = 1, [FAILED_AT] = -1};
+        ad_var done = ad_slice(solved->state, 0, D, 1);
+        start = ad_where(done, ad_slice(solved->state, 0, 0, D), start);
+        numbers = ad_where(done, ad_constant(t, ad_shape1(NUMBERS), last), numbers);
+    }
+    ad_var parts[] = {start, numbers}, state = ad_concat(parts, 2, 0);
+    return ad_has_rows(z) && ad_ok(state) && !ad_has_rows(state) ? ad_to_rows(state, ad_rows_of(z)) : state;
+}
 
+// A solution, with derivatives; and the diagonal of the Jacobian there.
+static ad_var attach(const derived *d, ad_var v, ad_var z, ad_var context, ad_var *slopes, ad_var *parameters) {
     equation e = {d, NULL, z, context};
-    ad_var slopes = ad_stop_gradient(derive_diagonal(d, v, context)), zero = ad_zeros_like(slopes);
-    slopes = ad_where(ad_equal(slopes, zero), ad_offset(zero, 1), slopes);
-    v = derive_attach(v, &(derive_system){whole_less_z, &e}, divide_by_slopes, &slopes, (int)D + 3);
-    ad_var F = ad_stop_gradient(whole_less_z(&e, v));
+    if (d->takes_one) {
+        flow_sweep swept = derive_sweep_solved(d, z, context, v);
+        derive_point p = derive_point_with(d, swept.value, context, swept.parameters);
+        *slopes = ad_stop_gradient(derive_slopes(d, &p));
+        *parameters = swept.parameters;
+        return swept.value;
+    }
+    derive_point p = derive_point_at(d, v, context);
+    ad_var zero;
+    *slopes = ad_stop_gradient(derive_diagonal(d, &p));
+    zero = ad_zeros_like(*slopes);
+    *slopes = ad_where(ad_equal(*slopes, zero), ad_offset(zero, 1), *slopes);
+    return derive_attach(v, &(derive_system){whole_less_z, &e}, divide_by_slopes, slopes, (int)d->changed + 3);
+}
+
+// Rows that Newton's iteration does not solve are solved feature by feature, each in its bracket.
+static ad_solution one_by_one(const derived *d, ad_var z, ad_var context, bool allow_failure, ad_var *parameters) {
+    const int64_t D = d->changed;
+    ad_tape *t = z.tape;
+    sequence s = {.d = d, .z = z, .context = context, .place = counted(t, d->place, D), .which = counted(t, NULL, D)};
+    ad_loop_result newton;
+    if (d->takes_one) newton = derive_sweep_newton(d, z, context, ad_slice(start_state(d, z, NULL), 0, 0, D));
+    ad_loop_result loop = ad_loop(start_state(d, z, d->takes_one ? &newton : NULL), (int)D, next_feature, &s);
+    ad_var state = ad_stop_gradient(loop.state), v = ad_slice(state, 0, 0, D), number[NUMBERS], slopes;
+    for (int i = 0; i < NUMBERS; i++) number[i] = ad_reshape(ad_slice(state, 0, D + i, 1), ad_shape0());
+    if (d->takes_one) number[ITERATIONS] = ad_add(number[ITERATIONS], ad_stop_gradient(newton.iterations));
+
+    v = attach(d, v, z, context, &slopes, parameters);
+    derive_point p = derive_point_with(d, v, context, *parameters);
+    ad_var F = ad_stop_gradient(ad_sub(derive_call("map", derive_given(d), &p.call, p.v, D), z));
     ad_var done = ad_mul(number[SOLVED], really_solved(F, z, slopes, ad_stop_gradient(v)));
     ad_solution solution = {v, number[ITERATIONS], ad_maximum(number[RESIDUAL], ad_max(ad_abs(F))), done};
     if (!allow_failure) solution.value = derive_require(v, &solution, number[FAILED_AT]);
     return solution;
+}
+
+static ad_solution autoregressive(const derived *d, ad_var z, ad_var context, bool allow_failure, ad_var *parameters) {
+    if (!derive_other(d) || !d->takes_one) return one_by_one(d, z, context, allow_failure, parameters);
+    flow_sweep swept = derive_sweep_given(d, z, context);
+    *parameters = swept.parameters;
+    return explicit_value(swept.value);
 }
 
 // ---- orthogonal, low rank, contractive, anything -------------------------------------------------------------------
@@ -233,7 +271,8 @@ static ad_solution newton(const derived *d, ad_var z, ad_var context, bool allow
     return derive_newton(&(derive_system){whole_less_z, &e}, start, &o);
 }
 
-ad_solution derive_inverse(const derived *d, ad_var z, ad_var context, bool allow_failure) {
+ad_solution derive_inverse(const derived *d, ad_var z, ad_var context, bool allow_failure, ad_var *parameters) {
+    *parameters = AD_NONE;
     switch (d->form->structure) {
         case FLOW_ELEMENTWISE:
         case FLOW_COUPLING:
@@ -243,7 +282,7 @@ ad_solution derive_inverse(const derived *d, ad_var z, ad_var context, bool allo
         case FLOW_CONTRACTIVE:
             return contracted(d, z, context, allow_failure);
         case FLOW_AUTOREGRESSIVE:
-            if (d->form->conditioner || !derive_other(d)) return one_by_one(d, z, context, allow_failure);
+            if (d->form->conditioner || !derive_other(d)) return autoregressive(d, z, context, allow_failure, parameters);
             break;
         case FLOW_ORTHOGONAL:
             if (!derive_other(d)) return transposed(d, z, context);
@@ -267,9 +306,12 @@ flow_result flow_derived_record(const flow_layer *layer, flow_direction directio
     const derived *d = derive_of(layer);
     v = with_rows(v, context);
     if (direction == flow_given_direction(layer)) {
-        return (flow_result){derive_value(d, v, context), derive_log_det(d, v, context)};
+        derive_point p = derive_point_at(d, v, context);
+        return (flow_result){derive_value(d, v, context), derive_log_det(d, &p)};
     }
-    ad_var x = derive_inverse(d, v, context, false).value, log_det = derive_log_det(d, x, context);
+    ad_var parameters, x = derive_inverse(d, v, context, false, &parameters).value;
+    derive_point p = derive_point_with(d, x, context, parameters);
+    ad_var log_det = derive_log_det(d, &p);
     return (flow_result){x, ad_is_none(log_det) ? log_det : ad_neg(log_det)};
 }
 
@@ -283,7 +325,8 @@ ad_solution flow_derived_solve(const flow_layer *layer, ad_var v, ad_var context
     const derived *d = derive_of(layer);
     ad_scope(v.tape, layer->type->name, -1);
     v = with_rows(v, context);
-    s = derive_inverse(d, v, context, true);
+    ad_var parameters;
+    s = derive_inverse(d, v, context, true, &parameters);
     s.residual = ad_stop_gradient(ad_max(ad_abs(ad_sub(derive_value(d, s.value, context), v))));
     ad_var *parts[] = {&s.iterations, &s.done};
     for (int i = 0; i < 2; i++) {

@@ -34,16 +34,19 @@ static ad_var parameters_of(const derived *d, const flow_call *call, ad_var v) {
     return ad_reshape(flow_net_apply(d->net, u), shape);
 }
 
-derive_point derive_point_at(const derived *d, ad_var v, ad_var context) {
-    derive_point p = {.call = {&d->layer, v.tape, context, AD_NONE, AD_NONE}, .v = v};
+derive_point derive_point_with(const derived *d, ad_var v, ad_var context, ad_var parameters) {
+    derive_point p = {.call = {&d->layer, v.tape, context, AD_NONE, AD_NONE, 0}, .v = v};
     if (d->kept) {
         ad_var sorted = derive_sort(d, v);
         p.call.kept = ad_slice(sorted, 0, 0, d->kept);
         p.v = ad_slice(sorted, 0, d->kept, d->changed);
     }
-    p.call.parameters = parameters_of(d, &p.call, v);
+    p.call.parameters = ad_is_none(parameters) ? parameters_of(d, &p.call, v) : parameters;
     p.v = ad_offset(p.v, 0);  // a node of its own
     return p;
+}
+derive_point derive_point_at(const derived *d, ad_var v, ad_var context) {
+    return derive_point_with(d, v, context, AD_NONE);
 }
 
 ad_var derive_call(const char *what, flow_map map, const flow_call *call, ad_var v, int64_t n) {
@@ -120,11 +123,8 @@ static ad_var diagonal(ad_var y, ad_var v) {
     return ad_is_none(all) ? flow_inert(v) : all;
 }
 
-ad_var derive_diagonal(const derived *d, ad_var v, ad_var context) {
-    derive_point p = derive_point_at(d, v, context);
-    if (d->form->conditioner) return derive_slopes(d, &p);
-    ad_var y = map_at(d, &p);
-    return diagonal(y, p.v);
+ad_var derive_diagonal(const derived *d, const derive_point *p) {
+    return d->form->conditioner ? derive_slopes(d, p) : diagonal(map_at(d, p), p->v);
 }
 
 // Matrix determinant lemma: |det(I + dA/dc db/dv)| = |det(I_r + db/dv dA/dc)|. Row i of the product: the cotangent e_i
@@ -145,20 +145,19 @@ static ad_var log_det_low_rank(const derived *d, const derive_point *p) {
     return r == 1 ? log_abs(ad_reshape(M, ad_shape1(1))) : ad_log_abs_det(M);
 }
 
-ad_var derive_log_det(const derived *d, ad_var v, ad_var context) {
-    derive_point p = derive_point_at(d, v, context);
-    if (d->form->log_det) return derive_call("log_det", d->form->log_det, &p.call, p.v, -1);
+ad_var derive_log_det(const derived *d, const derive_point *p) {
+    if (d->form->log_det) return derive_call("log_det", d->form->log_det, &p->call, p->v, -1);
     switch (d->form->structure) {
         case FLOW_ELEMENTWISE:
         case FLOW_COUPLING:
-            return log_abs(derive_slopes(d, &p));
+            return log_abs(derive_slopes(d, p));
         case FLOW_AUTOREGRESSIVE:
-            return log_abs(derive_diagonal(d, v, context));
+            return log_abs(derive_diagonal(d, p));
         case FLOW_LOW_RANK:
-            return log_det_low_rank(d, &p);
+            return log_det_low_rank(d, p);
         case FLOW_CONTRACTIVE:
         case FLOW_DENSE:
-            return ad_log_abs_det(ad_jacobian(value_at(d, &p), p.v));
+            return ad_log_abs_det(ad_jacobian(value_at(d, p), p->v));
         default:
             return AD_NONE;
     }

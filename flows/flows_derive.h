@@ -30,9 +30,12 @@ typedef struct flow_call {
     ad_var context;     // [C] per row or shared, or AD_NONE
     ad_var kept;        // coupling: the features kept [k], or AD_NONE when there are none
     ad_var parameters;  // [n,P]: what the conditioner says of each feature of v; AD_NONE without one
+    int64_t feature;    // v is one feature alone: its number, from 1; 0: v is all there are
 } flow_call;
 // A map, recorded as ops, of v [n] per row: of all features (n = D), or of a coupling's that are not kept, in order. It
-// must not mix rows.
+// must not mix rows. An autoregressive one with a conditioner is also tried on one feature alone (n = 1, flow_use then gives
+// its row of tensors that have one a feature): where it can do that, its inverse costs about ten passes through the net, else
+// at least D.
 typedef ad_var (*flow_map)(const flow_call *call, ad_var v);
 
 // For use in maps: the layer's tensor of that name; column p of the conditioner's parameters, [n]; the output of its part
@@ -92,7 +95,8 @@ struct flow_derivation {
 
 // A layer of a type with a derivation, D features and C of context. options may be NULL. How each structure is worked out:
 //   elementwise, coupling: one vjp; ad_root, in its bracket, on all features at once (increasing or decreasing).
-//   autoregressive: D vjps (with a conditioner one); a scalar root a feature, one after the other: at least D passes.
+//   autoregressive: D vjps (with a conditioner one); a scalar root a feature, one after the other: at least D passes; with a
+//     conditioner Newton's iteration on all, a sweep each, and those roots where it fails.
 //   volume-preserving: log_det 0; Newton's iteration with line search, D at most 16, unless both directions are given.
 //   orthogonal: log_det 0; J^T (z - map(0)), one vjp.
 //   low rank: log|det| of I_r + db/dv dA/dc [r,r], r sweeps; solved for c in r dimensions.
