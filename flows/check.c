@@ -252,9 +252,9 @@ static ad_status check_case(checking *c) {
     double *rest = memory + B * (D + 1 + D * D);
     check_values w = {rest, rest + B * D, NULL};
     draw(c);
-    check_values made = {c->x, v.log_det, NULL};  // whole numbers to start from, or data that lie where they are to
-    const bool make = c->layer->discrete || c->constrained;
-    ad_status status = make ? check_run(c, FLOW_GENERATE, c->z, c->context, 0, c->B, &made) : AD_OK;
+    check_values made = {c->x, v.log_det, NULL};  // whole numbers to start from
+    ad_status status = c->layer->discrete ? check_run(c, FLOW_GENERATE, c->z, c->context, 0, c->B, &made) : AD_OK;
+    if (c->constrained) status = check_draw_free(c);
     if (status == AD_OK && c->constrained) status = check_complete(c);
     // What is derived from a map says nothing clear before the map is right.
     flow_direction first = flow_given_direction(c->layer), second = first ? FLOW_NORMALIZE : FLOW_GENERATE;

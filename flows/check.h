@@ -97,6 +97,8 @@ typedef struct check_free_layer {
 // Layer as a map of the free coordinates of its data: borrows what layer owns.
 flow_layer *check_free(check_free_layer *seen, flow_layer *layer);
 ad_status check_complete(checking *c);
+// x from z, which is taken nearer to 0 where free coordinates of x in f32 would not tell z.
+ad_status check_draw_free(checking *c);
 
 // ---- check_gradients.c --------------------------------------------------------------------------------------------
 

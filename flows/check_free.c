@@ -28,6 +28,46 @@ flow_layer *check_free(check_free_layer *seen, flow_layer *layer) {
     return &seen->layer;
 }
 
+// ---- points that free coordinates tell apart -------------------------------------------------------------------------
+// Near the edge of the set what is not free hangs on digits that free coordinates do not have (a diagonal element of a
+// Cholesky factor is what squares leave of 1): a difference of one rounding then leaves the set, or moves all of z.
+
+// Whether rounding of data in f32 moves latents little, row by row: both [B][D].
+static bool is_told(const checking *c, const double *z, const double *moved, int r) {
+    for (int64_t i = r * c->D; i < (r + 1) * c->D; i++) {
+        if (!(fabs(moved[i] - z[i]) <= 0.01 * (1 + fabs(z[i])))) return false;
+    }
+    return true;
+}
+
+// Latents of rows that are not are taken nearer to 0, in *left rows.
+static ad_status draw_nearer(checking *c, double *work, int *left) {
+    const int64_t n = c->B * c->D;
+    check_values x = {c->x, work + 3 * n, NULL}, z = {work, work + 3 * n, NULL}, moved = {work + n, work + 3 * n, NULL};
+    double *jolted = work + 2 * n;
+    ad_status status = check_run(c, FLOW_GENERATE, c->z, c->context, 0, c->B, &x);
+    for (int64_t i = 0; i < n; i++) jolted[i] = c->x[i] * (1 + 0x1p-21 * check_normal(&c->random));
+    if (status == AD_OK) status = check_run(c, FLOW_NORMALIZE, c->x, c->context, 0, c->B, &z);
+    if (status == AD_OK) status = check_run(c, FLOW_NORMALIZE, jolted, c->context, 0, c->B, &moved);
+    *left = 0;
+    for (int r = 0; r < c->B && status == AD_OK; r++) {
+        if (is_told(c, z.value, moved.value, r)) continue;
+        for (int64_t i = r * c->D; i < (r + 1) * c->D; i++) c->z[i] *= 0.7;
+        ++*left;
+    }
+    return status;
+}
+
+ad_status check_draw_free(checking *c) {
+    double *work = calloc((size_t)(c->B * (3 * c->D + 1)), sizeof *work);
+    if (!work) return ad_fail(c->error, AD_ENOMEM, "flow_check: out of memory");
+    int left = 1;
+    ad_status status = AD_OK;
+    for (int i = 0; i < 30 && left && status == AD_OK; i++) status = draw_nearer(c, work, &left);
+    free(work);
+    return status;
+}
+
 // What generate gives is what its free coordinates say.
 ad_status check_complete(checking *c) {
     const flow_layer *whole = whole_of(c->layer);

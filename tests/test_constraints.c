@@ -210,6 +210,52 @@ static void larger_ones_keep_the_laws(void **state) {
     }
 }
 
+// Far out data lie so near to the edge that a difference leaves the set, and free coordinates do not tell them apart.
+static void laws_hold_far_out(void **state) {
+    (void)state;
+    for (int i = 0; i < 9; i++) {
+        const int64_t K = 2 + i / 3 * 2;
+        flow_layer *layer = i % 3 == 0   ? flow_simplex(K, &layers_error)
+                            : i % 3 == 1 ? flow_ordered(K, &layers_error)
+                                         : flow_correlation(K, &layers_error);
+        const flow_check_options o = {.cases = 1, .rows = 4, .spread = i % 2 ? 5 : 3, .seed = (uint64_t)i};
+        layers_assert_made(layer);
+        if (flow_check(layer, &o, &layers_error) != AD_OK) fail_msg("%d: %s", i, layers_error.message);
+        flow_layer_free(layer);
+    }
+}
+
+// The factor itself carries what its free elements do not.
+static void small_diagonals_come_back(void **state) {
+    (void)state;
+    enum { K = 5, N = K * (K - 1) / 2, ROWS = 20 };
+    static double z[ROWS * N], x[ROWS * K * K], back[ROWS * K * K], log_det[2][ROWS];
+    util_fill(z, ROWS * N, 4, -4, 4);
+    for (int type = AD_F32; type <= AD_F64; type++) {
+        flow_layer *layer = flow_correlation(K, &layers_error);
+        ad_tape *tape = ad_tape_new(NULL, (ad_type)type);
+        ad_source source = util_source(z, ROWS);
+        ad_var in = ad_input(util_rows(tape, "data", ROWS), ad_shape1(N), &source);
+        flow_result there = flow_layer_generate(layer, in, AD_NONE);
+        flow_result here = flow_layer_normalize(layer, there.value, AD_NONE);
+        ad_var all[] = {ad_keep(there.value), ad_keep(here.value), ad_keep(there.log_det), ad_keep(here.log_det)};
+        util_run(tape);
+        util_read(all[0], x, ROWS * K * K);
+        util_read(all[1], back, ROWS * N);
+        util_read(all[2], log_det[0], ROWS);
+        util_read(all[3], log_det[1], ROWS);
+        double least = 1;
+        for (int r = 0; r < ROWS; r++) {
+            least = fmin(least, x[r * K * K + K * K - 1]);
+            util_assert_close(log_det[1][r], -log_det[0][r], type == AD_F64 ? 1e-12 : 1e-5);
+        }
+        assert_true(least < 3e-4);  // whose square is below the rounding of 1 in floats
+        util_assert_all_close(back, z, ROWS * N, type == AD_F64 ? 1e-12 : 1e-5);
+        ad_tape_free(tape);
+        flow_layer_free(layer);
+    }
+}
+
 static void impossible_sizes_are_refused(void **state) {
     (void)state;
     layers_assert_refused(flow_simplex(1, &layers_error), AD_EARG, "1 shares");
@@ -225,6 +271,8 @@ int main(void) {
                                        cmocka_unit_test(density_is_zero_outside),
                                        cmocka_unit_test(natural_parameters_side_by_side),
                                        cmocka_unit_test(larger_ones_keep_the_laws),
+                                       cmocka_unit_test(laws_hold_far_out),
+                                       cmocka_unit_test(small_diagonals_come_back),
                                        cmocka_unit_test(impossible_sizes_are_refused)};
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }

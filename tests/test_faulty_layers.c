@@ -298,12 +298,36 @@ static void types_inside_are_given(void **state) {
     check_layer(layers[1], &(flow_check_options){.load = &load}, NULL);
 }
 
+// Data that lie in a region are moved inside of it: a wrong gradient shows there as well.
+static flow_layer *ordered;
+static flow_result stopped_log_det(const flow_layer *layer, ad_var x, ad_var context) {
+    flow_result z = ordered->type->normalize(layer, x, context);
+    return (flow_result){z.value, ad_stop_gradient(z.log_det)};
+}
+
+static void a_wrong_gradient_in_a_region_is_named(void **state) {
+    (void)state;
+    ordered = flow_ordered(3, &error);
+    assert_non_null(ordered);
+    flow_layer_type type = *ordered->type;
+    flow_layer layer = *ordered;
+    type.normalize = stopped_log_det;
+    layer.type = &type;
+    for (int spread = 1; spread < 6; spread += 2) {
+        const flow_check_options o = {.brief = true, .spread = spread};
+        assert_int_equal(flow_check(&layer, &o, &error), AD_ENOGRAD);
+        util_assert_contains(error.message, "ordered: the gradient of normalize in the input is wrong");
+    }
+    flow_layer_free(ordered);
+}
+
 int main(void) {
-    enum { FAULTS = sizeof faults / sizeof *faults };
-    struct CMUnitTest tests[FAULTS + 10] = {
+    enum { FAULTS = sizeof faults / sizeof *faults, OTHERS = 9 };
+    struct CMUnitTest tests[OTHERS + FAULTS] = {
         cmocka_unit_test(a_right_layer_passes),
         cmocka_unit_test(a_nan_at_an_edge_is_named),
         cmocka_unit_test(a_kink_is_no_wrong_gradient),
+        cmocka_unit_test(a_wrong_gradient_in_a_region_is_named),
         cmocka_unit_test(contexts_count_inside_of_boxes),
         cmocka_unit_test(brief_leaves_out_what_is_looked_at_once),
         cmocka_unit_test(a_type_without_make_is_named),
@@ -311,8 +335,8 @@ int main(void) {
         cmocka_unit_test(types_inside_are_given),
     };
     for (int i = 0; i < FAULTS; i++) {
-        tests[8 + i] =
+        tests[OTHERS + i] =
             (struct CMUnitTest){faults[i].words, each_fault_is_named, NULL, NULL, (void *)(uintptr_t)&faults[i]};
     }
-    return _cmocka_run_group_tests("faulty layers", tests, 8 + FAULTS, NULL, NULL);
+    return _cmocka_run_group_tests("faulty layers", tests, OTHERS + FAULTS, NULL, NULL);
 }
