@@ -114,8 +114,11 @@ static flow_gauges gauge(const flow_layer *layer, ad_var x, ad_var z, ad_var con
 
 // ---- making one -----------------------------------------------------------------------------------------------------
 
-static bool settle(const flow_autoregressive_options *o, ad_error *error) {
-    if (o->scale != 0 || o->bound != 0 || o->floor != 0) {
+static bool settle(const flow_transformer *t, const flow_autoregressive_options *o, ad_error *error) {
+    if (t->type->jointly) {
+        ad_fail(error, AD_EARG, "autoregressive: the transformer %s maps features together, not one after the other",
+                t->type->name);
+    } else if (o->scale != 0 || o->bound != 0 || o->floor != 0) {
         ad_fail(error, AD_EARG,
                 "autoregressive: scale, bound and floor are flow_affine_autoregressive's; a transformer has "
                 "its own");
@@ -132,7 +135,7 @@ flow_layer *flow_autoregressive(int64_t D, int64_t C, flow_transformer *transfor
                                 const flow_autoregressive_options *options, ad_error *error) {
     flow_autoregressive_options o = options ? *options : (flow_autoregressive_options){.inverse = false};
     autoregressive *a = transformer ? flow_layer_new(&flow_autoregressive_type, sizeof *a, D, C, error) : NULL;
-    if (!a || !settle(&o, error)) {
+    if (!a || !settle(transformer, &o, error)) {
         flow_transformer_free(transformer);
         flow_net_free(o.net);
         flow_layer_free(a ? &a->layer : NULL);
@@ -213,7 +216,12 @@ static flow_layer *example(int i, ad_error *error) {
                                               .arrange = i % 5 ? (flow_order)(i % 3) : FLOW_ORDER_NATURAL,
                                               .adjacency = i % 5 ? NULL : adjacency,
                                               .residual = i / 2 % 3 == 1}};
-    return flow_autoregressive(D, C, flow_example_transformer(i, error), &o, error);
+    flow_transformer *t = flow_example_transformer(i, error);
+    if (t && t->type->jointly) {
+        flow_transformer_free(t);
+        t = flow_affine_transformer(NULL, error);
+    }
+    return flow_autoregressive(D, C, t, &o, error);
 }
 
 const flow_layer_type flow_autoregressive_type = {.name = "autoregressive",

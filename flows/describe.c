@@ -20,7 +20,9 @@ static const flow_layer_type *const layer_types[] = {&flow_coupling_type, &flow_
                                                      &flow_radial_type, &flow_sylvester_type,
                                                      &flow_actnorm_type, &flow_batch_norm_type,
                                                      &flow_simplex_type, &flow_ordered_type,
-                                                     &flow_correlation_type, NULL};
+                                                     &flow_correlation_type,
+                                                     &flow_coupling_pair_type, &flow_hint_type,
+                                                     &flow_ladder_type, NULL};
 static const flow_net_type *const net_types[] = {&flow_made_type, &flow_mlp_type, &flow_residual_net_type, NULL};
 static const flow_base_type *const base_types[] = {&flow_standard_normal_type, &flow_base_normal_type,
                                                    &flow_base_logistic_type, &flow_base_laplace_type,
@@ -36,6 +38,7 @@ static const flow_transformer_type *const transformer_types[] = {
     &flow_linear_rational_spline_transformer_type, &flow_cubic_spline_transformer_type,
     &flow_hermite_spline_transformer_type, &flow_circular_spline_transformer_type, &flow_sinusoid_transformer_type,
     &flow_bernstein_transformer_type, &flow_sum_of_squares_transformer_type, &flow_nonlinear_squared_transformer_type,
+    &flow_incompressible_transformer_type,
     NULL};
 
 const flow_transformer_type *const *flow_transformer_types(void) {

@@ -122,6 +122,7 @@ struct flow_transformer_type {
     // Raw parameters [P] of the identity, or of what comes near it: raw is 0 at the call. NULL: zeros.
     void (*identity)(const flow_transformer *transformer, double *raw);
     bool by_feature;  // how parameters lie where a net may choose; see flow_parameters
+    bool jointly;     // a feature's map depends on the parameters of all n: not for autoregressive layers
     // As a layer's, at v on the side that normalize takes. NULL: nothing.
     flow_gauges (*gauge)(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
     // One for flow_usual_transformer, and so for presets and lines of text. NULL: none, it has no name there.

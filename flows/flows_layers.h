@@ -42,6 +42,9 @@ AD_API flow_layer *flow_coupling(int64_t D, int64_t C, flow_transformer *transfo
 // (s, t) come from one net of (x1, context): raw log-scale in its first half of outputs, shift in its second.
 AD_API flow_layer *flow_affine_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error);
 
+// The same with scales whose product is 1 (GIN, Sorrenson et al. 2020): flow_incompressible_transformer of bound. log_det 0.
+AD_API flow_layer *flow_gin_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error);
+
 typedef struct flow_spline_coupling_options {
     int64_t bins;              // K, 2 to 4096; 0: 8
     ad_spline_options spline;  // bound of the box, least widths, heights and slopes, as there
@@ -58,6 +61,49 @@ typedef struct flow_spline_coupling_options {
 // Coupling of monotone rational-quadratic splines (Durkan et al. 2019): flow_coupling with flow_spline_transformer.
 AD_API flow_layer *flow_spline_coupling(int64_t D, int64_t C, const flow_spline_coupling_options *options,
                                         ad_error *error);
+
+// What layers of several couplings have in common: each coupling has a net of its own.
+typedef struct flow_couplings_options {
+    bool inverse;                  // normalize and generate swapped
+    flow_conditioner conditioner;  // these as flow_coupling_options, of all nets, with seeds of their own
+    flow_mlp_options mlp;
+    flow_residual_net_options residual;
+    flow_net *const *nets;  // instead: n_nets nets [kept + C] -> [changed P], owned by the layer, also on failure; the array
+    int n_nets;             // is borrowed
+} flow_couplings_options;
+
+typedef struct flow_coupling_pair_options {
+    int64_t split;  // features in the first part; 0: (D + 1) / 2
+    flow_couplings_options couplings;
+} flow_coupling_pair_options;
+// Two couplings: normalize maps the first part by parameters of (second part, context), then the second part by parameters of
+// (the first part as it is now, context). D >= 2, or D = 1 with a context. Owns the transformer, on failure too.
+AD_API flow_layer *flow_coupling_pair(int64_t D, int64_t C, flow_transformer *transformer,
+                                      const flow_coupling_pair_options *options, ad_error *error);
+// The same of shifts (Gomez et al. 2017; Jacobsen et al. 2018): h1' = h1 + f1(h2), h2' = h2 + f2(h1'); log_det 0.
+AD_API flow_layer *flow_revnet_pair(int64_t D, int64_t C, const flow_coupling_pair_options *options, ad_error *error);
+
+typedef struct flow_hint_options {
+    int depth;   // levels of couplings, at most 64; 0: until parts have one feature
+    bool taper;  // hidden units of the nets halve from level to level, while there are 16
+    flow_couplings_options couplings;  // nets: of a part's coupling, then of its first half, then of its second
+} flow_hint_options;
+// Recursive coupling (HINT, Kruse et al. 2021): normalize maps the second half (the larger) by parameters of (first half,
+// context), then does the same within each half. A feature comes to depend on all before it. D >= 2, or D = 1 with a context;
+// at most 4,096 couplings: D - 1, or fewer by depth. Owns the transformer, on failure too.
+AD_API flow_layer *flow_hint(int64_t D, int64_t C, flow_transformer *transformer, const flow_hint_options *options,
+                             ad_error *error);
+
+typedef struct flow_ladder_options {
+    int parts;  // K, 2 to D, at most 4,096; 0: 4, or D
+    int sees;   // a part's net sees so many parts before it; 0: all
+    flow_couplings_options couplings;  // nets: of the last part first
+} flow_ladder_options;
+// A ladder of couplings: features in K parts of about equal size, each mapped by parameters of (parts before it, context), on
+// the data side; the first one, with a context, by that alone, otherwise kept. Generate takes one part after the other. D >= 2,
+// or D = 1 with a context. Owns the transformer, on failure too.
+AD_API flow_layer *flow_ladder(int64_t D, int64_t C, flow_transformer *transformer, const flow_ladder_options *options,
+                               ad_error *error);
 
 // How an autoregressive layer goes the way in which a feature's parameters depend on others not known yet.
 typedef enum flow_solve {

@@ -39,6 +39,24 @@ typedef struct flow_realnvp_options {
 // RealNVP for vectors (Dinh et al. 2017): affine couplings, standard normal base.
 AD_API flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error);
 
+// GIN (Sorrenson, Rother and Koethe 2020): as flow_realnvp, but of flow_gin_coupling, which keeps volumes, with a learned scale
+// of each feature at the end; mix is usually random.
+AD_API flow_model *flow_gin(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error);
+// Reversible residual nets (Gomez et al. 2017; Jacobsen et al. 2018): as flow_nice, but of flow_revnet_pair.
+AD_API flow_model *flow_revnet(int64_t D, int64_t C, const flow_nice_options *options, ad_error *error);
+
+typedef struct flow_hint_model_options {
+    int layers;    // recursive couplings; 0: 4
+    double bound;  // of the log-scales, as flow_affine_transformer_options
+    int depth;     // as flow_hint_options
+    bool taper;
+    flow_mix mix;  // usual: random
+    bool raw;
+    flow_mlp_options mlp;  // of the nets
+} flow_hint_model_options;
+// HINT (Kruse et al. 2021): flow_hint of affine maps, standard normal base.
+AD_API flow_model *flow_hint_model(int64_t D, int64_t C, const flow_hint_model_options *options, ad_error *error);
+
 typedef struct flow_maf_options {
     int layers;    // autoregressive ones; 0: 5
     flow_mix mix;  // usual: reverse
@@ -69,7 +87,7 @@ typedef struct flow_nsf_options {
 AD_API flow_model *flow_nsf(int64_t D, int64_t C, const flow_nsf_options *options, ad_error *error);
 
 // A model from one line, "NAME" or "NAME:KEY=VALUE,KEY=VALUE,...", as "nsf-ar:layers=5,hidden=256x2,bins=8,base=student":
-// names nice, realnvp, maf, iaf, nsf-coupling, nsf-ar, planar, radial, sylvester; keys and values as flow_text_help lists
+// names nice, realnvp, gin, revnet, hint, maf, iaf, nsf-coupling, nsf-ar, planar, radial, sylvester; keys and values as flow_text_help lists
 // them, defaults those of the presets above. D features, C of context (0: none). NULL with a message (AD_EARG) that names
 // what is expected, when the name, a key or a value is not known or does not fit. The model keeps the line, and so do its
 // files: flow_describe shows it.

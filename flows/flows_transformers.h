@@ -61,6 +61,11 @@ typedef struct flow_affine_transformer_options {
 // normalize: v scale + shift; parameters (raw scale, shift). options may be NULL.
 AD_API flow_transformer *flow_affine_transformer(const flow_affine_transformer_options *options, ad_error *error);
 
+// normalize: v scale + shift, scales of the features mapped together having product 1 (GIN, Sorrenson et al. 2020): volumes are
+// kept, log_det is 0. Log-scales are bound tanh(raw / bound), less their mean: bound 0.001 to 20; 0: 2. P = 2. For couplings of
+// two changed features or more (of one it is a shift), and elementwise layers; autoregressive ones refuse it.
+AD_API flow_transformer *flow_incompressible_transformer(double bound, ad_error *error);
+
 typedef struct flow_spline_transformer_options {
     int64_t bins;              // K, 2 to 4096; 0: 8
     ad_spline_options spline;  // bound of the box, least widths, heights and slopes, as there

@@ -41,6 +41,8 @@ static const key keys[] = {
     {"slope", TEXT_SLOPE, NUMBER, 0, 0.99, NULL, "of the leaky relu; 0: tanh"},
     {"kind", TEXT_KIND, CHOICE, 0, 3, kinds, "how Q is made"},
     {"directions", TEXT_DIRECTIONS, WHOLE, 1, 65536, NULL, "columns of Q; at most the features"},
+    {"levels", TEXT_LEVELS, WHOLE, 1, 64, NULL, "how often halves are halved; by default down to single features"},
+    {"taper", TEXT_TAPER, CHOICE, 0, 2, no_yes, "hidden units halve from level to level"},
     {"embed", TEXT_EMBED, SIZES, 1, 65536, NULL, "a net that the context passes first: width (of its outputs, too) x layers"},
     {"raw", TEXT_RAW, CHOICE, 0, 2, no_yes, "no standardising layer in front"},
     {"base", TEXT_BASE, CHOICE, 0, TEXT_BASES, flow_text_bases, "the base density"},

@@ -21,6 +21,8 @@ typedef enum text_value {
     TEXT_SLOPE,
     TEXT_KIND,
     TEXT_DIRECTIONS,
+    TEXT_LEVELS,
+    TEXT_TAPER,
     TEXT_EMBED,
     TEXT_EMBED_DEPTH,  // behind the width, too
     TEXT_RAW,

@@ -146,6 +146,44 @@ char *flow_transformer_texts(char *buffer, size_t size);  // all, with commas; r
 // Example number i of one type or another.
 flow_transformer *flow_example_transformer(int i, ad_error *error);
 
+// ---- layers of several couplings in turn (steps.c) -------------------------------------------------------------------
+
+// n_changed features from number changed on, mapped by parameters that the net gives of n_kept others (0: of the context).
+typedef struct flow_step {
+    int64_t kept, n_kept, changed, n_changed;
+    flow_net *net;  // a part
+    int level;      // its hidden units are halved so many times
+} flow_step;
+enum { FLOW_MOST_STEPS = 1 << 12 };
+typedef struct flow_steps {
+    flow_layer layer;
+    flow_transformer *transformer;  // a part
+    flow_step *step;                // [n], in the order in which normalize takes them
+    int n;
+    bool inverse;
+} flow_steps;
+// A layer of size bytes (the struct that begins with flow_steps) without its steps yet, or NULL: transformer and nets of o are
+// then freed, as in what follows. It takes over the transformer.
+flow_steps *flow_steps_new(const flow_layer_type *type, size_t size, int64_t D, int64_t C,
+                           flow_transformer *transformer, const flow_couplings_options *o, ad_error *error);
+// Gives it its steps, of malloc (NULL: out of memory), and their nets; or frees it and gives NULL.
+flow_layer *flow_steps_finish(flow_steps *s, flow_step *step, int n, const flow_couplings_options *o, ad_error *error);
+// Frees it; NULL.
+flow_layer *flow_steps_abandon(flow_steps *s, const flow_couplings_options *o);
+flow_result flow_steps_normalize(const flow_layer *layer, ad_var x, ad_var context);
+flow_result flow_steps_generate(const flow_layer *layer, ad_var z, ad_var context);
+json_t *flow_steps_describe(const flow_layer *layer);
+// What flow_steps_describe says; nets, which couplings name, are the caller's to free (the array alone) after making the layer.
+typedef struct flow_steps_described {
+    int64_t D, C;
+    flow_transformer *transformer;
+    flow_net **nets;
+    flow_couplings_options couplings;
+} flow_steps_described;
+bool flow_steps_read(const json_t *options, const flow_making *making, flow_steps_described *d, ad_error *error);
+flow_couplings_options flow_steps_example(int i);
+flow_transformer *flow_steps_example_transformer(int i, ad_error *error);
+
 // Narrows a range to what lies in another as well (equal ends: anywhere); false when nothing is left.
 bool flow_narrow(double *low, double *high, double also_low, double also_high);
 
@@ -264,6 +302,8 @@ const flow_curve *flow_curves(int *n);
 
 extern const flow_layer_type flow_autoregressive_type, flow_coupling_type, flow_elementwise_type;
 extern const flow_layer_type flow_inverse_type, flow_split_type;
+extern const flow_layer_type flow_coupling_pair_type, flow_hint_type, flow_ladder_type;
+extern const flow_transformer_type flow_incompressible_transformer_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;

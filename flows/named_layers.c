@@ -13,6 +13,18 @@ flow_layer *flow_affine_coupling(int64_t D, int64_t C, const flow_coupling_optio
     return flow_coupling(D, C, t, &o, error);
 }
 
+flow_layer *flow_gin_coupling(int64_t D, int64_t C, const flow_coupling_options *options, ad_error *error) {
+    flow_coupling_options o = options ? *options : (flow_coupling_options){.inverse = false};
+    flow_transformer *t = flow_incompressible_transformer(o.bound, error);
+    o.bound = 0;
+    o.inverse = !o.inverse;
+    return flow_coupling(D, C, t, &o, error);
+}
+
+flow_layer *flow_revnet_pair(int64_t D, int64_t C, const flow_coupling_pair_options *options, ad_error *error) {
+    return flow_coupling_pair(D, C, flow_additive_transformer(error), options, error);
+}
+
 flow_layer *flow_spline_coupling(int64_t D, int64_t C, const flow_spline_coupling_options *options, ad_error *error) {
     flow_spline_coupling_options o = options ? *options : (flow_spline_coupling_options){.bins = 0};
     const int64_t width = o.conditioner == FLOW_RESIDUAL_NET ? o.residual.width : o.mlp.width;

@@ -103,6 +103,50 @@ flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *optio
     return build(&p, 8, FLOW_MIX_HALVES, D, C, error);
 }
 
+// ---- gin, revnet, hint ----------------------------------------------------------------------------------------------
+
+static flow_layer *gin_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
+    const flow_realnvp_options *o = options;
+    flow_coupling_options c = {.keep = keep(mix, i), .bound = o->bound, .mlp = o->mlp};
+    c.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
+    return flow_gin_coupling(D, C, &c, error);
+}
+
+flow_model *flow_gin(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error) {
+    flow_realnvp_options o = options ? *options : (flow_realnvp_options){.layers = 0};
+    plan p = {"gin", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, gin_layer, &o};
+    return build(&p, 8, FLOW_MIX_RANDOM, D, C, error);
+}
+
+static flow_layer *revnet_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
+    (void)mix;
+    const flow_nice_options *o = options;
+    flow_coupling_pair_options c = {.couplings = {.mlp = o->mlp}};
+    c.couplings.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
+    return flow_revnet_pair(D, C, &c, error);
+}
+
+flow_model *flow_revnet(int64_t D, int64_t C, const flow_nice_options *options, ad_error *error) {
+    flow_nice_options o = options ? *options : (flow_nice_options){.layers = 0};
+    plan p = {"revnet", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, revnet_layer, &o};
+    return build(&p, 4, FLOW_MIX_HALVES, D, C, error);
+}
+
+static flow_layer *hint_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
+    (void)mix;
+    const flow_hint_model_options *o = options;
+    flow_hint_options h = {.depth = o->depth, .taper = o->taper, .couplings = {.mlp = o->mlp}};
+    h.couplings.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
+    const flow_affine_transformer_options affine = {.bound = o->bound};
+    return flow_hint(D, C, flow_affine_transformer(&affine, error), &h, error);
+}
+
+flow_model *flow_hint_model(int64_t D, int64_t C, const flow_hint_model_options *options, ad_error *error) {
+    flow_hint_model_options o = options ? *options : (flow_hint_model_options){.layers = 0};
+    plan p = {"hint", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, hint_layer, &o};
+    return build(&p, 4, FLOW_MIX_RANDOM, D, C, error);
+}
+
 // ---- maf, iaf -------------------------------------------------------------------------------------------------------
 
 static flow_layer *maf_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {

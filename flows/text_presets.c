@@ -24,13 +24,37 @@ static flow_model *nice(const text_settings *s, int64_t D, int64_t C, ad_error *
     return flow_nice(D, C, &o, error);
 }
 
+static flow_realnvp_options couplings(const text_settings *s) {
+    return (flow_realnvp_options){.layers = whole(s, TEXT_LAYERS),
+                                  .bound = s->value[TEXT_BOUND],
+                                  .mix = (flow_mix)whole(s, TEXT_MIX),
+                                  .raw = yes(s, TEXT_RAW),
+                                  .mlp = mlp(s)};
+}
 static flow_model *realnvp(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
-    flow_realnvp_options o = {.layers = whole(s, TEXT_LAYERS),
-                              .bound = s->value[TEXT_BOUND],
-                              .mix = (flow_mix)whole(s, TEXT_MIX),
-                              .raw = yes(s, TEXT_RAW),
-                              .mlp = mlp(s)};
+    const flow_realnvp_options o = couplings(s);
     return flow_realnvp(D, C, &o, error);
+}
+static flow_model *gin(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    const flow_realnvp_options o = couplings(s);
+    return flow_gin(D, C, &o, error);
+}
+
+static flow_model *revnet(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    flow_nice_options o = {
+        .layers = whole(s, TEXT_LAYERS), .mix = (flow_mix)whole(s, TEXT_MIX), .raw = yes(s, TEXT_RAW), .mlp = mlp(s)};
+    return flow_revnet(D, C, &o, error);
+}
+
+static flow_model *hint(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    flow_hint_model_options o = {.layers = whole(s, TEXT_LAYERS),
+                                 .bound = s->value[TEXT_BOUND],
+                                 .depth = whole(s, TEXT_LEVELS),
+                                 .taper = yes(s, TEXT_TAPER),
+                                 .mix = (flow_mix)whole(s, TEXT_MIX),
+                                 .raw = yes(s, TEXT_RAW),
+                                 .mlp = mlp(s)};
+    return flow_hint_model(D, C, &o, error);
 }
 
 static flow_model *maf(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
@@ -150,6 +174,10 @@ static flow_model *sylvester(const text_settings *s, int64_t D, int64_t C, ad_er
 const text_preset flow_text_presets[] = {
     {"nice", "layers hidden activation mix", "additive couplings and a scale (Dinh et al. 2015)", nice},
     {"realnvp", "layers hidden activation bound mix", "affine couplings (Dinh et al. 2017)", realnvp},
+    {"gin", "layers hidden activation bound mix",
+     "affine couplings that keep volumes, and a scale (Sorrenson et al. 2020)", gin},
+    {"revnet", "layers hidden activation mix", "pairs of shifts, and a scale (Gomez et al. 2017)", revnet},
+    {"hint", "layers hidden activation bound mix levels taper", "recursive affine couplings (Kruse et al. 2021)", hint},
     {"maf", "layers hidden activation scale bound mix",
      "affine autoregressive layers, one pass to normalize "
      "(Papamakarios et al. 2017)",

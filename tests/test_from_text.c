@@ -25,8 +25,8 @@ static void log_prob(const flow_model *model, const double *x, const double *con
 
 // ---- what comes of a line ------------------------------------------------------------------------------------------
 
-static const char *const names[] = {"nice",   "realnvp", "maf",    "iaf",      "nsf-coupling",
-                                    "nsf-ar", "planar",  "radial", "sylvester"};
+static const char *const names[] = {"nice", "realnvp",      "gin",    "revnet", "hint",   "maf",
+                                    "iaf",  "nsf-coupling", "nsf-ar", "planar", "radial", "sylvester"};
 enum { NAMES = sizeof names / sizeof *names };
 
 // Each alone and with a context; a model of a file without code of one's own is the same to the bit, its line too.
@@ -109,6 +109,10 @@ static void keys_are_options(void **state) {
     flow_maf_options maf = {.layers = 3, .layer = {.scale = FLOW_SCALE_SOFTPLUS}};
     assert_same("maf:layers=3,scale=softplus", flow_maf(4, 0, &maf, &error));
     assert_same("iaf:layers=3,scale=softplus", flow_iaf(4, 0, &maf, &error));
+    assert_same("gin:bound=0.5,mix=lu,activation=leaky-relu", flow_gin(4, 0, &realnvp, &error));
+    flow_hint_model_options hint = {.layers = 2, .depth = 1, .taper = true, .mlp = {.width = 12}};
+    assert_same("hint:layers=2,levels=1,taper=yes,hidden=12x2", flow_hint_model(4, 0, &hint, &error));
+    assert_same("revnet:mix=reverse", flow_revnet(4, 0, &(flow_nice_options){.mix = FLOW_MIX_REVERSE}, &error));
     assert_same("nice:mix=halves", flow_nice(4, 0, &(flow_nice_options){.mix = FLOW_MIX_HALVES}, &error));
 }
 
@@ -262,7 +266,7 @@ static void names_are_listed(void **state) {
 static const struct refusal {
     const char *line, *words;
 } refusals[] = {
-    {"", "unknown model ''; known are nice, realnvp, maf, iaf, nsf-coupling, nsf-ar, planar, radial, sylvester"},
+    {"", "unknown model ''; known are nice, realnvp, gin, revnet, hint, maf, iaf, nsf-coupling, nsf-ar, planar, radial, sylvester"},
     {"nsf", "unknown model 'nsf'; known are nice"},
     {"nsf-ar :layers=2", "unknown model 'nsf-ar '"},
     {"maf:bin=3", "maf: unknown key 'bin'; it takes layers, hidden, activation, bound, scale, mix, embed, raw, base"},

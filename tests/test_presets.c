@@ -3,8 +3,9 @@
 #include "files.h"
 #include "layers.h"
 
-enum { NICE, REALNVP, MAF, IAF, NSF, NSF_AR, PRESETS };
-static const char *const names[PRESETS] = {"nice", "realnvp", "maf", "iaf", "nsf", "nsf-ar"};
+enum { NICE, REALNVP, MAF, IAF, NSF, NSF_AR, GIN, REVNET, HINT, PRESETS };
+static const char *const names[PRESETS] = {"nice",   "realnvp", "maf",    "iaf", "nsf",
+                                           "nsf-ar", "gin",     "revnet", "hint"};
 
 // A small one. Nets of tanh: integrals over grids converge fast where densities have no kinks.
 static flow_model *preset(int which, int64_t D, int64_t C, flow_mix mix, int layers) {
@@ -19,6 +20,16 @@ static flow_model *preset(int which, int64_t D, int64_t C, flow_mix mix, int lay
             break;
         case REALNVP:
             model = flow_realnvp(D, C, &(flow_realnvp_options){layers, 0, mix, false, mlp}, &layers_error);
+            break;
+        case GIN:
+            model = flow_gin(D, C, &(flow_realnvp_options){layers, 0, mix, false, mlp}, &layers_error);
+            break;
+        case REVNET:
+            model = flow_revnet(D, C, &(flow_nice_options){layers, mix, false, mlp}, &layers_error);
+            break;
+        case HINT:
+            model = flow_hint_model(D, C, &(flow_hint_model_options){.layers = layers, .mix = mix, .mlp = mlp},
+                                    &layers_error);
             break;
         case MAF:
             model = flow_maf(D, C, &maf, &layers_error);

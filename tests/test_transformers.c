@@ -144,7 +144,7 @@ static flow_layer *layer_of(flow_transformer *t, int i) {
     const flow_coupling_options coupling = {.inverse = i % 2, .mlp = mlp};
     const flow_autoregressive_options autoregressive = {.inverse = i % 2, .made = {.mlp = mlp}};
     if (i / 3 % 3 == 0 && (D > 1 || C > 0)) return flow_coupling(D, C, t, &coupling, &layers_error);
-    if (i / 3 % 3 == 1) return flow_autoregressive(D, C, t, &autoregressive, &layers_error);
+    if (i / 3 % 3 == 1 && !t->type->jointly) return flow_autoregressive(D, C, t, &autoregressive, &layers_error);
     return flow_elementwise(D, C, t, &elementwise, &layers_error);
 }
 
