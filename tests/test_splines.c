@@ -39,6 +39,11 @@ static void wild_parameters_come_back(void **state) {
     transformers_check_wild(makers, MAKERS);
 }
 
+static void huge_parameters_make_no_nan(void **state) {
+    (void)state;
+    transformers_check_huge(makers, MAKERS);
+}
+
 static void gradients_are_right_to_second_order(void **state) {
     (void)state;
     transformers_check_gradients(makers, MAKERS);
@@ -297,6 +302,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(they_start_as_the_identity),
         cmocka_unit_test(wild_parameters_come_back),
+        cmocka_unit_test(huge_parameters_make_no_nan),
         cmocka_unit_test(gradients_are_right_to_second_order),
         cmocka_unit_test(straight_pieces_are_their_formula),
         cmocka_unit_test(quadratic_splines_are_their_formula),

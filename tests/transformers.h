@@ -111,6 +111,51 @@ typedef struct transformers_probe {
 } transformers_probe;
 
 // Four points, each near the middle of a bin of its own and never at a knot, nearly even ones.
+// Raw numbers as a net gone wild gives them: values, log-slopes and gradients without NaN. A layer's check has no
+// parameters like these.
+static inline void transformers_check_one_huge(const transformers_maker *m, ad_type type, uint64_t *seed) {
+    static const double sizes[] = {0, 1, -1, 1e5, -1e5, 1e30, -1e30}, v[] = {-2.9, -3, 3, 0.2, 1.4, 2.999};
+    enum { POINTS = sizeof v / sizeof *v };
+    flow_transformer *t = transformers_made(m);
+    double *raw = calloc((size_t)t->P, sizeof *raw), out[4][POINTS], *g = calloc((size_t)t->P, sizeof *g);
+    for (int64_t i = 0; i < t->P; i++) raw[i] = sizes[(int)util_uniform(seed, 0, 6.999)];
+    for (int way = 0; way < 2; way++) {
+        ad_tape *tape = ad_tape_new(NULL, type);
+        ad_source source = util_source(v, POINTS);
+        ad_var in = ad_input(util_rows(tape, "points", POINTS), ad_shape1(1), &source), grad[2];
+        flow_parameters p = {ad_constant(tape, ad_shape2(1, t->P), raw), 1, t->P, true};
+        flow_result r = way ? flow_transformer_normalize(t, p, in) : flow_transformer_generate(t, p, in);
+        ad_var sum = ad_sum_rows(ad_add(ad_sum(r.value), ad_sum(r.log_det)));
+        ad_grad(sum, (const ad_var[]){in, p.raw}, 2, grad);
+        ad_keep(r.value), ad_keep(r.log_det), ad_keep(grad[0]), ad_keep(grad[1]);
+        util_run(tape);
+        util_read(r.value, out[0], POINTS);
+        util_read(r.log_det, out[1], POINTS);
+        util_read(grad[0], out[2], POINTS);
+        util_read(grad[1], g, t->P);
+        for (int i = 0; i < 3 * POINTS; i++) {
+            const double at = out[i / POINTS][i % POINTS];
+            if (i / POINTS < 2 ? !isfinite(at) : isnan(at))
+                fail_msg("%s, way %d, f%d: output %d is %g", m->name, way, type ? 64 : 32, i / POINTS, at);
+        }
+        for (int64_t i = 0; i < t->P; i++) {
+            if (isnan(g[i])) fail_msg("%s, way %d, f%d: gradient %d", m->name, way, type ? 64 : 32, (int)i);
+        }
+        ad_tape_free(tape);
+    }
+    free(raw), free(g);
+    flow_transformer_free(t);
+}
+
+static inline void transformers_check_huge(const transformers_maker *makers, int n) {
+    uint64_t seed = 8;
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < (UTIL_SANITIZED ? 10 : 100); k++) {
+            transformers_check_one_huge(&makers[i], (ad_type)(k % 2), &seed);
+        }
+    }
+}
+
 enum { TRANSFORMERS_K = 4 };
 static inline ad_var transformers_weighted(void *arg, const ad_var *x) {
     static const double centers[TRANSFORMERS_K] = {-2.2, -0.7, 0.8, 2.3}, weights[TRANSFORMERS_K] = {1, -0.6, 0.8, 1.3};
