@@ -189,8 +189,22 @@ static ad_status try_context(checking *c, flow_direction direction, const double
     return status;
 }
 
+// Points that lie near 0 on the side where a direction ends, as data do of layers that standardise them; into at. Left alone
+// where such points would not be in their box.
+static ad_status come_from_zero(checking *c, flow_direction direction, const double *in, const check_values *v,
+                                double *at) {
+    const flow_layer *l = c->layer;
+    const flow_direction back = direction == FLOW_NORMALIZE ? FLOW_GENERATE : FLOW_NORMALIZE;
+    if (direction == FLOW_NORMALIZE ? l->z_low < l->z_high || l->discrete : l->low < l->high) return AD_OK;
+    const check_values there = {v->value, v->log_det, NULL};
+    for (int64_t i = 0; i < c->B * c->D; i++) at[i] = in[i] / (1 + fabs(in[i]));
+    ad_status status = check_run(c, back, at, c->context, 0, c->B, &there);
+    for (int64_t i = 0; i < c->B * c->D && status == AD_OK; i++) at[i] = v->value[i];
+    return status;
+}
+
 // Another context must make another result, in every direction; if not at the points of the case, which may all lie in
-// the tails of splines, then nearer to 0.
+// the tails of splines, then nearer to 0, on this side or on the other.
 static ad_status check_context(checking *c, flow_direction direction, const double *in, const check_values *v,
                                const check_values *other) {
     bool matters = false;
@@ -203,6 +217,8 @@ static ad_status check_context(checking *c, flow_direction direction, const doub
     const bool box = direction == FLOW_NORMALIZE ? l->low < l->high || l->discrete : l->z_low < l->z_high;
     for (int64_t i = 0; i < c->B * c->D; i++) near[i] = box ? in[i] : in[i] / (1 + fabs(in[i]));
     status = try_context(c, direction, near, v, other, &matters);
+    if (status == AD_OK && !matters) status = come_from_zero(c, direction, in, v, near);
+    if (status == AD_OK && !matters) status = try_context(c, direction, near, v, other, &matters);
     free(near);
     if (status != AD_OK || matters) return status;
     return ad_fail(c->error, AD_EARG, "%s: %s ignores the context: another one changes no bit, case %d", c->name,

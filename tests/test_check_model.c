@@ -173,10 +173,23 @@ static void a_lossy_file_is_named(void **state) {
     check_model(model_of(base), &o, "loaded from the file it was saved in, it draws or scores other rows");
 }
 
+// Splines see the context where data are, which is nowhere near 0.
+static void models_of_data_far_from_zero_pass(void **state) {
+    (void)state;
+    flow_layer *layers[] = {
+        flow_standardise(1, &(flow_standardise_options){.mean = (double[]){454}, .sd = (double[]){17}}, &error),
+        flow_autoregressive(1, 1, flow_spline_transformer(NULL, &error), NULL, &error)};
+    flow_model *model = flow_model_new(flow_chain(layers, 2, &error), flow_standard_normal(1, &error), &error);
+    if (!model) fail_msg("%s", error.message);
+    if (flow_check_model(model, &(flow_check_options){.brief = true}, &error) != AD_OK) fail_msg("%s", error.message);
+    flow_model_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_fault_is_named),
         cmocka_unit_test(the_bases_of_the_library_pass),
+        cmocka_unit_test(models_of_data_far_from_zero_pass),
         cmocka_unit_test_teardown(a_file_brings_the_model_back, files_empty),
         cmocka_unit_test_teardown(a_lossy_file_is_named, files_empty),
     };

@@ -44,6 +44,13 @@ expect 0 "mean log-density" "$pullback" score given.safetensors table.csv --summ
 expect 1 "give rows of them with --given" "$pullback" sample given.safetensors --n 3
 expect 0 "y" "$pullback" sample given.safetensors --n 3 --given table.csv
 
+# Contexts in any units: y / 1000 given 1000 x + 5000.
+awk -F, 'NR > 1 { print $3 / 1000 "," 1000 * $1 + 5000 }' table.csv > units.csv
+expect 0 "" "$pullback" fit units.csv --target 0 --context 1 --model maf:layers=2,hidden=16x1 --steps 300 --quiet --json --out units.safetensors
+nll=$(echo "$said" | sed 's/.*"test_nll": \([-0-9.]*\).*/\1/')  # of a normal of deviation 0.0005: -6.18
+awk -v n="$nll" 'BEGIN { exit !(n < -6.0 && n > -6.4) }' || complain "test NLL $nll, expected about -6.2"
+expect 0 "laws       ok" "$pullback" check units.safetensors units.csv
+
 # Columns by number, results as JSON, arrays of numpy.
 expect 0 '"columns": ["y"]' "$pullback" fit table.csv --target 2 --context 0 --model maf:layers=1,hidden=8x1 --steps 20 --json --quiet --out numbers.safetensors
 expect 0 '"mean_log_density": -' "$pullback" score numbers.safetensors table.csv --json --out scores.npy

@@ -169,6 +169,9 @@ static ad_status work(const asked *a, outcome *o, ad_error *error) {
     ad_engine *engine = split ? ad_engine_new(&(ad_engine_options){.threads = (int)a->threads}, error) : NULL;
     flow_model *model =
         engine ? flow_from_text(text, rows.x->columns, rows.context ? rows.context->columns : 0, error) : NULL;
+    const bool plain = !strstr(text, "embed=");  // a net of one's own sees the context as it is
+    if (model && rows.context && plain && split->n_train > 0)
+        model = tool_standardise_context(model, rows.context, split->train, split->n_train, error);
     status = model ? AD_OK : error->status;
     if (status == AD_OK && split->n_train < 2) {
         status = ad_fail(error, AD_EFORMAT, "%s: %lld rows are too few to fit", a->data, (long long)n);

@@ -37,6 +37,10 @@ ad_status tool_write(const char *file, const data_table *table, const char *name
 
 // A model, and the columns it was fitted to where columns names none.
 flow_model *tool_load(const char *file, tool_columns *columns, ad_error *error);
+// The model with a net in front of its context that makes the mean of n of its rows 0 and their deviation 1: not trained, and
+// saved with it. Fails, as flow_embed does, where the context passes a net already; the model is then freed.
+flow_model *tool_standardise_context(flow_model *model, const data_table *context, const int64_t *rows, int64_t n,
+                                     ad_error *error);
 // Log-density of each row, computed in f64.
 ad_status tool_score(const flow_model *model, ad_engine *engine, const tool_rows *rows, double *log_p, ad_error *error);
 // Whether a table has the columns that a model takes.
