@@ -95,14 +95,41 @@ ad_status optim_scorer_run(optim_scorer *s, double *mean, double *standard_error
     return AD_OK;
 }
 
-ad_status optim_mean_log_prob(const flow_model *model, const flow_rows *rows, int64_t batch, ad_engine *engine,
-                              double *mean, double *standard_error, ad_error *error) {
+// n may be NULL: rows that were scored.
+static ad_status evaluate(const flow_model *model, const flow_rows *rows, int64_t batch, ad_engine *engine,
+                          double mean_and_error[2], int64_t *n, ad_error *error) {
     optim_scorer scorer;
-    int n;
-    ad_param *const *params = flow_params(model, &n);
-    ad_type type = n ? params[0]->type : AD_F64;
+    int params;
+    ad_param *const *first = flow_params(model, &params);
+    ad_type type = params ? first[0]->type : AD_F64;
     ad_status status = optim_scorer_open(&scorer, model, rows, batch, engine, type, error);
-    if (status == AD_OK) status = optim_scorer_run(&scorer, mean, standard_error, error);
+    if (status == AD_OK) status = optim_scorer_run(&scorer, &mean_and_error[0], &mean_and_error[1], error);
+    if (n) *n = scorer.used.n;
     optim_scorer_close(&scorer);
     return status;
+}
+
+ad_status optim_mean_log_prob(const flow_model *model, const flow_rows *rows, int64_t batch, ad_engine *engine,
+                              double *mean, double *standard_error, ad_error *error) {
+    double found[2];
+    ad_status status = evaluate(model, rows, batch, engine, found, NULL, error);
+    if (status == AD_OK) *mean = found[0];
+    if (status == AD_OK && standard_error) *standard_error = found[1];
+    return status;
+}
+
+ad_status optim_test_score(const flow_model *model, const flow_rows *rows, const optim_score_options *options,
+                           optim_score *score, ad_error *error) {
+    const optim_score_options o = options ? *options : (optim_score_options){.bin = 1};
+    const double bin = o.bin == 0 ? 1 : o.bin, LN2 = 0.69314718055994530942;
+    double found[2];
+    int64_t n;
+    *score = (optim_score){NAN, NAN, NAN, NAN, 0};
+    if (!(bin > 0 && isfinite(bin))) return ad_fail(error, AD_EARG, "optim_test_score: bin %g, expected above 0", o.bin);
+    ad_status status = evaluate(model, rows, o.batch, o.engine, found, &n, error);
+    if (status != AD_OK) return status;
+    const double D = (double)ad_shape_count(flow_model_shape(model));
+    *score =
+        (optim_score){found[0], found[1], -found[0] / (D * LN2) - log2(bin), found[1] / (D * LN2), n};
+    return AD_OK;
 }

@@ -388,6 +388,25 @@ AD_API ad_status optim_fit(flow_model *model, const flow_rows *rows, const optim
 AD_API ad_status optim_mean_log_prob(const flow_model *model, const flow_rows *rows, int64_t batch, ad_engine *engine,
                                      double *mean, double *standard_error, ad_error *error);
 
+// A test score, in nats a row and in bits per dimension: what the model needs to code a value, known to within bin.
+typedef struct optim_score_options {
+    double bin;         // how far apart the values of a feature are, in the units of rows; 0: 1, as whole numbers
+    int64_t batch;      // these as optim_mean_log_prob
+    ad_engine *engine;
+} optim_score_options;
+typedef struct optim_score {
+    double log_prob, log_prob_error;  // mean log-density of the rows, nats, and its standard error
+    double bits, bits_error;          // -log_prob / (D ln 2) - log2(bin), D elements a row, and its standard error
+    int64_t n;                        // rows scored, those of weight 0 left out
+} optim_score;
+// By the convention of uniform dequantisation (Theis et al. 2016): with noise of [0, bin) added to values that lie bin
+// apart, bits is on average an upper bound of -log2 P(x) / D. Noise is the model's (flow_dequantise in front, which takes
+// whole numbers: bin 1; its step being that of flow_set_step) or has been added to the rows: bytes as (x + u) / 256 have
+// bin 1 / 256, which makes the 8 bits of the usual formula. Of a model on log-odds of those, which are no layer of it, add
+// the mean log-determinant of that map to log_prob. options may be NULL. AD_EARG where bin is not above 0.
+AD_API ad_status optim_test_score(const flow_model *model, const flow_rows *rows, const optim_score_options *options,
+                                  optim_score *score, ad_error *error);
+
 // ---- logs ---------------------------------------------------------------------------------------------------------
 
 typedef struct optim_log optim_log;
