@@ -32,6 +32,25 @@ AD_API flow_transformer *flow_gaussianization_transformer(const flow_mixture_tra
 // autoregressive flows", the deep sigmoidal flow). P = 3 K a layer: raw w, b, raw log a, which are bound tanh(raw / bound).
 AD_API flow_transformer *flow_sigmoidal_transformer(const flow_mixture_transformer_options *options, ad_error *error);
 
+typedef struct flow_umnn_transformer_options {
+    int64_t signal;       // S, numbers of each feature that the net sees, 1 to 4096; 0: 8
+    int layers;           // hidden ones, 1 to 16; 0: 2
+    int64_t width;        // of these; 0: 32
+    int nodes;            // of the quadrature, 2 to 1024; 0: 21
+    bool gauss_legendre;  // nodes of Gauss and Legendre, else of Clenshaw and Curtis
+    bool softsign;        // log-slopes are r / (1 + |r| / bound) (zuko's), else bound tanh(r / bound)
+    double bound;         // 0.1 to 20; 0: 7
+    double reach;         // 1e-3 to 1e6; 0: 10
+    uint64_t seed;        // of the net's initial values
+    ad_type type;         // of its parameters: AD_F32 (0) or AD_F64
+} flow_umnn_transformer_options;
+// normalize: shift + integral from 0 to v of exp(log-slope(u)) du, the log-slope a net of its own, all features', with tanh
+// units, of u and the feature's signal (Wehenkel and Louppe 2019, "Unconstrained monotonic neural networks"). P = S + 1:
+// signal, shift. log_det is the log-slope at v. Derivatives in v are those of the integral, to second order, those in the
+// rest the rule's. Outside of [-reach, reach] a line. Values are as exact as the rule is: nets that bend much within
+// [0, v] want more nodes.
+AD_API flow_transformer *flow_umnn_transformer(const flow_umnn_transformer_options *options, ad_error *error);
+
 #ifdef __cplusplus
 }
 #endif

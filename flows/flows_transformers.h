@@ -27,9 +27,11 @@ AD_API ad_var flow_parameters_by_feature(flow_parameters parameters);
 
 // What is said of a transformer whose kind is a matter of choice.
 typedef struct flow_usual_transformer_options {
-    int64_t bins;  // of splines; of polynomials the degree; others have none. 0: the transformer's default
+    int64_t bins;  // of splines; components of mixtures; of polynomials the degree; others have none. 0: the transformer's default
     double bound;  // of the box outside of which a map is simple, or of log-scales; 0: the default
     double width;  // of the net that gives raw numbers: splines divide those of widths and heights by its root; 0: not
+    uint64_t seed;  // of initial values, and
+    ad_type type;   // of the parameters of those that have nets of their own
 } flow_usual_transformer_options;
 // One of the library's transformers by its name in files, or the same with "-" for blanks and without a last " spline", as
 // "linear-rational". NULL with a message that lists them (AD_EARG) when there is none of that name. Circular splines are not

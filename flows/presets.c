@@ -172,16 +172,16 @@ flow_model *flow_iaf(int64_t D, int64_t C, const flow_maf_options *options, ad_e
 
 // ---- neural spline flows --------------------------------------------------------------------------------------------
 
-static flow_transformer *nsf_transformer(const flow_nsf_options *o, ad_error *error) {
+static flow_transformer *nsf_transformer(const flow_nsf_options *o, uint64_t seed, ad_error *error) {
     const double width = o->mlp.width > 0 ? (double)o->mlp.width : 64;
-    const flow_usual_transformer_options usual = {.bins = o->bins, .bound = o->bound, .width = width};
+    const flow_usual_transformer_options usual = {.bins = o->bins, .bound = o->bound, .width = width, .seed = seed, .type = o->mlp.type};
     return flow_usual_transformer(o->transformer ? o->transformer : "rational-quadratic spline", &usual, error);
 }
 
 static flow_layer *nsf_autoregressive(const flow_nsf_options *o, uint64_t seed, int64_t D, int64_t C, ad_error *error) {
     flow_autoregressive_options a = {.inverse = o->inverse, .made = {.mlp = o->mlp, .residual = !o->plain}};
     a.made.mlp.seed = seed;
-    return flow_autoregressive(D, C, nsf_transformer(o, error), &a, error);
+    return flow_autoregressive(D, C, nsf_transformer(o, seed, error), &a, error);
 }
 
 static flow_layer *nsf_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
@@ -198,8 +198,8 @@ static flow_layer *nsf_layer(const void *options, flow_mix mix, int i, int64_t D
         .residual = {
             .blocks = o->mlp.layers, .width = o->mlp.width, .activation = o->mlp.activation, .type = o->mlp.type}};
     c.mlp.seed = c.residual.seed = seed;
-    if (o->map_kept && D > 1 && !(c.kept_transformer = nsf_transformer(o, error))) return NULL;
-    return flow_coupling(D, C, nsf_transformer(o, error), &c, error);
+    if (o->map_kept && D > 1 && !(c.kept_transformer = nsf_transformer(o, seed, error))) return NULL;
+    return flow_coupling(D, C, nsf_transformer(o, seed, error), &c, error);
 }
 
 flow_model *flow_nsf(int64_t D, int64_t C, const flow_nsf_options *options, ad_error *error) {

@@ -221,6 +221,20 @@ static flow_transformer *make_sigmoidal(const json_t *options, const flow_making
     return make(&sigmoidal_form, options, error);
 }
 
+static flow_transformer *usual(const form *f, const flow_usual_transformer_options *options, ad_error *error) {
+    const flow_mixture_transformer_options o = {.components = options->bins, .bound = options->bound};
+    return new_mixture(f, &o, error);
+}
+static flow_transformer *usual_logistic(const flow_usual_transformer_options *options, ad_error *error) {
+    return usual(&logistic_form, options, error);
+}
+static flow_transformer *usual_gaussian(const flow_usual_transformer_options *options, ad_error *error) {
+    return usual(&gaussian_form, options, error);
+}
+static flow_transformer *usual_sigmoidal(const flow_usual_transformer_options *options, ad_error *error) {
+    return usual(&sigmoidal_form, options, error);
+}
+
 static flow_transformer *example(const form *f, int i, ad_error *error) {
     flow_mixture_transformer_options o = {.components = 1 + i % 4,
                                           .layers = f->direct ? 1 + i / 2 % 2 : 0,
@@ -245,6 +259,7 @@ const flow_transformer_type flow_logistic_mixture_transformer_type = {.name = "l
                                                                       .describe = describe,
                                                                       .make = make_logistic,
                                                                       .example = example_logistic,
+                                                                      .usual = usual_logistic,
                                                                       .identity = identity,
                                                                       .by_feature = true};
 const flow_transformer_type flow_gaussianization_transformer_type = {.name = "gaussianization",
@@ -253,6 +268,7 @@ const flow_transformer_type flow_gaussianization_transformer_type = {.name = "ga
                                                                      .describe = describe,
                                                                      .make = make_gaussian,
                                                                      .example = example_gaussian,
+                                                                     .usual = usual_gaussian,
                                                                      .identity = identity,
                                                                      .by_feature = true};
 const flow_transformer_type flow_sigmoidal_transformer_type = {.name = "deep sigmoidal",
@@ -261,6 +277,7 @@ const flow_transformer_type flow_sigmoidal_transformer_type = {.name = "deep sig
                                                                .describe = describe,
                                                                .make = make_sigmoidal,
                                                                .example = example_sigmoidal,
+                                                               .usual = usual_sigmoidal,
                                                                .identity = identity,
                                                                .by_feature = true};
 

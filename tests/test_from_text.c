@@ -130,7 +130,11 @@ static void a_transformer_is_named(void **state) {
                                           {"sinusoid", "sinusoid"},
                                           {"bernstein", "bernstein"},
                                           {"sum-of-squares", "sum of squares"},
-                                          {"nonlinear-squared", "nonlinear squared"}};
+                                          {"nonlinear-squared", "nonlinear squared"},
+                                          {"logistic-mixture", "logistic mixture"},
+                                          {"gaussianization", "gaussianization"},
+                                          {"deep-sigmoidal", "deep sigmoidal"},
+                                          {"umnn", "umnn"}};
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
         for (int way = 0; way < 2; way++) {
             char line[100];

@@ -19,6 +19,11 @@ static flow_transformer *sigmoidal(void) {
     return flow_sigmoidal_transformer(&o, &layers_error);
 }
 
+static flow_transformer *umnn(void) {
+    const flow_umnn_transformer_options o = {.signal = 2, .width = 6, .nodes = 33, .reach = 5, .type = AD_F64};
+    return flow_umnn_transformer(&o, &layers_error);
+}
+
 typedef struct maker {
     const char *name;
     flow_transformer *(*make)(void);
@@ -30,6 +35,7 @@ static const maker makers[] = {
     {"gaussianization", normal_mixture, 0.1},
     {"gaussianization", logistic_gaussianization, 0.4},  // as far as the distributions differ
     {"deep sigmoidal", sigmoidal, 0.2},
+    {"umnn", umnn, 0.2},
 };
 enum { MAKERS = sizeof makers / sizeof *makers };
 
@@ -292,6 +298,101 @@ static void a_deep_sigmoidal_map_is_its_formula(void **state) {
     flow_transformer_free(t);
 }
 
+// ---- nets -----------------------------------------------------------------------------------------------------------
+
+static double *set_from(const npz *file, const char *name, ad_param *param) {
+    int64_t n;
+    double *values = npz_array(file, name, &n);
+    if (!param) return values;
+    assert_int_equal(n, param->count);
+    layers_set(param, values);
+    free(values);
+    return NULL;
+}
+
+// The net's tensors, named as in the file.
+static void set_net(const npz *file, const flow_owner *net) {
+    for (int i = 0; i < net->n_params; i++) set_from(file, net->params[i]->name, net->params[i]);
+}
+
+// zuko's of 3 sets of a signal and a constant, N points each; its gradients are those of the rule in all but x.
+static void umnn_has_the_reference_values(void **state) {
+    (void)state;
+    enum { SETS = 3, N = 14, S = 4, POINTS = SETS * N };
+    npz file = npz_open("umnn_tanh_s4.npz");
+    const flow_umnn_transformer_options o = {
+        .signal = S, .layers = 2, .width = 12, .nodes = 32, .gauss_legendre = true, .softsign = true, .type = AD_F64};
+    flow_transformer *t = flow_umnn_transformer(&o, &layers_error);
+    layers_assert_made(t);
+    const flow_owner *net = t->owner.parts[0].owner;
+    set_net(&file, net);
+    double *signal = set_from(&file, "signal", NULL), *constant = set_from(&file, "constant", NULL);
+    double *x = set_from(&file, "x", NULL), *y = set_from(&file, "y_quad", NULL), raw[POINTS * (S + 1)];
+    double *log_det = set_from(&file, "log_det", NULL), *cot_y = set_from(&file, "cot_y", NULL);
+    double *cot_log_det = set_from(&file, "cot_log_det", NULL), *grad_x = set_from(&file, "grad_x", NULL);
+    for (int i = 0; i < POINTS; i++) {
+        for (int k = 0; k < S; k++) raw[i * (S + 1) + k] = signal[i / N * S + k];
+        raw[i * (S + 1) + S] = constant[i / N];
+    }
+    ad_tape *tape = ad_tape_new(NULL, AD_F64);
+    ad_var v = ad_constant(tape, ad_shape1(POINTS), x), gx, gW;
+    flow_parameters p = {ad_constant(tape, ad_shape2(POINTS, S + 1), raw), POINTS, S + 1, true};
+    flow_result r = flow_transformer_normalize(t, p, v);
+    ad_var sum = ad_add(ad_sum(ad_mul(r.value, ad_constant(tape, ad_shape1(POINTS), cot_y))),
+                        ad_sum(ad_mul(r.log_det, ad_constant(tape, ad_shape1(POINTS), cot_log_det))));
+    ad_grad(sum, &v, 1, &gx);
+    ad_var W = ad_use(tape, net->params[2]);
+    ad_grad(sum, &W, 1, &gW);
+    ad_var back = flow_transformer_generate(t, p, r.value).value;
+    ad_var kept[] = {r.value, r.log_det, gx, back, gW};
+    for (int i = 0; i < 5; i++) ad_keep(kept[i]);
+    util_run(tape);
+    const double *want[] = {y, log_det, grad_x, x, set_from(&file, "grad_W1", NULL)};
+    const double tolerance[] = {1e-11, 1e-11, 1e-9, 1e-9, 1e-9};
+    double got[144];
+    for (int i = 0; i < 5; i++) {
+        const int64_t n = i == 4 ? 144 : POINTS;
+        util_read(kept[i], got, n);
+        util_assert_all_close(got, want[i], n, tolerance[i]);
+    }
+    ad_tape_free(tape);
+    flow_transformer_free(t);
+    free(signal), free(constant), free(x), free(y), free(log_det), free(cot_y), free(cot_log_det), free(grad_x);
+    free((void *)(uintptr_t)want[4]);
+    npz_close(&file);
+}
+
+// Both rules, with enough nodes, come to the converged integral; and what the map is outside of its reach.
+static void quadrature_converges(void **state) {
+    (void)state;
+    npz file = npz_open("umnn_tanh_s4.npz");
+    double *signal = set_from(&file, "signal", NULL), *constant = set_from(&file, "constant", NULL);
+    double *x = set_from(&file, "x", NULL), *y = set_from(&file, "y_exact", NULL);
+    double raw[5] = {signal[0], signal[1], signal[2], signal[3], constant[0]}, z[14], log_det[14];
+    for (int gauss = 0; gauss < 2; gauss++) {
+        const flow_umnn_transformer_options o = {.signal = 4,
+                                                 .layers = 2,
+                                                 .width = 12,
+                                                 .nodes = 600 + gauss,
+                                                 .gauss_legendre = gauss,
+                                                 .softsign = true,
+                                                 .reach = 6,
+                                                 .type = AD_F64};
+        flow_transformer *t = flow_umnn_transformer(&o, &layers_error);
+        layers_assert_made(t);
+        set_net(&file, t->owner.parts[0].owner);
+        run(t, AD_F64, true, raw, x, 14, z, log_det);
+        util_assert_all_close(z, y, 14, 1e-9);
+        const double ends[] = {6, 7.5};
+        run(t, AD_F64, true, raw, ends, 2, z, log_det);
+        assert_true(log_det[1] == log_det[0]);
+        util_assert_close(z[1], z[0] + 1.5 * exp(log_det[0]), 1e-14);
+        flow_transformer_free(t);
+    }
+    free(signal), free(constant), free(x), free(y);
+    npz_close(&file);
+}
+
 // ---- layers ---------------------------------------------------------------------------------------------------------
 
 // More features than a program may have loops: all at once, until nothing changes.
@@ -338,6 +439,17 @@ static void bad_mixtures_are_refused(void **state) {
     refused(flow_logistic_mixture_transformer(&(options){.logistic = true}, e), "logistic is for gaussianization");
 }
 
+static void bad_nets_are_refused(void **state) {
+    (void)state;
+    typedef flow_umnn_transformer_options umnn_options;
+    ad_error *e = &layers_error;
+    refused(flow_umnn_transformer(&(umnn_options){.signal = 5000}, e), "umnn: a signal of 5000");
+    refused(flow_umnn_transformer(&(umnn_options){.layers = -1}, e), "-1 hidden layers of 32");
+    refused(flow_umnn_transformer(&(umnn_options){.nodes = 1}, e), "umnn: 1 nodes, expected 2 to 1024");
+    refused(flow_umnn_transformer(&(umnn_options){.bound = 30}, e), "umnn: bound 30, reach 10");
+    refused(flow_umnn_transformer(&(umnn_options){.reach = INFINITY}, e), "reach inf");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(they_start_near_the_identity),
@@ -348,8 +460,11 @@ int main(void) {
         cmocka_unit_test(one_normal_is_a_line),
         cmocka_unit_test(gaussianization_is_its_formula),
         cmocka_unit_test(a_deep_sigmoidal_map_is_its_formula),
+        cmocka_unit_test(umnn_has_the_reference_values),
+        cmocka_unit_test(quadrature_converges),
         cmocka_unit_test(many_features_generate_at_once),
         cmocka_unit_test(bad_mixtures_are_refused),
+        cmocka_unit_test(bad_nets_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
