@@ -1,8 +1,8 @@
 // density2d.c -- fits a flow to a density of the plane by maximum likelihood, says how far off it is, and draws it.
 //
 // Densities of data.h are known exactly, and points of them are drawn anew at each step: what is left between the
-// model's negative log-likelihood and the density's entropy is the KL divergence, and says how good the model is. Of frames
-// a film is made by, say, ffmpeg -i density2d-%04d.png film.mp4.
+// model's negative log-likelihood and the density's entropy is the KL divergence, and says how good the model is. Of
+// frames a film is made by, say, ffmpeg -i density2d-%04d.png film.mp4.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -94,8 +94,10 @@ static ad_status work(request *r, ad_engine *engine, ad_error *error) {
 }
 
 int main(int argc, char **argv) {
-    request r = {.density = "2spirals", .model = "nsf-ar:layers=4,bins=16,hidden=64x2", .picture = "density2d.png"};
-    r.steps = 5000, r.batch = 500, r.seed = 1, r.test_points = 100000, r.lr = 3e-3, r.average = 0.999;
+    request r = {.density = "2spirals",
+                 .model = "nsf-coupling:layers=8,bins=16,hidden=64x2,net=plain",
+                 .picture = "density2d.png"};
+    r.steps = 5000, r.batch = 500, r.seed = 1, r.test_points = 100000, r.lr = 0.01, r.average = 0.999;
     const option_row rows[] = {
         {"density", "NAME",
          "8gaussians, moons, circles, rings, swissroll, 2spirals, pinwheel, checkerboard, ... (data.h)", OPTION_TEXT,
