@@ -86,7 +86,7 @@ static ad_status work(request *r, ad_engine *engine, ad_error *error) {
     if (status == AD_OK) status = fresh_integral(r->fitted, density, &integral, error);
     if (status != AD_OK) return status;
     char title[80];
-    snprintf(title, sizeof title, "model, gap %.3f nats", j.gap);
+    snprintf(title, sizeof title, "model, KL %.3f nats", j.kl);
     status = portrait_draw(&r->window, r->picture, r->fitted, title, (uint64_t)r->seed, error);
     if (status != AD_OK) return status;
     (r->json ? print_json : print_text)(r, &j, integral, &fit);

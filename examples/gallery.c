@@ -22,7 +22,6 @@ typedef struct request {
     panels *picture_under_way;
 } request;
 
-enum { COLUMNS = 4 };
 
 static void draw(const request *r, int panel, const double *log_p, const char *title) {
     panels_heat(r->picture_under_way, panel, log_p, PORTRAIT_NX, PORTRAIT_NY, r->window.scale);
@@ -66,9 +65,9 @@ static int count_names(void) {
 }
 
 static ad_status show_all(request *r, ad_error *error) {
-    const int n = count_names();
+    const int n = count_names(), columns = n < 16 ? 4 : 5;
     const panels_layout layout = {
-        .n = 1 + n, .columns = COLUMNS, .all = {r->window.x, r->window.y, NULL, NULL}, .title_lines = 2, .bar = true};
+        .n = 1 + n, .columns = columns, .all = {r->window.x, r->window.y, NULL, NULL}, .title_lines = 2, .bar = true};
     double *log_p = malloc(PORTRAIT_CELLS * sizeof *log_p);
     r->picture_under_way = panels_new(&layout);
     if (!log_p || !r->picture_under_way) return free(log_p), ad_fail(error, AD_ENOMEM, "out of memory for a picture");
@@ -82,7 +81,7 @@ static ad_status show_all(request *r, ad_error *error) {
         status = show(r, 1 + i, flow_text_name(i), log_p, &inner);
         if (status != AD_OK) ad_fail(error, status, "%s: %s", flow_text_name(i), inner.message);
     }
-    panels_bar(r->picture_under_way, 0, (n + COLUMNS) / COLUMNS, r->window.scale, "log density (nats)");
+    panels_bar(r->picture_under_way, 0, (n + columns) / columns, r->window.scale, "log density (nats)");
     free(log_p);
     return status;
 }

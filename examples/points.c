@@ -74,7 +74,7 @@ double *points_test(const points *p) {
 
 // ---- models ------------------------------------------------------------------------------------------------------
 
-// Log-densities of a model, or of a known density where there is none.
+// Log-densities of a model, or, where there is none, of a known density (normalised).
 static ad_status score(const flow_model *model, const data_density *density, ad_engine *engine, const double *xy,
                        int64_t n, double *log_p, ad_error *error) {
     ad_tape *tape = ad_tape_new(engine, AD_F64);
@@ -86,7 +86,8 @@ static ad_status score(const flow_model *model, const data_density *density, ad_
         ad_rows_set(rows, count, first);
         ad_source source = {.data = xy + 2 * first, .type = AD_F64, .count = count};
         ad_var x = ad_input(rows, ad_shape1(2), &source);
-        ad_var p = ad_keep(model ? flow_log_prob(model, x, AD_NONE) : density->log_prob(x));
+        ad_var p = ad_keep(model ? flow_log_prob(model, x, AD_NONE)
+                                 : ad_offset(density->log_prob(x), -density->log_normaliser));
         if (ad_run(tape) == AD_OK) ad_read(p, log_p + first, count);
     }
     ad_status status = ad_tape_status(tape);

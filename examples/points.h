@@ -26,7 +26,7 @@ double *points_test(const points *p);
 // Log-density of each of xy[n][2] under the model, computed in f64.
 ad_status points_score(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *log_p,
                        ad_error *error);
-// The same of a known density of the plane.
+// The same of a known density of the plane, normalised.
 ad_status points_truth(const data_density *density, ad_engine *engine, const double *xy, int64_t n, double *log_p,
                        ad_error *error);
 // n samples of the model.
