@@ -1,10 +1,11 @@
 #!/bin/sh
 # kill_save.sh -- kills a writer at each of its system calls, and makes each of them fail: the old or the new file must be there.
 #
-# usage: kill_save.sh TEST_SAFETENSORS    (the test program: it also writes and recognises the two files)
+# usage: kill_save.sh TEST_SAFETENSORS                (the test program: it also writes and recognises the two files)
+#        kill_save.sh TEST_CHECKPOINT checkpoint      the same of a run's checkpoints: two of them, and a third that comes
 # Exit status: 0 all survived, 1 a file was lost, 77 strace is missing or may not trace.
 set -u
-program=$1
+program=$1 kind=${2:-file}
 if ! strace -o /dev/null true 2>/dev/null; then
   echo "kill_save: skipped: strace is missing or may not trace here"
   exit 77
@@ -12,20 +13,21 @@ fi
 dir=$(mktemp -d "${TMPDIR:-/tmp}/pullback-kill-XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM
-file=$dir/model.safetensors
+file=$dir/model.safetensors starts='\.safetensors' nth=2
+[ "$kind" = checkpoint ] && file=$dir/model starts='model\.0*21\.safetensors' nth=1
 # Sanitizers do not work under ptrace at exit.
 export ASAN_OPTIONS=detect_leaks=0
 lost=0 runs=0 old=0 new=0
 
-restore() { rm -f "$dir"/.model* "$dir"/model*; cp "$dir/old" "$file"; }
+restore() { rm -f "$dir"/.model* "$dir"/model*; cp "$dir"/old/* "$dir"; }
 
-"$program" save "$file" old && cp "$file" "$dir/old" || exit 1
+mkdir "$dir/old" && "$program" save "$file" old && cp "$dir"/model* "$dir/old" || exit 1
 
 # What a save calls, in order: "NAME ORDINAL" with the ordinal among calls of that name, from where the file is touched on.
 restore
 strace -o "$dir/log" "$program" save "$file" new || exit 1
 awk '{ sub(/\(.*/, ""); if ($0 !~ /^[a-z0-9_]+$/) next; n[$0]++; print $0, n[$0] }' "$dir/log" > "$dir/all"
-start=$(grep -n "\.safetensors" "$dir/log" | sed -n 2p | cut -d: -f1)
+start=$(grep -n "$starts" "$dir/log" | sed -n ${nth}p | cut -d: -f1)
 tail -n +"${start:-1}" "$dir/all" | grep -v '^exit' > "$dir/calls"
 
 # Runs a save with one call tampered with, and looks at what is left.
@@ -47,7 +49,11 @@ while read -r name ordinal; do
   try "$name:signal=KILL:when=$ordinal"
   case $name in
     write | openat | fsync | close | rename* | fstat | newfstatat | fchmod | unlink* | faccessat*)
-      for error in EIO ENOSPC EINTR; do try "$name:error=$error:when=$ordinal"; done ;;
+      errors='EIO ENOSPC EINTR'
+      if [ "$name" = write ] && [ "$ordinal" -gt 8 ]; then  # many alike: they take turns
+        errors=$(echo "$errors" | cut -d' ' -f$((ordinal % 3 + 1)))
+      fi
+      for error in $errors; do try "$name:error=$error:when=$ordinal"; done ;;
   esac
 done < "$dir/calls"
 

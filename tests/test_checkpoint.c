@@ -1,7 +1,9 @@
 // test_checkpoint.c -- runs that are stopped and go on, bit for bit; files that are damaged, of another run, or cannot
 // be written.
 //
-//     test_checkpoint run PATH STEPS    trains to STEPS, saving every 7 steps, and prints a digest of the parameters
+//     test_checkpoint run PATH STEPS        trains to STEPS, saving every 7 steps, and prints a digest of the parameters
+//     test_checkpoint save PATH old|new     the same to step 14 or 21, without the digest
+//     test_checkpoint check PATH            says "old" or "new": that the newest whole file is of step 14 or 21, bit for bit
 #include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -248,8 +250,39 @@ static int train(const char *path, int64_t steps) {
     return status != AD_OK;
 }
 
+// For the test that kills saves.
+enum { OLD = 14, NEW = 21 };
+static int save_once(const char *path, int64_t steps) {
+    run r;
+    run_open(&r, path, 8, "moons");
+    ad_status status = run_to(&r, steps);
+    if (status != AD_OK) fprintf(stderr, "%s\n", error.message);
+    run_free(&r);
+    return status != AD_OK;
+}
+
+static int check_once(const char *path) {
+    run found, straight;
+    int64_t step = -1;
+    run_open(&found, path, 8, "moons");
+    run_open(&straight, path, 8, "moons");
+    ad_status status = optim_checkpoint_load(found.checkpoint, &step, &error);
+    for (int64_t i = 0; i < step && status == AD_OK; i++) status = run_step(&straight, i);
+    const bool same = status == AD_OK && digest(&found) == digest(&straight);
+    if (same && (step == OLD || step == NEW)) {
+        puts(step == NEW ? "new" : "old");
+    } else {
+        printf("step %lld, %s\n", (long long)step, status != AD_OK ? error.message : same ? "whole" : "of other bits");
+    }
+    run_free(&found);
+    run_free(&straight);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "run") == 0) return train(argv[2], atoll(argv[3]));
+    if (argc == 4 && strcmp(argv[1], "save") == 0) return save_once(argv[2], strcmp(argv[3], "new") == 0 ? NEW : OLD);
+    if (argc == 3 && strcmp(argv[1], "check") == 0) return check_once(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_goes_on_bit_for_bit),
         cmocka_unit_test(the_newest_are_kept),
