@@ -139,6 +139,15 @@ static void drop(flow_transformer *transformer, flow_transformer *kept_transform
     flow_net_free(net);
 }
 
+// All features of a row lie in one range.
+static bool ranges_fit(const coupling *c, const flow_transformer *kept, ad_error *error) {
+    const flow_transformer *t = c->transformer;
+    if (c->n_kept == 0 || flow_same_ranges(t, kept)) return true;
+    ad_fail(error, AD_EARG, "coupling: the transformer %s takes features to another range than those kept",
+            t->type->name);
+    return false;
+}
+
 static bool add_kept(coupling *c, flow_transformer *t, ad_type type, ad_error *error) {
     if (!t) return true;
     if (flow_add_part(&c->layer.owner, "kept_transformer", &t->owner, error)) return false;
@@ -162,7 +171,7 @@ static bool assemble(coupling *c, flow_transformer *t, const flow_coupling_optio
     const flow_conditioner_options how = {o->conditioner, o->mlp, o->residual, o->net};
     flow_net *net = flow_conditioner_net("coupling", c->n_kept + c->layer.C, D - c->n_kept, t, &how, error);
     if (!net || flow_add_part(&c->layer.owner, "net", &net->owner, error) ||
-        !flow_narrow_layer(&c->layer, t, o->inverse, error)) {
+        !flow_narrow_layer(&c->layer, t, o->inverse, error) || !ranges_fit(c, o->kept_transformer, error)) {
         flow_transformer_free(o->kept_transformer);
         return false;
     }
@@ -275,6 +284,10 @@ static flow_layer *example(int i, ad_error *error) {
         .residual = {.blocks = 1, .width = 5, .activation = activation, .seed = (uint64_t)i, .type = type}};
     flow_transformer *t = flow_example_transformer(i, error);
     if (t && D > 1 && i % 7 == 5 && !o.kept) o.kept_transformer = flow_example_transformer(i / 7, error);
+    if (o.kept_transformer && !flow_same_ranges(t, o.kept_transformer)) {
+        flow_transformer_free(o.kept_transformer);
+        o.kept_transformer = NULL;
+    }
     return flow_coupling(D, C, t, &o, error);
 }
 

@@ -37,7 +37,7 @@ static const flow_transformer_type *const transformer_types[] = {
     &flow_linear_rational_spline_transformer_type, &flow_cubic_spline_transformer_type,
     &flow_hermite_spline_transformer_type, &flow_circular_spline_transformer_type, &flow_sinusoid_transformer_type,
     &flow_bernstein_transformer_type, &flow_sum_of_squares_transformer_type, &flow_nonlinear_squared_transformer_type,
-    &flow_incompressible_transformer_type,
+    &flow_bijector_transformer_type, &flow_incompressible_transformer_type,
     &flow_logistic_mixture_transformer_type, &flow_gaussianization_transformer_type, &flow_sigmoidal_transformer_type,
     &flow_umnn_transformer_type,
     NULL};

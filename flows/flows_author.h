@@ -134,6 +134,7 @@ struct flow_transformer {
     int64_t P;             // raw parameters a feature
     double low, high;      // between which features lie before normalize (infinite: no end); equal: anywhere
     double z_low, z_high;  // the same after it
+    bool swapped;          // its layer normalizes by generate; set by the layer
 };
 // A zeroed transformer of size bytes (sizeof the struct that begins with flow_transformer), or NULL.
 AD_API void *flow_transformer_new(const flow_transformer_type *type, size_t size, int64_t P, ad_error *error);

@@ -174,6 +174,20 @@ typedef struct flow_bijector_options {
 // has ends needs a base density, or a next layer, that lies within them. Parameters have the names above.
 AD_API flow_layer *flow_bijector(int64_t D, const char *name, const flow_bijector_options *options, ad_error *error);
 
+typedef struct flow_bijector_transformer_options {
+    bool inverse;      // normalize is the map's inverse
+    bool plain;        // without scale and shift
+    double bound;      // of the log-scale, by bound tanh(raw / bound): 0.001 to 20; 0: 2
+    double a, b;       // these as flow_bijector_options: the map's numbers where their raw parameters are 0
+    double low, high;
+} flow_bijector_transformer_options;
+// The same maps for couplings, autoregressive and elementwise layers, by parameters: f(v scale + shift), or f(v) scale + shift
+// where the map takes numbers from a range to all numbers (with neither where both its sides have ends); parameters (raw
+// log-scale, shift, the map's own, raw). A map between two ranges goes into layers that map all features: autoregressive,
+// elementwise, couplings whose kept_transformer does the same. Starts as the map itself. options may be NULL.
+AD_API flow_transformer *flow_bijector_transformer(const char *name, const flow_bijector_transformer_options *options,
+                                                   ad_error *error);
+
 typedef struct flow_planar_options {
     bool flip;             // normalize is the closed form instead (for training by likelihood), and generate the root
     double slope;          // 0: h is tanh; above 0 and below 1: h is the leaky relu of that slope below 0

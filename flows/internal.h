@@ -121,8 +121,11 @@ flow_gauges flow_gauge(const flow_transformer *t, flow_parameters p, ad_var v);
 void flow_identity(const flow_transformer *t, double *raw);
 // Puts them into the first n P elements of param, by feature or by parameter.
 bool flow_start_as_identity(const flow_transformer *t, ad_param *param, int64_t n, bool by_feature, ad_error *error);
-// Narrows where a layer's features lie to where t takes them; false, with a message, when nothing is left.
-bool flow_narrow_layer(flow_layer *layer, const flow_transformer *t, bool inverse, ad_error *error);
+// Narrows where a layer's features lie to where t takes them; false, with a message, when nothing is left. Tells t whether the
+// layer takes it the other way round.
+bool flow_narrow_layer(flow_layer *layer, flow_transformer *t, bool inverse, ad_error *error);
+// Whether features that kept (NULL: none) maps lie where those do that t maps, before and after.
+bool flow_same_ranges(const flow_transformer *t, const flow_transformer *kept);
 // Adds learned parameters of n features, laid out as t's type has them, that start as the identity; and records them.
 ad_param *flow_add_raw(flow_owner *owner, const char *name, ad_type type, int64_t n, const flow_transformer *t,
                        ad_error *error);
@@ -297,13 +300,32 @@ typedef struct flow_curve {
 // Values of this size stand for those that the type cannot hold.
 double flow_curve_largest(ad_type type);
 const flow_curve *flow_curves(int *n);
+// A map by name with its numbers and sides (curve.c).
+typedef struct flow_curve_settings {
+    const flow_curve *map;
+    double p[FLOW_CURVE_PARAMETERS];  // as given, or at the start of learning
+    double low, high;                 // of a map onto a box
+    double x_box[2], y_box[2];        // of the map's two sides
+} flow_curve_settings;
+// False and a message when there is no such map, or its numbers or box are out of range. s is zero at the call.
+bool flow_curve_settle(flow_curve_settings *s, const char *name, const double given[FLOW_CURVE_PARAMETERS], double low,
+                       double high, ad_error *error);
+bool flow_curve_onto_a_box(const flow_curve *map);
+// Number k of the map: fixed (raw AD_NONE), or learned within its range as mid + half tanh(...) of raw, of its logarithm where
+// the row says so: as given where raw is 0, and there as fast as raw, so that one step size suits all.
+ad_var flow_curve_number(const flow_curve_settings *s, int k, ad_var raw, ad_tape *tape);
+// The map and its inverse; direction is that of the layer.
+flow_result flow_curve_there(const flow_curve_settings *s, const flow_curve_numbers *n, ad_var x,
+                             flow_direction direction);
+flow_result flow_curve_back(const flow_curve_settings *s, const flow_curve_numbers *n, ad_var y,
+                            flow_direction direction);
 
 // ---- types, one per file ------------------------------------------------------------------------------------------
 
 extern const flow_layer_type flow_autoregressive_type, flow_coupling_type, flow_elementwise_type;
 extern const flow_layer_type flow_inverse_type, flow_split_type;
 extern const flow_layer_type flow_coupling_pair_type, flow_hint_type, flow_ladder_type;
-extern const flow_transformer_type flow_incompressible_transformer_type;
+extern const flow_transformer_type flow_incompressible_transformer_type, flow_bijector_transformer_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
 extern const flow_layer_type flow_lu_linear_type, flow_planar_type;

@@ -180,7 +180,9 @@ flow_steps *flow_steps_new(const flow_layer_type *type, size_t size, int64_t D, 
     s->inverse = o->inverse;
     if (flow_add_part(&s->layer.owner, "transformer", &transformer->owner, error) == AD_OK &&
         flow_narrow_layer(&s->layer, transformer, o->inverse, error)) {
-        return s;
+        if (flow_same_ranges(transformer, NULL)) return s;
+        ad_fail(error, AD_EARG, "%s: the transformer %s takes features to another range", type->name,
+                transformer->type->name);
     }
     flow_steps_abandon(s, o);
     return NULL;

@@ -56,7 +56,8 @@ bool flow_start_as_identity(const flow_transformer *t, ad_param *param, int64_t 
     return true;
 }
 
-bool flow_narrow_layer(flow_layer *layer, const flow_transformer *t, bool inverse, ad_error *error) {
+bool flow_narrow_layer(flow_layer *layer, flow_transformer *t, bool inverse, ad_error *error) {
+    t->swapped = inverse;
     const double low = inverse ? t->z_low : t->low, high = inverse ? t->z_high : t->high;
     const double z_low = inverse ? t->low : t->z_low, z_high = inverse ? t->high : t->z_high;
     if (flow_narrow(&layer->low, &layer->high, low, high) && flow_narrow(&layer->z_low, &layer->z_high, z_low, z_high)) {
@@ -64,6 +65,11 @@ bool flow_narrow_layer(flow_layer *layer, const flow_transformer *t, bool invers
     }
     ad_fail(error, AD_EARG, "%s: the transformer %s is for another range", layer->type->name, t->type->name);
     return false;
+}
+
+bool flow_same_ranges(const flow_transformer *t, const flow_transformer *kept) {
+    if (!kept) return t->low == t->z_low && t->high == t->z_high;
+    return t->low == kept->low && t->high == kept->high && t->z_low == kept->z_low && t->z_high == kept->z_high;
 }
 
 // ---- both directions ------------------------------------------------------------------------------------------------

@@ -314,6 +314,136 @@ static void each_feature_learns_its_own(void **state) {
     flow_layer_free(layer);
 }
 
+// ---- as transformers ------------------------------------------------------------------------------------------------
+
+static flow_transformer *transformer(const char *name, const flow_bijector_transformer_options *o) {
+    flow_transformer *t = flow_bijector_transformer(name, o, &layers_error);
+    layers_assert_made(t);
+    return t;
+}
+
+static flow_layer *elementwise(const char *name, const flow_bijector_transformer_options *o, bool inverse) {
+    const flow_elementwise_options e = {.inverse = inverse, .type = AD_F64};
+    flow_layer *layer = flow_elementwise(1, 0, transformer(name, o), &e, &layers_error);
+    layers_assert_made(layer);
+    return layer;
+}
+
+// f(v scale + shift) of a map of all numbers; its inverse, onto them, times scale plus shift; neither between two boxes.
+static void transformers_add_a_scale_and_a_shift(void **state) {
+    (void)state;
+    const double s = 1.5 * tanh(0.6 / 1.5), x[2] = {-0.4, 0.3};
+    for (int i = 0; i < MAPS; i++) {
+        for (int inverse = 0; inverse < 2; inverse++) {
+            const flow_bijector_transformer_options o = {
+                .inverse = inverse, .bound = 1.5, .a = all[i].a, .b = all[i].b};
+            flow_layer *bent = elementwise(all[i].name, &o, false);
+            flow_layer *alone = made(
+                all[i].name, &(flow_bijector_options){.inverse = inverse, .a = all[i].a, .b = all[i].b});
+            ad_param *raw = layers_param(bent, "raw");
+            const bool box = bent->low < bent->high, before = !box;
+            const bool plain = box && bent->z_low < bent->z_high;
+            double in[2] = {x[0], x[1]}, want[2], got[2], log_det[2], want_det[2], back[2];
+            if (box) in[0] = 0.2, in[1] = 0.7;
+            if (!plain) ad_param_set(raw, 0, 0.6), ad_param_set(raw, 1, -0.25);
+            for (int k = 0; k < 2 && before; k++) in[k] = in[k] * exp(s) - 0.25;
+            layers_run(alone, AD_F64, true, in, 2, want, want_det);
+            for (int k = 0; k < 2 && !before && !plain; k++) want[k] = want[k] * exp(s) - 0.25;
+            for (int k = 0; k < 2 && before; k++) in[k] = x[k];
+            layers_run(bent, AD_F64, true, in, 2, got, log_det);
+            for (int k = 0; k < 2; k++) {
+                util_assert_close(got[k], want[k], 1e-12);
+                util_assert_close(log_det[k], want_det[k] + (plain ? 0 : s), 1e-12);
+            }
+            layers_run(bent, AD_F64, false, got, 2, back, want_det);
+            for (int k = 0; k < 2; k++) {
+                util_assert_close(back[k], in[k], 1e-9);
+                util_assert_close(want_det[k], -log_det[k], 1e-8);
+            }
+            flow_layer_free(bent);
+            flow_layer_free(alone);
+        }
+    }
+}
+
+// A map's own numbers are parameters, too: raw ones move them from where they start, as the layer learns them.
+static void transformers_learn_the_numbers_of_maps(void **state) {
+    (void)state;
+    const flow_bijector_transformer_options o = {.plain = true, .a = 1.4, .b = -0.6};
+    flow_layer *bent = elementwise("sinh arcsinh", &o, false);
+    flow_layer *layer = made("sinh arcsinh",
+                             &(flow_bijector_options){.learn = true, .a = 1.4, .b = -0.6, .type = AD_F64});
+    layers_set(layers_param(bent, "raw"), (const double[]){0.3, -0.8});
+    ad_param_set(layers_param(layer, "tail"), 0, 0.3);
+    ad_param_set(layers_param(layer, "skew"), 0, -0.8);
+    const double x[2] = {-1.5, 2};
+    double got[2], want[2], log_det[2], want_det[2];
+    layers_run(bent, AD_F64, true, x, 2, got, log_det);
+    layers_run(layer, AD_F64, true, x, 2, want, want_det);
+    assert_memory_equal(got, want, sizeof want);
+    assert_memory_equal(log_det, want_det, sizeof want_det);
+    flow_layer_free(bent);
+    flow_layer_free(layer);
+}
+
+// Every map, both ways, by a net of a context and by a masked net.
+static void layers_of_any_map_keep_the_laws(void **state) {
+    (void)state;
+    for (int i = 0; i < 2 * MAPS; i++) {
+        const flow_bijector_transformer_options o = {.inverse = i % 2};
+        const flow_mlp_options mlp = {.layers = 1, .width = 4, .activation = FLOW_TANH, .type = AD_F64};
+        flow_transformer *t = transformer(all[i / 2].name, &o);
+        flow_layer *layer =
+            i / 2 % 2 ? flow_elementwise(2, 2, t, &(flow_elementwise_options){.mlp = mlp}, &layers_error)
+                      : flow_autoregressive(2, 0, t, &(flow_autoregressive_options){.made = {.mlp = mlp}}, &layers_error);
+        layers_assert_made(layer);
+        const flow_check_options check = {.rows = 2, .cases = 1, .tolerance = 1e-10, .spread = 0.5};
+        if (flow_check(layer, &check, &layers_error) != AD_OK) fail_msg("%s: %s", all[i / 2].name, layers_error.message);
+        flow_layer_free(layer);
+    }
+}
+
+// Beyond a box the density is 0, whichever way round a layer takes the map.
+static void outside_of_a_transformer_is_nothing(void **state) {
+    (void)state;
+    const double beyond[2] = {1.5, -0.5};
+    double value[2], log_det[2];
+    for (int inverse = 0; inverse < 2; inverse++) {
+        flow_layer *layer = elementwise("kumaraswamy", NULL, inverse);
+        layers_run(layer, AD_F64, true, beyond, 2, value, log_det);
+        assert_true(log_det[0] == -INFINITY && log_det[1] == -INFINITY);
+        assert_true(value[0] > 0.99 && value[0] <= 1 && value[1] >= 0 && value[1] < 0.01);
+        layers_run(layer, AD_F64, false, beyond, 2, value, log_det);
+        assert_true(log_det[0] == INFINITY && log_det[1] == INFINITY);
+        flow_layer_free(layer);
+    }
+}
+
+static void a_row_lies_in_one_range(void **state) {
+    (void)state;
+    layers_assert_refused(flow_coupling(2, 0, transformer("sigmoid", NULL), NULL, &layers_error), AD_EARG,
+                          "coupling: the transformer bijector takes features to another range than those kept");
+    layers_assert_refused(flow_hint(2, 0, transformer("exp", NULL), NULL, &layers_error), AD_EARG,
+                          "hint: the transformer bijector takes features to another range");
+    flow_coupling_options o = {.kept_transformer = transformer("tanh", NULL)};
+    layers_assert_refused(flow_coupling(2, 0, transformer("sigmoid", NULL), &o, &layers_error), AD_EARG,
+                          "takes features to another range");
+    o.kept_transformer = transformer("sigmoid", NULL);
+    flow_layer *layer = flow_coupling(2, 0, transformer("sigmoid", NULL), &o, &layers_error);
+    layers_assert_made(layer);
+    const flow_check_options check = {.rows = 2, .cases = 1, .spread = 0.5};
+    if (flow_check(layer, &check, &layers_error) != AD_OK) fail_msg("%s", layers_error.message);
+    flow_layer_free(layer);
+    flow_bijector_transformer_options plain = {.plain = true};
+    assert_null(flow_bijector_transformer("exp", &plain, &layers_error));
+    util_assert_contains(layers_error.message, "nothing is left to choose");
+    plain = (flow_bijector_transformer_options){.bound = 30};
+    assert_null(flow_bijector_transformer("exp", &plain, &layers_error));
+    util_assert_contains(layers_error.message, "bound 30");
+    assert_null(flow_bijector_transformer("cosh", NULL, &layers_error));
+    util_assert_contains(layers_error.message, "no map 'cosh'");
+}
+
 static void bad_options_are_refused(void **state) {
     (void)state;
     ad_error *e = &layers_error;
@@ -340,6 +470,11 @@ int main(void) {
         cmocka_unit_test(distribution_functions_have_their_densities),
         cmocka_unit_test(learned_numbers_stay_in_range),
         cmocka_unit_test(each_feature_learns_its_own),
+        cmocka_unit_test(transformers_add_a_scale_and_a_shift),
+        cmocka_unit_test(transformers_learn_the_numbers_of_maps),
+        cmocka_unit_test(layers_of_any_map_keep_the_laws),
+        cmocka_unit_test(outside_of_a_transformer_is_nothing),
+        cmocka_unit_test(a_row_lies_in_one_range),
         cmocka_unit_test(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,6 +117,7 @@ static void the_spline_is_the_op(void **state) {
 static void starts_are_near_the_identity(void **state) {
     (void)state;
     for (const flow_transformer_type *const *type = flow_transformer_types(); *type; type++) {
+        if (strcmp((*type)->name, "bijector") == 0) continue;  // starts as the map that it is
         for (int i = 0; i < 20; i++) {
             flow_transformer *t = (*type)->example(i, &layers_error);
             layers_assert_made(t);
@@ -516,15 +517,22 @@ static void a_layer_lies_where_its_transformer_does(void **state) {
     (void)state;
     for (int i = 0; i < 2; i++) {
         flow_layer *layer =
-            flow_coupling(2, 0, boxed(0, INFINITY), &(flow_coupling_options){.inverse = i}, &layers_error);
+            flow_elementwise(2, 0, boxed(0, INFINITY), &(flow_elementwise_options){.inverse = i}, &layers_error);
         layers_assert_made(layer);
         assert_true((i ? layer->z_low : layer->low) == 0 && isinf(i ? layer->z_high : layer->high));
         assert_true((i ? layer->low : layer->z_low) == -1 && (i ? layer->high : layer->z_high) == 2);
         flow_layer_free(layer);
     }
-    const flow_coupling_options o = {.kept_transformer = boxed(-5, -4)};
+    flow_coupling_options o = {.kept_transformer = boxed(0, 1)};
+    flow_layer *coupling = flow_coupling(2, 0, boxed(0, 1), &o, &layers_error);
+    layers_assert_made(coupling);
+    assert_true(coupling->low == 0 && coupling->high == 1 && coupling->z_low == -1 && coupling->z_high == 2);
+    flow_layer_free(coupling);
+    o.kept_transformer = boxed(-5, -4);
     assert_null(flow_coupling(2, 0, boxed(0, 1), &o, &layers_error));
-    util_assert_contains(layers_error.message, "coupling: the transformer cube is for another range");
+    util_assert_contains(layers_error.message, "coupling: the transformer cube takes features to another range");
+    assert_null(flow_coupling(2, 0, boxed(0, 1), NULL, &layers_error));
+    util_assert_contains(layers_error.message, "than those kept");
 }
 
 // ---- refusals -------------------------------------------------------------------------------------------------------
