@@ -1,4 +1,5 @@
-// mixture.h -- what maps through mixtures of sigmoids share: cumulative distributions in log space, and back to the line.
+// mixture.h -- what maps through mixtures of sigmoids share: cumulative distributions in log space, and back to the
+// line.
 #ifndef FLOWS_MIXTURE_H
 #define FLOWS_MIXTURE_H
 

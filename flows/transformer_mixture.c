@@ -9,6 +9,7 @@
 #include "mixture.h"
 
 enum { MOST_COMPONENTS = 4096, MOST_LAYERS = 16 };
+#define FARTHEST 1e6  // location
 
 typedef struct form {
     const flow_transformer_type *type;
@@ -38,7 +39,7 @@ typedef struct parts {
 static parts parts_at(const mixture *t, ad_var raw, int layer) {
     const int64_t K = t->K, first = 3 * K * layer;
     parts a = {.log_weight = ad_log_softmax(ad_slice(raw, -1, first, K), -1),
-               .place = ad_slice(raw, -1, first + K, K),
+               .place = ad_clamp(ad_slice(raw, -1, first + K, K), -FARTHEST, FARTHEST),
                .log_slope = flow_bounded(ad_slice(raw, -1, first + 2 * K, K), t->bound)};
     if (!t->form->direct) a.log_slope = ad_neg(a.log_slope);
     a.slope = ad_exp(a.log_slope);

@@ -134,7 +134,8 @@ static void a_transformer_is_named(void **state) {
                                           {"logistic-mixture", "logistic mixture"},
                                           {"gaussianization", "gaussianization"},
                                           {"deep-sigmoidal", "deep sigmoidal"},
-                                          {"umnn", "umnn"}};
+                                          {"umnn", "umnn"},
+                                          {"monotone-net", "monotone net"}};
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
         for (int way = 0; way < 2; way++) {
             char line[100];

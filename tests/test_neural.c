@@ -24,6 +24,11 @@ static flow_transformer *umnn(void) {
     return flow_umnn_transformer(&o, &layers_error);
 }
 
+static flow_transformer *monotone_net(void) {
+    const flow_monotone_net_transformer_options o = {.signal = 2, .width = 6, .type = AD_F64};
+    return flow_monotone_net_transformer(&o, &layers_error);
+}
+
 typedef struct maker {
     const char *name;
     flow_transformer *(*make)(void);
@@ -36,6 +41,7 @@ static const maker makers[] = {
     {"gaussianization", logistic_gaussianization, 0.4},  // as far as the distributions differ
     {"deep sigmoidal", sigmoidal, 0.2},
     {"umnn", umnn, 0.2},
+    {"monotone net", monotone_net, 1},
 };
 enum { MAKERS = sizeof makers / sizeof *makers };
 
@@ -362,6 +368,47 @@ static void umnn_has_the_reference_values(void **state) {
     npz_close(&file);
 }
 
+// zuko's of 3 sets of a signal, N points each.
+static void a_monotone_net_has_the_reference_values(void **state) {
+    (void)state;
+    enum { SETS = 3, N = 16, S = 4, POINTS = SETS * N, P = S + 2 };
+    npz file = npz_open("naf_s4.npz");
+    const flow_monotone_net_transformer_options o = {
+        .signal = S, .layers = 2, .width = 16, .floor = 1e-15, .type = AD_F64};
+    flow_transformer *t = flow_monotone_net_transformer(&o, &layers_error);
+    layers_assert_made(t);
+    const flow_owner *net = t->owner.parts[0].owner;
+    set_net(&file, net);
+    double *signal = set_from(&file, "signal", NULL), *x = set_from(&file, "x", NULL), raw[POINTS * P] = {0};
+    double *cot_y = set_from(&file, "cot_y", NULL), *cot_log_det = set_from(&file, "cot_log_det", NULL);
+    for (int i = 0; i < POINTS; i++) memcpy(raw + i * P, signal + i / N * S, S * sizeof *raw);
+    ad_tape *tape = ad_tape_new(NULL, AD_F64);
+    ad_var v = ad_constant(tape, ad_shape1(POINTS), x), gx, gW;
+    flow_parameters p = {ad_constant(tape, ad_shape2(POINTS, P), raw), POINTS, P, true};
+    flow_result r = flow_transformer_normalize(t, p, v);
+    ad_var sum = ad_add(ad_sum(ad_mul(r.value, ad_constant(tape, ad_shape1(POINTS), cot_y))),
+                        ad_sum(ad_mul(r.log_det, ad_constant(tape, ad_shape1(POINTS), cot_log_det))));
+    ad_grad(sum, &v, 1, &gx);
+    ad_var W = ad_use(tape, net->params[2]);
+    ad_grad(sum, &W, 1, &gW);
+    ad_var kept[] = {r.value, r.log_det, gx, flow_transformer_generate(t, p, r.value).value, gW};
+    for (int i = 0; i < 5; i++) ad_keep(kept[i]);
+    util_run(tape);
+    const char *const names[] = {"y", "log_det", "grad_x", "x", "grad_W1"};
+    double got[256];
+    for (int i = 0; i < 5; i++) {
+        const int64_t n = i == 4 ? 256 : POINTS;
+        double *want = set_from(&file, names[i], NULL);
+        util_read(kept[i], got, n);
+        util_assert_all_close(got, want, n, i < 2 ? 1e-11 : 1e-10);
+        free(want);
+    }
+    ad_tape_free(tape);
+    flow_transformer_free(t);
+    free(signal), free(x), free(cot_y), free(cot_log_det);
+    npz_close(&file);
+}
+
 // Both rules, with enough nodes, come to the converged integral; and what the map is outside of its reach.
 static void quadrature_converges(void **state) {
     (void)state;
@@ -448,6 +495,10 @@ static void bad_nets_are_refused(void **state) {
     refused(flow_umnn_transformer(&(umnn_options){.nodes = 1}, e), "umnn: 1 nodes, expected 2 to 1024");
     refused(flow_umnn_transformer(&(umnn_options){.bound = 30}, e), "umnn: bound 30, reach 10");
     refused(flow_umnn_transformer(&(umnn_options){.reach = INFINITY}, e), "reach inf");
+    typedef flow_monotone_net_transformer_options monotone_options;
+    refused(flow_monotone_net_transformer(&(monotone_options){.width = -2}, e), "monotone net: a signal of 8");
+    refused(flow_monotone_net_transformer(&(monotone_options){.floor = 2}, e), "floor 2, bound 5");
+    refused(flow_monotone_net_transformer(&(monotone_options){.bound = NAN}, e), "bound nan");
 }
 
 int main(void) {
@@ -462,6 +513,7 @@ int main(void) {
         cmocka_unit_test(a_deep_sigmoidal_map_is_its_formula),
         cmocka_unit_test(umnn_has_the_reference_values),
         cmocka_unit_test(quadrature_converges),
+        cmocka_unit_test(a_monotone_net_has_the_reference_values),
         cmocka_unit_test(many_features_generate_at_once),
         cmocka_unit_test(bad_mixtures_are_refused),
         cmocka_unit_test(bad_nets_are_refused),
