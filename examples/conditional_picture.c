@@ -21,7 +21,7 @@ ad_status conditional_log_prob(const flow_model *model, const flow_rows *all, co
     return status;
 }
 
-#ifdef CONDITIONAL_PICTURE  // where cairo is
+#ifdef EXAMPLES_CAIRO  // where cairo is
 #include "columns.h"
 #include "estimate.h"
 #include "plot.h"

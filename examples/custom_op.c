@@ -5,6 +5,7 @@
 // over the range that stands beside it; then it is the loss of a line through points of which every tenth is far off.
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "op.h"
 
@@ -29,8 +30,12 @@ static ad_var log_cosh(ad_var x) { return ad_apply(&log_cosh_op, &x, 1, NULL, 0)
 
 static int wrong(const char *message) { return fprintf(stderr, "custom_op: %s\n", message), 1; }
 
-int main(void) {
+int main(int argc, char **argv) {
     ad_error error = {0};
+    if (argc > 1) {
+        printf("Usage: %s\nChecks an op of its own, log cosh, and fits a line with it.\n", argv[0]);
+        return strcmp(argv[1], "--help") != 0;
+    }
     if (ad_check_op(&log_cosh_op, 100, &error) != AD_OK) return wrong(error.message);
     printf("log_cosh: first and second derivatives agree with differences, f32 with f64, each row with itself alone\n");
 

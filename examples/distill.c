@@ -1,5 +1,4 @@
-// distill.c -- a slow teacher is fitted to data; a student that samples fast learns the teacher's density, without the
-// data.
+// distill.c -- a slow teacher is fitted to data; a student that samples fast learns its density, without the data.
 //
 // The teacher integrates to 1, so that log Z must come out as 0, and minus the ELBO is the student's divergence from
 // it.
@@ -7,9 +6,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "data.h"
+#include "draws_picture.h"
 #include "flows.h"
 #include "optim.h"
 #include "options.h"
@@ -17,7 +16,7 @@
 #include "standardised.h"
 
 typedef struct request {
-    const char *data, *density, *teacher, *student, *save;
+    const char *data, *density, *teacher, *student, *save, *picture;
     int64_t teacher_steps, steps, draws, seed, threads, report;
     double lr;
     bool path, quiet;
@@ -29,34 +28,36 @@ static bool show_step(void *arg, const optim_progress *p) {
     return true;
 }
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+// How long each model takes for N draws, after some to warm up; and both in a picture.
+static ad_status draw(const request *r, flow_model *const models[2], ad_engine *engine, ad_error *error) {
+    enum { N = 20000 };
+    const int64_t D = flow_model_shape(models[0]).dim[0];
+    double *x = malloc((size_t)(2 * N * D) * sizeof *x), took[2];
+    ad_status status = x ? AD_OK : ad_fail(error, AD_ENOMEM, "out of memory for draws");
+    for (int i = 0; i < 4 && status == AD_OK; i++) {
+        const progress clock = progress_start(true);
+        const optim_drawing how = {.n = N, .x = x + (i / 2) * N * D, .seed = 1, .engine = engine};
+        status = optim_draws(models[i / 2], NULL, &how, error);
+        took[i / 2] = progress_seconds(&clock);
+    }
+    if (status == AD_OK) printf("sampling  %.1f times as fast\n", took[0] / took[1]);
+    const corner_set teacher = {"teacher", x, N}, student = {"student", x + N * D, N};
+    if (status == AD_OK && r->picture) status = draws_picture(r->picture, D, &teacher, &student, error);
+    free(x);
+    return status;
 }
 
-// Of N draws, after some to warm up.
-static double draw_time(const flow_model *model, ad_engine *engine, int64_t N) {
-    double *x = malloc((size_t)(N * flow_model_shape(model).dim[0]) * sizeof *x), start = 0;
-    for (int i = 0; x && i < 2; i++) {
-        start = seconds();
-        optim_draws(model, NULL, &(optim_drawing){.n = N, .x = x, .seed = 1, .engine = engine}, NULL);
-    }
-    free(x);
-    return seconds() - start;
+static optim_fit_options recipe(const request *r, int64_t steps, ad_engine *engine, progress *meter) {
+    optim_fit_options how = {.steps = steps, .lr = r->lr, .schedule = OPTIM_COSINE, .seed = (uint64_t)r->seed};
+    how.engine = engine, how.progress = show_step, how.progress_arg = meter;
+    return how;
 }
 
 static ad_status teach(const request *r, flow_model *teacher, const flow_rows part[3], ad_engine *engine,
                        ad_error *error) {
     progress meter = progress_start(r->quiet);
-    const optim_fit_options how = {.steps = r->teacher_steps,
-                                   .lr = r->lr,
-                                   .schedule = OPTIM_COSINE,
-                                   .validation = &part[1],
-                                   .seed = (uint64_t)r->seed,
-                                   .engine = engine,
-                                   .progress = show_step,
-                                   .progress_arg = &meter};
+    optim_fit_options how = recipe(r, r->teacher_steps, engine, &meter);
+    how.validation = &part[1];
     optim_fit_result result;
     ad_status status = flow_init_from_data(teacher, &part[0], error);
     if (status == AD_OK) status = optim_fit(teacher, &part[0], &how, &result, error);
@@ -67,17 +68,9 @@ static ad_status teach(const request *r, flow_model *teacher, const flow_rows pa
 static ad_status learn(const request *r, flow_model *student, const optim_target *target, ad_engine *engine,
                        ad_error *error) {
     progress meter = progress_start(r->quiet);
-    const optim_target_options how = {.divergence = r->path ? OPTIM_PATH_KL : OPTIM_REVERSE_KL,
-                                      .report_draws = r->report,
-                                      .fit = {.steps = r->steps,
-                                              .batch = r->draws,
-                                              .lr = r->lr,
-                                              .schedule = OPTIM_COSINE,
-                                              .average = 0.995,
-                                              .seed = (uint64_t)r->seed,
-                                              .engine = engine,
-                                              .progress = show_step,
-                                              .progress_arg = &meter}};
+    optim_target_options how = {.divergence = r->path ? OPTIM_PATH_KL : OPTIM_REVERSE_KL, .report_draws = r->report};
+    how.fit = recipe(r, r->steps, engine, &meter);
+    how.fit.batch = r->draws, how.fit.average = 0.995;
     optim_target_result result;
     ad_status status = optim_fit_target(student, target, &how, &result, error);
     if (status != AD_OK) return status;
@@ -109,8 +102,8 @@ static ad_status work(const request *r, const data_table *table, ad_engine *engi
     data_split_free(split);
     if (status != AD_OK) return status;
     printf("test NLL  teacher %.4f, student %.4f: %.4f more\n", -score[0], -score[1], score[0] - score[1]);
-    printf("sampling  %.1f times as fast\n", draw_time(models[0], engine, 20000) / draw_time(models[1], engine, 20000));
-    return r->save ? flow_save(models[1], r->save, error) : AD_OK;
+    status = draw(r, models, engine, error);
+    return status == AD_OK && r->save ? flow_save(models[1], r->save, error) : status;
 }
 
 int main(int argc, char **argv) {
@@ -132,6 +125,7 @@ int main(int argc, char **argv) {
         {"seed", "N", "same seed, same models", OPTION_COUNT, &r.seed, 0, 1e15},
         {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &r.threads, 0, 256},
         {"save", "FILE", "where to save the student", OPTION_TEXT, &r.save, 0, 0},
+        {"picture", "FILE", "draws of both: .png, .svg or .pdf", OPTION_TEXT, &r.picture, 0, 0},
         {"quiet", NULL, "no progress on stderr", OPTION_FLAG, &r.quiet, 0, 0},
     };
     options_read(argc, argv, "Distils a density fitted to data into a model that samples fast.", rows,
@@ -147,7 +141,6 @@ int main(int argc, char **argv) {
     ad_status status = table ? work(&r, table, engine, models, &error) : error.status;
     if (status != AD_OK) fprintf(stderr, "distill: %s\n", error.message);
     flow_model_free(models[0]), flow_model_free(models[1]);
-    data_table_free(table);
-    ad_engine_free(engine);
+    data_table_free(table), ad_engine_free(engine);
     return status == AD_OK ? 0 : 1;
 }

@@ -9,13 +9,14 @@
 #include <string.h>
 
 #include "data.h"
+#include "draws_picture.h"
 #include "flows.h"
 #include "optim.h"
 #include "options.h"
 #include "progress.h"
 
 typedef struct request {
-    const char *target, *model, *method, *save;
+    const char *target, *model, *method, *save, *picture;
     int64_t steps, draws, seed, threads, report;
     double lr, beta, average;
     bool quiet;
@@ -57,6 +58,15 @@ static ad_status fit(const request *r, const optim_target *target, ad_engine *en
     return status;
 }
 
+// Draws of the flow beside exact ones.
+static ad_status draw(const char *file, const data_density *density, const double *x, int64_t n, ad_error *error) {
+    double *exact = density->sample ? malloc((size_t)(n * density->dimension) * sizeof *exact) : NULL;
+    if (exact) density->sample(n, 77, 0, exact);
+    const corner_set truth = {density->name, exact, n}, flow = {"flow", x, n};
+    ad_status status = draws_picture(file, density->dimension, exact ? &truth : NULL, &flow, error);
+    return free(exact), status;
+}
+
 // Mean distance of log Z from the truth over 10 batches of 2,000 draws; of many wells the share of draws whose a is
 // above 0 in each pair, where the truth is .8443: the least and the largest.
 static ad_status look(const request *r, const optim_target *target, const data_density *density, ad_engine *engine,
@@ -65,10 +75,8 @@ static ad_status look(const request *r, const optim_target *target, const data_d
     const int64_t D = density->dimension;
     double *x = malloc((size_t)(BATCHES * N * D) * sizeof *x), *w = malloc(BATCHES * N * sizeof *w), off = 0;
     if (!x || !w) return free(x), free(w), ad_fail(error, AD_ENOMEM, "out of memory for draws");
-    ad_status status = optim_draws(
-        model, target,
-        &(optim_drawing){.n = BATCHES * N, .x = x, .log_weight = w, .seed = (uint64_t)r->seed + 77, .engine = engine},
-        error);
+    const optim_drawing how = {BATCHES * N, x, w, .seed = (uint64_t)r->seed + 77, .engine = engine};
+    ad_status status = optim_draws(model, target, &how, error);
     for (int i = 0; i < BATCHES && status == AD_OK; i++) {
         optim_importance one;
         status = optim_importance_of(w + i * N, N, 1, &one, error);
@@ -82,14 +90,15 @@ static ad_status look(const request *r, const optim_target *target, const data_d
         least = fmin(least, share), most = fmax(most, share);
     }
     if (most > 0 && status == AD_OK) printf("right wells   %.4f to %.4f of draws (truth .8443)\n", least, most);
+    if (status == AD_OK && r->picture) status = draw(r->picture, density, x, BATCHES * N, error);
     free(x), free(w);
     return status;
 }
 
 static void print(const optim_target_result *r, const data_density *density) {
     const optim_importance *i = &r->report;
-    printf("ELBO          %.4f +- %.4f\n", i->elbo, i->elbo_error);
-    printf("log Z         %.4f +- %.4f (truth %.4f)\n", i->log_z, i->log_z_error, density->log_normaliser);
+    printf("ELBO          %.4f +- %.4f\nlog Z         %.4f +- %.4f (truth %.4f)\n", i->elbo, i->elbo_error, i->log_z,
+           i->log_z_error, density->log_normaliser);
     printf("ESS           %.4f, Pareto k %.2f, acceptance %.3f, from %" PRId64 " draws\n", i->ess, i->pareto_k,
            i->acceptance, i->n);
     bool bound = i->elbo <= density->log_normaliser + 3 * i->elbo_error;
@@ -127,6 +136,7 @@ int main(int argc, char **argv) {
         {"seed", "N", "same seed, same model", OPTION_COUNT, &r.seed, 0, 1e15},
         {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &r.threads, 0, 256},
         {"save", "FILE", "where to save the model", OPTION_TEXT, &r.save, 0, 0},
+        {"picture", "FILE", "draws beside exact ones: .png, .svg or .pdf", OPTION_TEXT, &r.picture, 0, 0},
         {"quiet", NULL, "no progress on stderr", OPTION_FLAG, &r.quiet, 0, 0},
     };
     options_read(argc, argv, "Fits a flow to an energy by its own draws.", rows, sizeof rows / sizeof *rows);
@@ -135,7 +145,6 @@ int main(int argc, char **argv) {
     ad_engine *engine = ad_engine_new(&(ad_engine_options){.threads = (int)r.threads}, &error);
     ad_status status = engine ? work(&r, engine, &model, &error) : error.status;
     if (status != AD_OK) fprintf(stderr, "energy: %s\n", error.message);
-    flow_model_free(model);
-    ad_engine_free(engine);
+    flow_model_free(model), ad_engine_free(engine);
     return status == AD_OK ? 0 : 1;
 }

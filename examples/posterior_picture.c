@@ -5,7 +5,7 @@
 
 #include "posterior_models.h"
 
-#ifdef POSTERIOR_PICTURE  // where cairo is
+#ifdef EXAMPLES_CAIRO  // where cairo is
 #include "corner.h"
 #include "data.h"
 

@@ -6,7 +6,7 @@
 #include "tool.h"
 
 const tool_command *const tool_commands[] = {&tool_fit,    &tool_score_command, &tool_sample, &tool_info, &tool_check,
-#ifdef TOOL_PLOT  // where cairo is
+#ifdef EXAMPLES_CAIRO  // where cairo is
                                              &tool_plot,
 #endif
                                              &tool_models, &tool_doctor,        NULL};
