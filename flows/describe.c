@@ -39,7 +39,7 @@ static const flow_transformer_type *const transformer_types[] = {
     &flow_bernstein_transformer_type, &flow_sum_of_squares_transformer_type, &flow_nonlinear_squared_transformer_type,
     &flow_bijector_transformer_type, &flow_incompressible_transformer_type,
     &flow_logistic_mixture_transformer_type, &flow_gaussianization_transformer_type, &flow_sigmoidal_transformer_type,
-    &flow_umnn_transformer_type, &flow_monotone_net_transformer_type,
+    &flow_umnn_transformer_type, &flow_monotone_net_transformer_type, &flow_dense_sigmoidal_transformer_type,
     NULL};
 
 const flow_transformer_type *const *flow_transformer_types(void) {

@@ -36,6 +36,19 @@ AD_API flow_transformer *flow_gaussianization_transformer(const flow_mixture_tra
 // bound).
 AD_API flow_transformer *flow_sigmoidal_transformer(const flow_mixture_transformer_options *options, ad_error *error);
 
+typedef struct flow_dense_sigmoidal_transformer_options {
+    int64_t units;  // H of each layer, 1 to 1024; 0: 8
+    int layers;     // 1 to 16; 0: 2
+    double bound;   // of log a, 1 to 20; 0: 7
+    uint64_t seed;  // of the initial values, and
+    ad_type type;   // of what is learned of w and u: AD_F32 (0) or AD_F64
+} flow_dense_sigmoidal_transformer_options;
+// normalize: layers h <- logit(w sigmoid(a (u h) + b)), from one number over H to one number (Huang et al. 2018, the
+// dense sigmoidal flow). Rows of w and u are softmaxes of learned logits plus raw ones by column. P = 3 H + 4 H (layers
+// - 1): of each layer raw w, b, raw log a and, but for the first, raw u [H] each. Far out a line.
+AD_API flow_transformer *flow_dense_sigmoidal_transformer(const flow_dense_sigmoidal_transformer_options *options,
+                                                          ad_error *error);
+
 typedef struct flow_umnn_transformer_options {
     int64_t signal;       // S, numbers of each feature that the net sees, 1 to 4096; 0: 8
     int layers;           // hidden ones, 1 to 16; 0: 2

@@ -134,6 +134,7 @@ static void a_transformer_is_named(void **state) {
                                           {"logistic-mixture", "logistic mixture"},
                                           {"gaussianization", "gaussianization"},
                                           {"deep-sigmoidal", "deep sigmoidal"},
+                                          {"dense-sigmoidal", "dense sigmoidal"},
                                           {"umnn", "umnn"},
                                           {"monotone-net", "monotone net"}};
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {

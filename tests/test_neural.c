@@ -19,6 +19,10 @@ static flow_transformer *sigmoidal(void) {
     return flow_sigmoidal_transformer(&o, &layers_error);
 }
 
+static flow_transformer *dense_sigmoidal(void) {
+    const flow_dense_sigmoidal_transformer_options o = {.units = 3, .layers = 2, .type = AD_F64};
+    return flow_dense_sigmoidal_transformer(&o, &layers_error);
+}
 static flow_transformer *umnn(void) {
     const flow_umnn_transformer_options o = {.signal = 2, .width = 6, .nodes = 33, .reach = 5, .type = AD_F64};
     return flow_umnn_transformer(&o, &layers_error);
@@ -40,6 +44,7 @@ static const maker makers[] = {
     {"gaussianization", normal_mixture, 0.1},
     {"gaussianization", logistic_gaussianization, 0.4},  // as far as the distributions differ
     {"deep sigmoidal", sigmoidal, 0.2},
+    {"dense sigmoidal", dense_sigmoidal, 0.2},
     {"umnn", umnn, 0.2},
     {"monotone net", monotone_net, 1},
 };
@@ -304,6 +309,58 @@ static void a_deep_sigmoidal_map_is_its_formula(void **state) {
     flow_transformer_free(t);
 }
 
+// Row r of shares [3]: softmax of learned logits and those given.
+static void shares(const ad_param *learned, int r, const double *given, double *out) {
+    double sum = 0;
+    for (int k = 0; k < 3; k++) sum += out[k] = exp(ad_param_get(learned, 3 * r + k) + given[k]);
+    for (int k = 0; k < 3; k++) out[k] /= sum;
+}
+
+// One layer of 3 sigmoids: rows of w on sigmoid(a in + b), in [3] with slopes, to out [rows] with slopes.
+static void sigmoids(const ad_param *W, int rows, const double *raw, const double *in, const double *rise, double *out,
+                     double *out_rise) {
+    for (int r = 0; r < rows; r++) {
+        double w[3], F = 0, slope = 0;
+        shares(W, r, raw, w);
+        for (int k = 0; k < 3; k++) {
+            const double a = exp(7 * tanh(raw[6 + k] / 7)), S = 1 / (1 + exp(-a * in[k] - raw[3 + k]));
+            F += w[k] * S;
+            slope += w[k] * a * rise[k] * S * (1 - S);
+        }
+        out[r] = log(F / (1 - F));
+        out_rise[r] = slope / (F * (1 - F));
+    }
+}
+
+// Huang et al. 2018, eq. 10.
+static void a_dense_sigmoidal_map_is_its_formula(void **state) {
+    (void)state;
+    double raw[21], x[20], z[20], log_det[20];
+    util_fill(raw, 21, 18, -1.5, 1.5);
+    util_fill(x, 20, 19, -3, 3);
+    flow_transformer *t = dense_sigmoidal();
+    assert_int_equal(t->P, 21);
+    ad_param *const *params = t->owner.params;  // W0, W1, U1
+    uint64_t seed = 4;
+    for (int i = 0; i < 3; i++) {
+        for (int64_t k = 0; k < params[i]->count; k++) ad_param_set(params[i], k, util_uniform(&seed, -1, 1));
+    }
+    run(t, AD_F64, true, raw, x, 20, z, log_det);
+    for (int i = 0; i < 20; i++) {
+        const double in[3] = {x[i], x[i], x[i]}, one[3] = {1, 1, 1};
+        double h[3], rise[3], u[3], mean[3] = {0}, slope[3] = {0}, y, y_rise;
+        sigmoids(params[0], 3, raw, in, one, h, rise);
+        for (int r = 0; r < 3; r++) {
+            shares(params[2], r, raw + 18, u);
+            for (int k = 0; k < 3; k++) mean[r] += u[k] * h[k], slope[r] += u[k] * rise[k];
+        }
+        sigmoids(params[1], 1, raw + 9, mean, slope, &y, &y_rise);
+        util_assert_close(z[i], y, 1e-12);
+        util_assert_close(log_det[i], log(y_rise), 1e-12);
+    }
+    flow_transformer_free(t);
+}
+
 // ---- nets -----------------------------------------------------------------------------------------------------------
 
 static double *set_from(const npz *file, const char *name, ad_param *param) {
@@ -495,6 +552,9 @@ static void bad_nets_are_refused(void **state) {
     refused(flow_umnn_transformer(&(umnn_options){.nodes = 1}, e), "umnn: 1 nodes, expected 2 to 1024");
     refused(flow_umnn_transformer(&(umnn_options){.bound = 30}, e), "umnn: bound 30, reach 10");
     refused(flow_umnn_transformer(&(umnn_options){.reach = INFINITY}, e), "reach inf");
+    typedef flow_dense_sigmoidal_transformer_options dense_options;
+    refused(flow_dense_sigmoidal_transformer(&(dense_options){.units = 2000}, e), "dense sigmoidal: 2000 units");
+    refused(flow_dense_sigmoidal_transformer(&(dense_options){.bound = 0.5}, e), "log-scales within 0.5");
     typedef flow_monotone_net_transformer_options monotone_options;
     refused(flow_monotone_net_transformer(&(monotone_options){.width = -2}, e), "monotone net: a signal of 8");
     refused(flow_monotone_net_transformer(&(monotone_options){.floor = 2}, e), "floor 2, bound 5");
@@ -511,6 +571,7 @@ int main(void) {
         cmocka_unit_test(one_normal_is_a_line),
         cmocka_unit_test(gaussianization_is_its_formula),
         cmocka_unit_test(a_deep_sigmoidal_map_is_its_formula),
+        cmocka_unit_test(a_dense_sigmoidal_map_is_its_formula),
         cmocka_unit_test(umnn_has_the_reference_values),
         cmocka_unit_test(quadrature_converges),
         cmocka_unit_test(a_monotone_net_has_the_reference_values),
