@@ -1,71 +1,23 @@
 // anomaly.c -- rows that do not belong: a density is learnt from normal rows, and what it finds unlikely ranks first.
 //
-// The table has its labels (0 normal, 1 not) as array y beside X (.npz, as ADBench has them), or as its last column.
-// The first half of the normal rows is learnt; all others are ranked. Noise is added to what is learnt, at each step
-// anew: the density becomes a smoothed one, which does not learn rows by heart.
-#include <math.h>
-#include <stdbool.h>
+// Noise is added to what is learnt, at each step anew: the density becomes a smoothed one, which does not learn rows by
+// heart.
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "data.h"
+#include "anomaly_rows.h"
 #include "flows.h"
 #include "optim.h"
 #include "options.h"
+#include "progress.h"
 
 typedef struct settings {
-    const char *data, *model;
+    const char *data, *model, *picture;
     int64_t steps, batch, seed, threads, show;
     double noise, lr;
+    bool none, quiet;
 } settings;
-
-typedef struct scored {
-    double score;
-    int64_t row;
-    bool odd;
-} scored;
-
-static int wrong(const char *message) {
-    return fprintf(stderr, "anomaly: %s\n", message), 1;
-}
-
-// The features in floats, and which rows are odd.
-static data_table *read(const settings *s, bool **odd, ad_error *error) {
-    size_t n = strlen(s->data);
-    bool npz = n > 4 && strcmp(s->data + n - 4, ".npz") == 0;
-    data_table *table = npz ? data_read_npz(s->data, "X", error) : data_read(s->data, error);
-    data_table *labels = npz && table ? data_read_npz(s->data, "y", error) : table;
-    if (!table || !labels) return data_table_free(table), NULL;
-    const int64_t D = npz ? table->columns : table->columns - 1;
-    data_table *x = D < 1 || labels->rows != table->rows ? NULL : data_table_new(DATA_F32, table->rows, D, error);
-    *odd = calloc((size_t)table->rows, sizeof **odd);
-    if (x && *odd) {
-        data_gather(table, NULL, table->rows, 0, D, AD_F32, data_values(x), error);
-        for (int64_t r = 0; r < table->rows; r++) (*odd)[r] = data_get(labels, r, labels->columns - 1) > 0.5;
-    } else if (D < 1 || labels->rows != table->rows) {
-        ad_fail(error, AD_EFORMAT, "%s: expected features, and a label for each row", s->data);
-    }
-    if (npz) data_table_free(labels);
-    data_table_free(table);
-    return x;
-}
-
-// Columns without variance among the rows to learn say nothing there, and are left out by setting them to 0 with unit
-// spread.
-static void standardise(data_table *x, const int64_t *learn, int64_t n) {
-    float *v = data_values(x);
-    for (int64_t c = 0; c < x->columns; c++) {
-        double mean = 0, variance = 0;
-        for (int64_t i = 0; i < n; i++) mean += (double)v[learn[i] * x->columns + c] / (double)n;
-        for (int64_t i = 0; i < n; i++) variance += pow((double)v[learn[i] * x->columns + c] - mean, 2) / (double)n;
-        double scale = variance > 1e-12 ? 1 / sqrt(variance) : 0;
-        for (int64_t r = 0; r < x->rows; r++) {
-            double z = ((double)v[r * x->columns + c] - mean) * scale;
-            v[r * x->columns + c] = (float)fmin(fmax(z, -20), 20);
-        }
-    }
-}
 
 static ad_status train(const settings *s, flow_model *model, const data_table *x, const int64_t *learn, int64_t n,
                        ad_engine *engine, ad_error *error) {
@@ -80,6 +32,7 @@ static ad_status train(const settings *s, flow_model *model, const data_table *x
     int64_t *rows = calloc((size_t)s->batch, sizeof *rows);
     ad_status status = adam && average && tape && rows ? AD_OK : AD_ENOMEM;
     ad_random random = {.seed = (uint64_t)s->seed};
+    progress meter = progress_start(s->quiet);
     for (int64_t step = 0; step < s->steps && status == AD_OK; step++) {
         ad_tape_reset(tape);
         ad_rows set = ad_rows_new(tape, "rows");
@@ -92,8 +45,10 @@ static ad_status train(const settings *s, flow_model *model, const data_table *x
         double lr = s->lr * optim_schedule_factor(OPTIM_COSINE, step, s->steps, 50, 0);
         if (status == AD_OK) status = optim_update(adam, engine, lr, NULL, error);
         optim_average_update(average);
+        progress_show(&meter, "step %" PRId64 " of %" PRId64 "  %.0f s", step, s->steps, progress_seconds(&meter));
     }
     if (status == AD_OK) optim_average_swap(average);
+    if (status == AD_OK) progress_end(&meter, "%" PRId64 " steps in %.1f s", s->steps, progress_seconds(&meter));
     free(rows);
     ad_tape_free(tape);
     optim_average_free(average);
@@ -122,33 +77,34 @@ static ad_status score(const flow_model *model, const data_table *x, ad_engine *
     return status;
 }
 
-static int descending(const void *a, const void *b) {
-    const scored *x = a, *y = b;
-    return (x->score < y->score) - (x->score > y->score);
-}
-
-// Share of pairs of an odd and a normal row in which the odd one ranks higher; ties count half.
-static double auroc(scored *s, int64_t n) {
-    qsort(s, (size_t)n, sizeof *s, descending);
-    double above = 0, pairs = 0, odd = 0, normal = 0;
-    for (int64_t i = 0; i < n;) {
-        int64_t j = i, o = 0;
-        for (; j < n && s[j].score == s[i].score; j++) o += s[j].odd;
-        double here = (double)(j - i - o);
-        pairs += here * (odd + 0.5 * (double)o);
-        odd += (double)o, normal += here;
-        i = j;
+// Scores of the rows that were not learnt (without labels: of all), ranked.
+static ad_status report(const settings *s, const anomaly_rows *a, scored *list, ad_error *error) {
+    int64_t kept = 0;
+    for (int64_t r = 0, i = 0; r < a->x->rows; r++) {
+        const bool learnt = a->labelled && i < a->n && a->learn[i] == r;
+        i += learnt;
+        if (!learnt) list[kept] = list[r], list[kept++].odd = a->odd[r];
     }
-    above = pairs;
-    return above / (odd * normal);
+    const double auroc = anomaly_rank(list, kept);
+    printf("%" PRId64 " rows learnt, %" PRId64 " ranked", a->n, kept);
+    printf(a->labelled ? ", %" PRId64 " of them odd\nAUROC %.4f\n" : "\n", a->odds, auroc);
+    for (int64_t i = 0; i < s->show && i < kept; i++) {
+        printf("row %-8" PRId64 " -log density %10.3f  %s\n", list[i].row, list[i].score,
+               !a->labelled  ? ""
+               : list[i].odd ? "odd"
+                             : "normal");
+    }
+    return s->picture ? anomaly_draw(s->picture, list, kept, error) : AD_OK;
 }
 
 int main(int argc, char **argv) {
-    settings s = {
-        .model = "nsf-ar:layers=3,hidden=64x2,bins=8,bound=5", .steps = 600, .batch = 256, .seed = 1, .show = 10};
+    settings s = {.data = "", .model = "nsf-ar:layers=3,hidden=64x2,bins=8,bound=5", .steps = 600, .batch = 256};
+    s.seed = 1, s.show = 10;
     s.noise = 0.3, s.lr = 2e-3;
     const option_row rows[] = {
-        {"DATA", NULL, "table with labels", OPTION_ARGUMENT, &s.data, 0, 0},
+        {"DATA", NULL, "table; labels (1: odd) last, or y beside X of an .npz; else moons, and noise", OPTION_ARGUMENT,
+         &s.data, 0, 0},
+        {"no-labels", NULL, "all columns are features: all rows are learnt, and ranked", OPTION_FLAG, &s.none, 0, 0},
         {"model", "TEXT", "of the density", OPTION_TEXT, &s.model, 0, 0},
         {"noise", "X", "standard deviation of what is added, in those of the columns", OPTION_NUMBER, &s.noise, 0, 10},
         {"steps", "N", "of Adam", OPTION_COUNT, &s.steps, 1, 1e9},
@@ -156,37 +112,22 @@ int main(int argc, char **argv) {
         {"lr", "X", "learning rate at first", OPTION_NUMBER, &s.lr, 1e-12, 10},
         {"show", "N", "outliers to list", OPTION_COUNT, &s.show, 0, 1e6},
         {"seed", "N", "same seed, same result", OPTION_COUNT, &s.seed, 0, 1e15},
-        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &s.threads, 0, 256}};
+        {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &s.threads, 0, 256},
+        {"picture", "FILE", "of the scores: .png, .svg or .pdf", OPTION_TEXT, &s.picture, 0, 0},
+        {"quiet", NULL, "no progress on stderr", OPTION_FLAG, &s.quiet, 0, 0}};
     options_read(argc, argv, "Learns the density of normal rows, and ranks the others by how unlikely they are.", rows,
                  sizeof rows / sizeof *rows);
     ad_error error = {0};
-    bool *odd = NULL;
-    data_table *x = read(&s, &odd, &error);
-    if (!x) return wrong(error.message);
-    int64_t normal = 0, n = 0, *learn = calloc((size_t)x->rows, sizeof *learn), kept = 0;
-    for (int64_t r = 0; r < x->rows; r++) normal += !odd[r];
-    for (int64_t r = 0; r < x->rows && n < llround((double)normal / 2); r++) {
-        if (!odd[r]) learn[n++] = r;
-    }
-    standardise(x, learn, n);
-    flow_model *model = flow_from_text(s.model, x->columns, 0, &error);
-    ad_engine *engine = ad_engine_new(&(ad_engine_options){.threads = (int)s.threads}, &error);
-    scored *list = calloc((size_t)x->rows, sizeof *list);
-    if (!model || !engine || !list || train(&s, model, x, learn, n, engine, &error) ||
-        score(model, x, engine, list, &error)) {
-        return wrong(error.message);
-    }
-    for (int64_t r = 0, i = 0; r < x->rows; r++) {
-        bool learnt = i < n && learn[i] == r;
-        i += learnt;
-        if (!learnt) list[kept] = list[r], list[kept++].odd = odd[r];
-    }
-    printf("%lld rows learnt, %lld ranked, %lld of them odd\nAUROC %.4f\n", (long long)n, (long long)kept,
-           (long long)(x->rows - normal), auroc(list, kept));
-    for (int64_t i = 0; i < s.show && i < kept; i++) {
-        printf("row %-8lld -log density %10.3f  %s\n", (long long)list[i].row, list[i].score,
-               list[i].odd ? "odd" : "normal");
-    }
-    flow_model_free(model), data_table_free(x), ad_engine_free(engine), free(odd), free(learn), free(list);
-    return 0;
+    anomaly_rows a;
+    ad_status status = anomaly_read(&a, *s.data ? s.data : NULL, s.none, &error);
+    flow_model *model = status == AD_OK ? flow_from_text(s.model, a.x->columns, 0, &error) : NULL;
+    ad_engine *engine = model ? ad_engine_new(&(ad_engine_options){.threads = (int)s.threads}, &error) : NULL;
+    scored *list = engine ? calloc((size_t)a.x->rows, sizeof *list) : NULL;
+    status = list ? AD_OK : error.status ? error.status : ad_fail(&error, AD_ENOMEM, "out of memory");
+    if (status == AD_OK) status = train(&s, model, a.x, a.learn, a.n, engine, &error);
+    if (status == AD_OK) status = score(model, a.x, engine, list, &error);
+    if (status == AD_OK) status = report(&s, &a, list, &error);
+    if (status != AD_OK) fprintf(stderr, "anomaly: %s\n", error.message);
+    flow_model_free(model), ad_engine_free(engine), anomaly_free(&a), free(list);
+    return status != AD_OK;
 }

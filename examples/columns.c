@@ -18,9 +18,14 @@ static bool fill(column *c, const corner_set *dots, const corner_set *lines, con
     double most = 0;
     bool ok = true;
     c->x = estimate_range(all->x + i, all->n, (size_t)D, 0.995);
+    if (dots && lines && !exact) {  // and where most of the others are
+        const plot_range most_lines = estimate_range(lines->x + i, lines->n, (size_t)D, 0.9);
+        c->x = (plot_range){fmin(c->x.low, most_lines.low), fmax(c->x.high, most_lines.high)};
+    }
     c->bins = dots ? estimate_bins(dots->n) : 0;
     if (dots) ok = estimate_1d(dots->x + i, dots->n, (size_t)D, c->x, c->bins, 0, c->bars);
-    if (lines && !exact) ok = ok && estimate_1d(lines->x + i, lines->n, (size_t)D, c->x, COLUMNS_FINE, 2.5, c->curve);
+    const double sd = lines ? 2.5 * fmax(1, pow(2e4 / (double)lines->n, 0.25)) : 0;  // fewer draws, smoother
+    if (lines && !exact) ok = ok && estimate_1d(lines->x + i, lines->n, (size_t)D, c->x, COLUMNS_FINE, sd, c->curve);
     for (int k = 0; k < c->bins; k++) most = fmax(most, c->bars[k]);
     for (int k = 0; k < COLUMNS_FINE; k++) {
         c->at[k] = c->x.low + (k + 0.5) / COLUMNS_FINE * (c->x.high - c->x.low);

@@ -62,7 +62,8 @@ static bool pair(page *p, int i, int j) {
         frame_dots(&f, p->dots->x + j, p->dots->x + i, p->dots->n / step, (size_t)(step * p->D), 2.3);
     }
     if (p->lines) {
-        ok = estimate_2d(p->lines->x + j, p->lines->x + i, p->lines->n, (size_t)p->D, f.x, f.y, CELLS, 1.8, p->work);
+        const double sd = 1.8 * fmax(1, pow(5e4 / (double)p->lines->n, 1 / 6.0));  // fewer draws, smoother
+        ok = estimate_2d(p->lines->x + j, p->lines->x + i, p->lines->n, (size_t)p->D, f.x, f.y, CELLS, sd, p->work);
         frame_ink(p->cr, FRAME_ORANGE);
         frame_contour(&f, p->work, CELLS, CELLS, estimate_level(p->work, CELLS * CELLS, 0.5), 4.5);
         frame_contour(&f, p->work, CELLS, CELLS, estimate_level(p->work, CELLS * CELLS, 0.9), 3);
