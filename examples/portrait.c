@@ -64,10 +64,10 @@ static void draw_warp(panels *picture, int panel, const double *x) {
 ad_status portrait_draw(const portrait *p, const char *file, const flow_model *model, const char *title, uint64_t seed,
                         ad_error *error) {
     const panels_layout layout = {.n = 4, .columns = 2, .all = {p->x, p->y, NULL, NULL}, .bar = true};
-    double *work = malloc((PORTRAIT_CELLS + 2 * DOTS + 4 * WARP) * sizeof *work), *dots = work + PORTRAIT_CELLS;
-    double *z = dots + 2 * DOTS, *x = z + 2 * WARP;
+    double *work = malloc((PORTRAIT_CELLS + 2 * DOTS + 4 * WARP) * sizeof *work);
     panels *picture = work ? panels_new(&layout) : NULL;
     if (!picture) return free(work), ad_fail(error, AD_ENOMEM, "out of memory for a picture");
+    double *dots = work + PORTRAIT_CELLS, *z = dots + 2 * DOTS, *x = z + 2 * WARP;
     latent_grid(z);
     ad_status status = points_score(model, p->engine, p->cells, PORTRAIT_CELLS, work, error);
     if (status == AD_OK) status = points_sample(model, p->engine, seed, DOTS, dots, error);
