@@ -488,7 +488,7 @@ AD_API ad_var ad_to_rows(ad_var x, ad_rows rows);
 // the block until every row is done or max_iterations have run. body may use outside vars; no row reductions inside.
 // Not differentiable itself: see ad_implicit.
 typedef void (*ad_loop_body)(void *arg, ad_var state, ad_var *next, ad_var *done);
-// max_iterations: 1 to 2^24. Random ops in a body give the same numbers in each iteration. At most 64 loops in a program.
+// max_iterations: 1 to 2^24. Random ops in a body give the same numbers in each iteration.
 typedef struct ad_loop_result {
     ad_var state;       // as init
     ad_var iterations;  // [] per row

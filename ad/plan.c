@@ -55,7 +55,7 @@ static bool planner_init(planner *pl, ad_tape *t) {
     pl->plan = plan_copy_recording(t);
     pl->live = calloc(n, sizeof *pl->live);
     pl->level = calloc(n, sizeof *pl->level);
-    pl->loops = calloc(n, sizeof *pl->loops);
+    pl->body = calloc(n, sizeof *pl->body);
     pl->loop_node = calloc(n, sizeof *pl->loop_node);
     pl->leafy = calloc(n, sizeof *pl->leafy);
     pl->again = calloc(n, sizeof *pl->again);
@@ -64,14 +64,14 @@ static bool planner_init(planner *pl, ad_tape *t) {
     pl->shared = calloc(n, sizeof *pl->shared);
     pl->stores = calloc(n, sizeof *pl->stores);
     pl->here = calloc(n, sizeof *pl->here);
-    return pl->plan && pl->live && pl->level && pl->loops && pl->loop_node && pl->leafy && pl->again && pl->stored && pl->marked &&
+    return pl->plan && pl->live && pl->level && pl->body && pl->loop_node && pl->leafy && pl->again && pl->stored && pl->marked &&
            pl->shared && pl->stores && pl->here;
 }
 
 static void planner_free(planner *pl) {
     free(pl->live);
     free(pl->level);
-    free(pl->loops);
+    free(pl->body);
     free(pl->loop_node);
     free(pl->leafy);
     free(pl->again);
@@ -97,37 +97,40 @@ static void mark_live(planner *pl) {
     }
 }
 
-// Numbers the loops and marks the nodes that depend on a loop's state. The loop's own value is outside its body.
-static void find_bodies(planner *pl) {
-    int n_loops = 0;
-    uint32_t loop_of_bit[64];
-    for (uint32_t id = 0; id < pl->n; id++) {  // a loop's placeholder precedes its body
-        if (!pl->live[id] || pl->nodes[id].op->role != AD_ROLE_LOOP) continue;
-        if (n_loops == 64) {
-            ad_tape_fail(pl->tape, AD_EARG, "more than 64 loops in one program");
-            return;
-        }
-        uint32_t p = inputs(pl, id)[1];
-        pl->loops[p] = 1ull << n_loops;
-        pl->loop_node[p] = id;
-        loop_of_bit[n_loops++] = id;
-    }
-    for (uint32_t id = 0; id < pl->n; id++) {
+// Marks what depends on the state of a loop, from its placeholder on to the loop, whose own value is outside of its body.
+static void mark_body(planner *pl, uint32_t loop) {
+    const uint32_t p = inputs(pl, loop)[1];
+    pl->body[p] = pl->loop_node[p] = loop;
+    for (uint32_t id = p + 1; id < loop; id++) {
         const ad_node *node = &pl->nodes[id];
+        const uint32_t *in = inputs(pl, id);
+        bool depends = false;
         if (!pl->live[id] || node->op->role == AD_ROLE_PLACEHOLDER) continue;
-        uint64_t in = 0;
-        for (uint32_t i = 0; i < ad_live_inputs(node); i++) in |= pl->loops[inputs(pl, id)[i]];
-        if (node->op->role == AD_ROLE_LOOP) in &= ~pl->loops[inputs(pl, id)[1]];
-        pl->loops[id] = in;
-        for (int k = 63; in && k >= 0; k--) {  // innermost: the placeholder made last
-            if (!(in >> k & 1)) continue;
-            uint32_t loop = loop_of_bit[k];
-            if (!pl->loop_node[id] || inputs(pl, loop)[1] > inputs(pl, pl->loop_node[id])[1]) pl->loop_node[id] = loop;
-        }
+        for (uint32_t i = 0; i < ad_live_inputs(node); i++) depends = depends || pl->body[in[i]] == loop;
+        if (!depends) continue;
+        pl->body[id] = loop;  // innermost: the placeholder made last
+        if (!pl->loop_node[id] || p > inputs(pl, pl->loop_node[id])[1]) pl->loop_node[id] = loop;
+    }
+}
+
+// The bodies of all loops, inner ones first. A node behind a loop has no use for values of its body.
+static void find_bodies(planner *pl) {
+    bool any = false;
+    for (uint32_t id = 0; id < pl->n; id++) {
+        if (!pl->live[id] || pl->nodes[id].op->role != AD_ROLE_LOOP) continue;
+        mark_body(pl, id);
+        any = true;
+    }
+    for (uint32_t id = 0; id < pl->n && any; id++) {
+        const uint32_t *in = inputs(pl, id);
+        for (uint32_t i = 0; pl->live[id] && i < ad_live_inputs(&pl->nodes[id]); i++)
+            if (pl->body[in[i]] && id > pl->loop_node[in[i]])
+                ad_tape_fail(pl->tape, AD_EARG, "%s: a value of a loop's body is used outside of the loop",
+                             pl->nodes[in[i]].op->name);
     }
     for (uint32_t i = 0; i < pl->plan->n_outputs; i++) {
         uint32_t id = pl->plan->outputs[i].id;
-        if (id != UINT32_MAX && pl->loops[id])
+        if (id != UINT32_MAX && pl->body[id])
             ad_tape_fail(pl->tape, AD_EARG, "%s: a value of a loop's body is used outside of the loop", pl->nodes[id].op->name);
     }
 }
@@ -135,9 +138,9 @@ static void find_bodies(planner *pl) {
 // A stray placeholder, or a body value used by a node outside the body, has no value when the node runs.
 static void check_bodies(planner *pl) {
     for (uint32_t id = 0; id < pl->n && pl->tape->error.status == AD_OK; id++) {
-        if (pl->live[id] && pl->nodes[id].op->role == AD_ROLE_PLACEHOLDER && !pl->loops[id])
+        if (pl->live[id] && pl->nodes[id].op->role == AD_ROLE_PLACEHOLDER && !pl->body[id])
             ad_tape_fail(pl->tape, AD_EARG, "a placeholder outside of its loop or directional derivative");
-        if (pl->live[id] && pl->loops[id] && (pl->nodes[id].op->flags & AD_OP_REDUCES_ROWS))
+        if (pl->live[id] && pl->body[id] && (pl->nodes[id].op->flags & AD_OP_REDUCES_ROWS))
             ad_tape_fail(pl->tape, AD_EARG, "%s: rows reduced inside a loop's body", pl->nodes[id].op->name);
     }
 }
@@ -158,7 +161,7 @@ static void find_levels(planner *pl) {
         pl->again[id] = pl->leafy[id] || (node->rows && moved);  // an alias costs nothing: its operand is stored
     }
     for (uint32_t id = pl->n; id-- > 0;)  // bodies run where their loop runs
-        if (pl->live[id] && pl->loops[id]) pl->level[id] = pl->level[pl->loop_node[id]], pl->again[id] = false;
+        if (pl->live[id] && pl->body[id]) pl->level[id] = pl->level[pl->loop_node[id]], pl->again[id] = false;
 }
 
 // ---- sections ---------------------------------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ typedef struct planner {
     uint32_t n;
     bool *live;          // needed for an output
     uint32_t *level;
-    uint64_t *loops;     // bit k: inside loop k's body
+    uint32_t *body;      // not 0: inside the body of that loop, and perhaps of others
     uint32_t *loop_node; // of placeholders and body nodes: their loop
     bool *leafy;         // computed from leaves by cheap ops
     bool *again;         // computed again in a later stage rather than stored

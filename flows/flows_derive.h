@@ -103,10 +103,9 @@ struct flow_derivation {
 //   contractive: log|det J|, D at most 16, unless log_det is given; fixed point.
 //   dense: log|det J|, D vjps, D at most 16, unless log_det is given; Newton's iteration, unless both directions are.
 // What is solved for has its gradients by the implicit function theorem, to any order; a row without a solution fails the
-// run (AD_ECONVERGE), naming row, iterations and residual. It takes one to three loops, each of its gradients one more (a
-// program has room for 64). A log_det is only as good as derivatives in the tape's type: of a map that is flat to rounding
-// it is minus infinity. Fails (NULL, AD_EARG) on a derivation that contradicts itself, a bad order, split, rank or option,
-// and where D is too large.
+// run (AD_ECONVERGE), naming row, iterations and residual. It takes one to three loops, each of its gradients one more. A
+// log_det is only as good as derivatives in the tape's type: of a map that is flat to rounding it is minus infinity. Fails
+// (NULL, AD_EARG) on a derivation that contradicts itself, a bad order, split, rank or option, and where D is too large.
 AD_API flow_layer *flow_derive(const flow_layer_type *type, int64_t D, int64_t C, const flow_derive_options *options,
                                ad_error *error);
 // The direction that is not the map's, for v [D], without failing the run: value, done ([] per row, 1 where solved),

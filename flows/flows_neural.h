@@ -1,9 +1,8 @@
 // flows_neural.h -- transformers made of sigmoids and small monotone nets.
 //
 // normalize is a formula; generate finds its root, to rounding, with gradients by the implicit function theorem, and
-// fails the run (AD_ECONVERGE) where there is none. log_det is computed from logarithms, exact however far out. Each
-// root takes one loop of a program (ad_loop), of which there are at most 64: autoregressive layers of more features
-// generate by FLOW_SOLVE_FIXED_POINT. All options may be NULL. All start near the identity.
+// fails the run (AD_ECONVERGE) where there is none. log_det is computed from logarithms, exact however far out. All
+// options may be NULL. All start near the identity.
 #ifndef PULLBACK_FLOWS_NEURAL_H
 #define PULLBACK_FLOWS_NEURAL_H
 

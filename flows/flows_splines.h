@@ -49,8 +49,7 @@ AD_API flow_transformer *flow_circular_spline_transformer(const flow_spline_tran
 AD_API flow_transformer *flow_sinusoid_transformer(const flow_spline_transformer_options *options, ad_error *error);
 
 // ---- polynomials, and few parameters --------------------------------------------------------------------------------
-// Back from polynomials goes ad_root: a loop a feature when an autoregressive layer sweeps, of which a program has room for
-// 64; with FLOW_SOLVE_FIXED_POINT there is one.
+// Back from polynomials goes ad_root: a loop a feature when an autoregressive layer sweeps.
 
 typedef struct flow_bernstein_transformer_options {
     int64_t degree;       // n, 1 to 64; 0: 16

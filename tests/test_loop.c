@@ -287,6 +287,27 @@ static void a_loop_within_a_loop(void **state) {
     for (int i = 0; i < B; i++) util_assert_close(got[i] * 0.75 + got[i] * got[i] * got[i], f->data[i], 1e-11);
 }
 
+// More than a word has bits for: in a row, each of the one before, and each with one within.
+static void two_hundred_loops_in_one_program(void **state) {
+    fixture *f = *state;
+    enum { LOOPS = 100 };
+    double got[LOOPS * B];
+    equation e[LOOPS];
+    ad_var y[LOOPS];
+    for (int i = 0; i < LOOPS; i++) {
+        e[i] = equation_of(f->tape, B, &f->source);
+        if (i) e[i].x = ad_add(e[i].x, ad_scale(y[i - 1], 0.1));
+        y[i] = ad_loop(start_of(&e[i]), 200, outer, &e[i]).state;
+    }
+    const ad_var all = ad_keep(ad_concat(y, LOOPS, 0));
+    util_run(f->tape);
+    util_read(all, got, LOOPS * B);
+    for (int i = 0; i < LOOPS * B; i++) {
+        const double y1 = got[i], before = i % LOOPS ? got[i - 1] : 0;
+        util_assert_close(y1 * 0.75 + y1 * y1 * y1, f->data[i / LOOPS] + 0.1 * before, 1e-11);
+    }
+}
+
 static void results_serve_further_ops(void **state) {
     fixture *f = *state;
     double got, exact = 0;
@@ -501,6 +522,7 @@ int main(void) {
         TEST(a_shared_state_loops_too),
         TEST(two_loops_in_one_program),
         TEST(a_loop_within_a_loop),
+        TEST(two_hundred_loops_in_one_program),
         TEST(results_serve_further_ops),
         TEST(done_may_be_computed_of_the_state),
         TEST(done_may_be_the_state_before_the_step),
