@@ -278,6 +278,15 @@ AD_API flow_layer *flow_split(flow_layer *const *layers, int n, ad_error *error)
 // flow_init_from_data then fails.
 AD_API flow_layer *flow_inverse(flow_layer *layer, ad_error *error);
 
+// The layer with its latent features in the order of their derivatives, largest first (or smallest): of the mean over data of
+// log |dz_d / dx|, x the row (Das, Abbeel and Spanos 2019). What follows chooses by that: a coupling the half that it keeps, a
+// split with a flow_permutation for the rest those that it maps on. flow_init_from_data ranks (K sweeps for K latents; state
+// "place" [K]), on the layer as it is then; until then the order is the layer's own. Owns the layer, on failure too.
+AD_API flow_layer *flow_ranked(flow_layer *layer, bool smallest, ad_error *error);
+// Ranks all ranked layers of the model, its chains and splits again, by their derivatives at the rows now: after training for a
+// while, as theirs. What follows a ranked layer then gets its features in another order. On failure ranks may be of either.
+AD_API ad_status flow_rank(flow_model *model, const flow_rows *rows, ad_error *error);
+
 AD_API void flow_layer_free(flow_layer *layer);
 // One layer on its own: as flow_normalize and flow_generate.
 AD_API flow_result flow_layer_normalize(const flow_layer *layer, ad_var x, ad_var context);

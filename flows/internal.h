@@ -324,7 +324,7 @@ flow_result flow_curve_back(const flow_curve_settings *s, const flow_curve_numbe
 
 extern const flow_layer_type flow_autoregressive_type, flow_coupling_type, flow_elementwise_type;
 extern const flow_layer_type flow_inverse_type, flow_split_type;
-extern const flow_layer_type flow_coupling_pair_type, flow_hint_type, flow_ladder_type;
+extern const flow_layer_type flow_coupling_pair_type, flow_hint_type, flow_ladder_type, flow_ranked_type;
 extern const flow_transformer_type flow_incompressible_transformer_type, flow_bijector_transformer_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
