@@ -34,7 +34,11 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
 
 static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
     const actnorm *l = (const actnorm *)layer;
-    return flow_rows_fit("actnorm", rows, l->mean, l->sd, error);
+    return flow_rows_fit("actnorm", FLOW_NORMALIZE, rows, l->mean, l->sd, error);
+}
+static ad_status init_back(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    const actnorm *l = (const actnorm *)layer;
+    return flow_rows_fit("actnorm", FLOW_GENERATE, rows, l->mean, l->sd, error);
 }
 
 flow_layer *flow_actnorm(int64_t D, const flow_linear_options *options, ad_error *error) {
@@ -89,4 +93,5 @@ const flow_layer_type flow_actnorm_type = {.name = "actnorm",
                                            .describe = describe,
                                            .make = make,
                                            .init = init,
+                                           .init_back = init_back,
                                            .example = example};

@@ -47,12 +47,18 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
     return (flow_result){ad_add(off, ad_use_state(z.tape, l->mean)), s};
 }
 
-static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+static ad_status fit(flow_layer *layer, flow_direction direction, const flow_rows *rows, ad_error *error) {
     const batch_norm *l = (const batch_norm *)layer;
-    ad_status status = flow_rows_fit("batch norm", rows, l->mean, l->variance, error);
+    ad_status status = flow_rows_fit("batch norm", direction, rows, l->mean, l->variance, error);
     double *variance = l->variance->data;
     for (int64_t d = 0; d < l->variance->count && status == AD_OK; d++) variance[d] *= variance[d];
     return status;
+}
+static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return fit(layer, FLOW_NORMALIZE, rows, error);
+}
+static ad_status init_back(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return fit(layer, FLOW_GENERATE, rows, error);
 }
 
 static bool settle(batch_norm *l, const flow_batch_norm_options *o, ad_error *error) {
@@ -123,4 +129,5 @@ const flow_layer_type flow_batch_norm_type = {.name = "batch norm",
                                               .describe = describe,
                                               .make = make,
                                               .init = init,
+                                              .init_back = init_back,
                                               .example = example};

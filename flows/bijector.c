@@ -1,5 +1,6 @@
 // bijector.c -- one increasing function of a number applied to every feature: the layer of the maps in bijector_maps.c.
 #include <math.h>
+#include <stdio.h>
 
 #include "internal.h"
 
@@ -33,18 +34,16 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
 }
 
 // Nothing is fitted; but rows outside the map's domain are not to be learnt from.
+static ad_status look(const flow_layer *layer, double low, double high, const flow_rows *rows, ad_error *error) {
+    char who[80];
+    snprintf(who, sizeof who, "bijector '%s'", ((const bijector *)layer)->curve.map->name);
+    return flow_rows_within(who, rows, layer->x_shape.dim[0], low, high, error);
+}
 static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
-    int64_t D = layer->x_shape.dim[0], n = flow_rows_count(rows, 0, error);
-    for (int64_t i = 0; i < n * D; i++) {
-        double x = flow_rows_get(rows, D, i / D, i % D);
-        if (x > layer->low && x < layer->high) continue;
-        return ad_fail(
-            error, isfinite(x) ? AD_EARG : AD_ENONFINITE,
-            "bijector '%s': row %lld, feature %lld is %g, expected a number between %g and %g (without these)",
-            ((bijector *)layer)->curve.map->name, (long long)(i / D), (long long)(i % D), flow_said(x), layer->low,
-            layer->high);
-    }
-    return n < 0 ? AD_EARG : AD_OK;
+    return look(layer, layer->low, layer->high, rows, error);
+}
+static ad_status init_back(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return look(layer, layer->z_low, layer->z_high, rows, error);
 }
 
 // ---- options --------------------------------------------------------------------------------------------------------
@@ -55,7 +54,7 @@ static bool settle(bijector *l, const char *name, const flow_bijector_options *o
     const double *x = l->inverse ? l->curve.y_box : l->curve.x_box, *z = l->inverse ? l->curve.x_box : l->curve.y_box;
     l->layer.low = x[0], l->layer.high = x[1];
     l->layer.z_low = z[0], l->layer.z_high = z[1];
-    l->layer.initialised = x[0] == x[1];
+    l->layer.initialised = x[0] == x[1] && z[0] == z[1];  // of an inverse z is where data come
     return true;
 }
 
@@ -124,4 +123,5 @@ const flow_layer_type flow_bijector_type = {.name = "bijector",
                                             .describe = describe,
                                             .make = make,
                                             .init = init,
+                                            .init_back = init_back,
                                             .example = example};

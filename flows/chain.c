@@ -32,11 +32,16 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
     return run((const chain *)layer, FLOW_GENERATE, z, context);
 }
 
-// Index of the last layer that still wants to see data; -1: none.
-static int last_uninitialised(const chain *c) {
-    int i = c->n - 1;
-    while (i >= 0 && c->layers[i]->initialised) i--;
-    return i;
+// The layer that rows come to as number k.
+static flow_layer *met(const chain *c, flow_direction direction, int k) {
+    return c->layers[direction == FLOW_NORMALIZE ? k : c->n - 1 - k];
+}
+
+// Number of the last layer on the way that still wants to see data; -1: none.
+static int last_uninitialised(const chain *c, flow_direction direction) {
+    int k = c->n - 1;
+    while (k >= 0 && met(c, direction, k)->initialised) k--;
+    return k;
 }
 
 static void free_rows(const flow_rows *rows) {
@@ -44,16 +49,17 @@ static void free_rows(const flow_rows *rows) {
     free((void *)(uintptr_t)rows->context.data);
 }
 
-// Rows after a layer: its latents, and the context of the rows picked. data of both is owned.
-static ad_status pass(const flow_layer *l, int64_t C, flow_rows *seen, int64_t n, ad_error *error) {
-    size_t D = (size_t)ad_shape_count(l->z_shape);
+// Rows after a layer: what it makes of them, and the context of the rows picked. data of both is owned.
+static ad_status pass(const flow_layer *l, flow_direction direction, int64_t C, flow_rows *seen, int64_t n,
+                      ad_error *error) {
+    size_t D = (size_t)ad_shape_count(direction == FLOW_NORMALIZE ? l->z_shape : l->x_shape);
     double *z = calloc((size_t)n, D * sizeof *z);
     double *context = C ? calloc((size_t)n, (size_t)C * sizeof *context) : NULL;
     ad_status status = AD_OK;
     if (!z || (C && !context)) {
         status = ad_fail(error, AD_ENOMEM, "chain: out of memory for %lld rows", (long long)n);
     } else {
-        status = flow_rows_map(l, seen, z, error);
+        status = flow_rows_map(l, direction, seen, z, error);
     }
     for (int64_t i = 0; status == AD_OK && i < n * C; i++) {
         int64_t r = i / C;
@@ -65,25 +71,29 @@ static ad_status pass(const flow_layer *l, int64_t C, flow_rows *seen, int64_t n
 }
 
 // Each layer sees the rows as those before it leave them; nothing is computed after the last that wants to see any.
-static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+static ad_status init_along(flow_layer *layer, flow_direction direction, const flow_rows *rows, ad_error *error) {
     chain *c = (chain *)layer;
-    int last = last_uninitialised(c);
+    int last = last_uninitialised(c, direction);
     int64_t n = flow_rows_count(rows, layer->C, error);
     if (n < 0) return AD_EARG;
     flow_rows seen = *rows, before;
     ad_status status = AD_OK;
-    for (int i = 0; i <= last && status == AD_OK; i++) {
-        flow_layer *l = c->layers[i];
-        if (!l->initialised) status = l->type->init(l, &seen, error);
-        if (status != AD_OK) break;
-        l->initialised = true;
-        if (i == last) break;
+    for (int k = 0; k <= last && status == AD_OK; k++) {
+        flow_layer *l = met(c, direction, k);
+        status = flow_init_layer(l, direction, &seen, error);
+        if (status != AD_OK || k == last) break;
         before = seen;
-        status = pass(l, layer->C, &seen, n, error);
-        if (i > 0) free_rows(&before);
+        status = pass(l, direction, layer->C, &seen, n, error);
+        if (k > 0) free_rows(&before);
     }
     if (seen.x.data != rows->x.data) free_rows(&seen);
     return status;
+}
+static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return init_along(layer, FLOW_NORMALIZE, rows, error);
+}
+static ad_status init_back(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return init_along(layer, FLOW_GENERATE, rows, error);
 }
 
 static bool follows(const chain *c, int i, ad_error *error) {
@@ -143,4 +153,5 @@ const flow_layer_type flow_chain_type = {.name = "chain",
                                          .describe = flow_layer_list_describe,
                                          .make = make,
                                          .init = init,
+                                         .init_back = init_back,
                                          .example = example};

@@ -164,4 +164,5 @@ const flow_layer_type flow_clip_type = {.name = "clip",
                                         .describe = describe,
                                         .make = make,
                                         .init = init,
+                                        .init_back = init,  // the box is the same at either side
                                         .example = example};

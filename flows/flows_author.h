@@ -85,6 +85,9 @@ struct flow_layer_type {
     flow_structure structure;        // of the Jacobian of all its layers; 0: their own jacobian says it, or nothing does
     // What it tells flow_report where normalize takes x to z. NULL: nothing.
     flow_gauges (*gauge)(const flow_layer *layer, ad_var x, ad_var z, ad_var context);
+    // As init, where the layer stands the other way round (flow_inverse): from rows as they reach its latent side, such that
+    // generate makes of them what normalize makes of rows after init. NULL: such rows do not say it.
+    ad_status (*init_back)(flow_layer *layer, const flow_rows *rows, ad_error *error);
 };
 
 struct flow_layer {

@@ -274,8 +274,9 @@ AD_API flow_layer *flow_all_in_one(int64_t D, int64_t C, const flow_all_in_one_o
 // layers[i] on features of their own: the first takes the first features of a row, and so on. Each takes rows [D_i], and the
 // context as in a chain. Ownership and a NULL among them as flow_chain.
 AD_API flow_layer *flow_split(flow_layer *const *layers, int n, ad_error *error);
-// The layer with its directions swapped. Owns it, on failure too. One that wants to see data cannot, this way round:
-// flow_init_from_data then fails.
+// The layer with its directions swapped. Owns it, on failure too. One that wants to see data sees them at its latent side:
+// flow_standardise, flow_whiten, flow_actnorm and flow_batch_norm then standardise by generate (what they fit is the inverse
+// of what they would); one of one's own without init_back fails in flow_init_from_data.
 AD_API flow_layer *flow_inverse(flow_layer *layer, ad_error *error);
 
 // The layer with its latent features in the order of their derivatives, largest first (or smallest): of the mean over data of

@@ -214,11 +214,19 @@ int64_t flow_rows_count(const flow_rows *rows, int64_t C, ad_error *error);
 // Element e of a row of width elements of a source; of picked row r of x.
 double flow_source_get(const ad_source *source, int64_t width, int64_t row, int64_t e);
 double flow_rows_get(const flow_rows *rows, int64_t D, int64_t r, int64_t e);
-// The rows as they leave a layer's normalize, [n][D] doubles.
-ad_status flow_rows_map(const flow_layer *layer, const flow_rows *rows, double *out, ad_error *error);
+// The rows as they leave a layer's normalize, or generate: [n][D] doubles.
+ad_status flow_rows_map(const flow_layer *layer, flow_direction direction, const flow_rows *rows, double *out,
+                        ad_error *error);
+// Lets a layer that still wants to see data see rows at the side where direction starts.
+ad_status flow_init_layer(flow_layer *layer, flow_direction direction, const flow_rows *rows, ad_error *error);
+// All elements of rows of [D] are above low and below high (equal: finite); a failure names row and feature. who names the
+// caller, here and below.
+ad_status flow_rows_within(const char *who, const flow_rows *rows, int64_t D, double low, double high, ad_error *error);
 
-// Mean and standard deviation of each feature into two states [D], as standardise does; who names the caller in messages.
-ad_status flow_rows_fit(const char *who, const flow_rows *rows, ad_state *mean, ad_state *sd, ad_error *error);
+// Mean and standard deviation of each feature into two states [D], as standardise does; or, for generate, those for which
+// v sd + mean has mean 0 and standard deviation 1.
+ad_status flow_rows_fit(const char *who, flow_direction direction, const flow_rows *rows, ad_state *mean, ad_state *sd,
+                        ad_error *error);
 
 // ---- parameters that follow a context (context_net.c) --------------------------------------------------------------
 

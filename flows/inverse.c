@@ -14,12 +14,12 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
     return flow_record(((const inverse *)layer)->inner, FLOW_NORMALIZE, -1, z, context);
 }
 
-// Data come to the side where the layer has its latents: what it would fit is not known.
+// Data come to the side where the layer has its latents; and twice the other way round is the way it was.
 static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
-    (void)rows;
-    return ad_fail(error, AD_EORDER,
-                   "inverse: a %s cannot be initialised from data the other way round; give it its numbers",
-                   ((const inverse *)layer)->inner->type->name);
+    return flow_init_layer(((const inverse *)layer)->inner, FLOW_GENERATE, rows, error);
+}
+static ad_status init_back(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return flow_init_layer(((const inverse *)layer)->inner, FLOW_NORMALIZE, rows, error);
 }
 
 flow_layer *flow_inverse(flow_layer *layer, ad_error *error) {
@@ -67,4 +67,5 @@ const flow_layer_type flow_inverse_type = {.name = "inverse",
                                            .describe = describe,
                                            .make = make,
                                            .init = init,
+                                           .init_back = init_back,
                                            .example = example};

@@ -30,6 +30,21 @@ bool flow_narrow(double *low, double *high, double also_low, double also_high) {
     return *low < *high;
 }
 
+ad_status flow_init_layer(flow_layer *layer, flow_direction direction, const flow_rows *rows, ad_error *error) {
+    const flow_layer_type *type = layer->type;
+    ad_status (*init)(flow_layer *, const flow_rows *, ad_error *) =
+        direction == FLOW_NORMALIZE ? type->init : type->init_back;
+    if (layer->initialised) return AD_OK;
+    if (!init) {
+        return ad_fail(error, AD_EORDER,
+                       "inverse: a %s cannot be initialised from data the other way round; give it its numbers",
+                       type->name);
+    }
+    const ad_status status = init(layer, rows, error);
+    if (status == AD_OK) layer->initialised = true;
+    return status;
+}
+
 void flow_layer_free(flow_layer *layer) {
     if (layer) flow_owner_free(&layer->owner);
 }

@@ -52,6 +52,10 @@ static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error)
     return n < 0 ? AD_EARG : AD_OK;
 }
 
+static ad_status init_back(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return flow_rows_within("logit", rows, layer->x_shape.dim[0], 0, 0, error);
+}
+
 flow_layer *flow_logit(int64_t D, const flow_logit_options *options, ad_error *error) {
     flow_logit_options o = options ? *options : (flow_logit_options){0};
     if (o.low == 0 && o.high == 0) o.high = 1;
@@ -97,4 +101,5 @@ const flow_layer_type flow_logit_type = {.name = "logit",
                                          .describe = describe,
                                          .make = make,
                                          .init = init,
+                                         .init_back = init_back,
                                          .example = example};

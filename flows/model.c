@@ -159,10 +159,9 @@ ad_status flow_init_from_data(flow_model *model, const flow_rows *rows, ad_error
     flow_rows seen;
     if (status == AD_OK) status = flow_rows_see(model, &used.rows, used.n, &seen, error);
     if (status == AD_OK) {
-        status = layer->type->init(layer, &seen, error);
+        status = flow_init_layer(layer, FLOW_NORMALIZE, &seen, error);
         flow_rows_seen_free(model, &seen);
     }
-    if (status == AD_OK) layer->initialised = true;
     flow_used_rows_free(&used);
     return status;
 }

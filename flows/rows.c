@@ -52,6 +52,20 @@ double flow_rows_get(const flow_rows *rows, int64_t D, int64_t r, int64_t e) {
     return flow_source_get(&rows->x, D, rows->index ? rows->index[r] : r, e);
 }
 
+ad_status flow_rows_within(const char *who, const flow_rows *rows, int64_t D, double low, double high, ad_error *error) {
+    const bool anywhere = low == high;
+    const int64_t n = flow_rows_count(rows, 0, error);
+    for (int64_t i = 0; i < n * D; i++) {
+        double x = flow_rows_get(rows, D, i / D, i % D);
+        if (isfinite(x) && (anywhere || (x > low && x < high))) continue;
+        if (anywhere) low = -INFINITY, high = INFINITY;
+        return ad_fail(error, isfinite(x) ? AD_EARG : AD_ENONFINITE,
+                       "%s: row %lld, feature %lld is %g, expected a number between %g and %g (without these)", who,
+                       (long long)(i / D), (long long)(i % D), flow_said(x), low, high);
+    }
+    return n < 0 ? AD_EARG : AD_OK;
+}
+
 // ---- weights ------------------------------------------------------------------------------------------------------
 
 static double weight_of(const flow_rows *rows, int64_t r) {
@@ -117,21 +131,25 @@ static ad_source from(ad_source source, int64_t count, int64_t first, const int6
     return source;
 }
 
-ad_status flow_rows_map(const flow_layer *layer, const flow_rows *rows, double *out, ad_error *error) {
+ad_status flow_rows_map(const flow_layer *layer, flow_direction direction, const flow_rows *rows, double *out,
+                        ad_error *error) {
     enum { BLOCK = 4096 };
-    int64_t n = flow_rows_count(rows, layer->C, error), D = ad_shape_count(layer->x_shape);
+    const bool there = direction == FLOW_NORMALIZE;
+    const ad_shape from_shape = there ? layer->x_shape : layer->z_shape, to_shape = there ? layer->z_shape : layer->x_shape;
+    int64_t n = flow_rows_count(rows, layer->C, error), D = ad_shape_count(from_shape);
     if (n < 0) return AD_EARG;
     ad_tape *tape = ad_tape_new(NULL, AD_F64);
     if (!tape) return ad_fail(error, AD_ENOMEM, "flow: out of memory");
     ad_status status = AD_OK;
     for (int64_t first = 0; first < n && status == AD_OK; first += BLOCK) {
-        int64_t B = n - first < BLOCK ? n - first : BLOCK, K = ad_shape_count(layer->z_shape);
+        int64_t B = n - first < BLOCK ? n - first : BLOCK, K = ad_shape_count(to_shape);
         ad_source x = from(rows->x, D, first, rows->index), c = from(rows->context, layer->C, first, rows->index);
         ad_tape_reset(tape);
         ad_rows set = ad_rows_new(tape, "data");
         ad_rows_set(set, B, first);
         ad_var context = layer->C ? ad_input(set, ad_shape1(layer->C), &c) : AD_NONE;
-        ad_var z = ad_keep(flow_layer_normalize(layer, ad_input(set, layer->x_shape, &x), context).value);
+        ad_var v = ad_input(set, from_shape, &x);
+        ad_var z = ad_keep(flow_record_whole(layer, direction, v, context).value);
         status = ad_run(tape);
         if (status == AD_OK) status = ad_read(z, out + first * K, B * K);
         if (status != AD_OK) ad_fail(error, status, "%s", ad_tape_message(tape));

@@ -26,20 +26,26 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
 }
 
 // Each layer sees its own columns.
-static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+static ad_status init_along(flow_layer *layer, flow_direction direction, const flow_rows *rows, ad_error *error) {
     flow_layer_list *s = (flow_layer_list *)layer;
+    const bool there = direction == FLOW_NORMALIZE;
     flow_rows seen = *rows;
     const size_t size = ad_type_size(rows->x.type);
     if (flow_rows_count(rows, layer->C, error) < 0) return AD_EARG;
-    if (seen.x.row_stride == 0) seen.x.row_stride = (size_t)layer->x_shape.dim[0] * size;
+    if (seen.x.row_stride == 0) seen.x.row_stride = (size_t)(there ? layer->x_shape : layer->z_shape).dim[0] * size;
     for (int i = 0; i < s->n; i++) {
         flow_layer *l = s->layers[i];
-        ad_status status = l->initialised ? AD_OK : l->type->init(l, &seen, error);
+        ad_status status = flow_init_layer(l, direction, &seen, error);
         if (status != AD_OK) return status;
-        l->initialised = true;
-        seen.x.data = (const char *)seen.x.data + (size_t)l->x_shape.dim[0] * size;
+        seen.x.data = (const char *)seen.x.data + (size_t)(there ? l->x_shape : l->z_shape).dim[0] * size;
     }
     return AD_OK;
+}
+static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return init_along(layer, FLOW_NORMALIZE, rows, error);
+}
+static ad_status init_back(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return init_along(layer, FLOW_GENERATE, rows, error);
 }
 
 static bool shapes_ok(flow_layer_list *s, ad_error *error) {
@@ -109,4 +115,5 @@ const flow_layer_type flow_split_type = {.name = "split",
                                          .describe = flow_layer_list_describe,
                                          .make = make,
                                          .init = init,
+                                         .init_back = init_back,
                                          .example = example};

@@ -59,7 +59,8 @@ static ad_status moments(const char *who, const flow_rows *rows, int64_t n, int6
                    who, (long long)d, fit[1], (long long)n);
 }
 
-ad_status flow_rows_fit(const char *who, const flow_rows *rows, ad_state *mean, ad_state *sd, ad_error *error) {
+ad_status flow_rows_fit(const char *who, flow_direction direction, const flow_rows *rows, ad_state *mean, ad_state *sd,
+                        ad_error *error) {
     const int64_t D = mean->count, n = flow_rows_count(rows, 0, error);
     if (n < 0) return AD_EARG;
     double *fit = malloc((size_t)D * 2 * sizeof *fit);  // set all or none
@@ -67,8 +68,9 @@ ad_status flow_rows_fit(const char *who, const flow_rows *rows, ad_state *mean, 
     ad_status status = AD_OK;
     for (int64_t d = 0; d < D && status == AD_OK; d++) status = moments(who, rows, n, D, d, fit + 2 * d, error);
     for (int64_t d = 0; d < D && status == AD_OK; d++) {
-        put(mean, d, fit[2 * d]);
-        put(sd, d, fit[2 * d + 1]);
+        const bool back = direction == FLOW_GENERATE;
+        put(mean, d, back ? -fit[2 * d] / fit[2 * d + 1] : fit[2 * d]);
+        put(sd, d, back ? 1 / fit[2 * d + 1] : fit[2 * d + 1]);
     }
     free(fit);
     return status;
@@ -76,7 +78,11 @@ ad_status flow_rows_fit(const char *who, const flow_rows *rows, ad_state *mean, 
 
 static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
     const standardise *s = (const standardise *)layer;
-    return flow_rows_fit("standardise", rows, s->mean, s->sd, error);
+    return flow_rows_fit("standardise", FLOW_NORMALIZE, rows, s->mean, s->sd, error);
+}
+static ad_status init_back(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    const standardise *s = (const standardise *)layer;
+    return flow_rows_fit("standardise", FLOW_GENERATE, rows, s->mean, s->sd, error);
 }
 
 flow_layer *flow_standardise(int64_t D, const flow_standardise_options *options, ad_error *error) {
@@ -136,4 +142,5 @@ const flow_layer_type flow_standardise_type = {.name = "standardise",
                                                .describe = describe,
                                                .make = make,
                                                .init = init,
+                                               .init_back = init_back,
                                                .example = example};

@@ -5,7 +5,6 @@
 // digits whatever units the features come in.
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "internal.h"
 
@@ -140,7 +139,26 @@ static ad_status eigenvectors(fit *f, ad_error *error) {
     return AD_OK;
 }
 
-static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+// z = diag(1/root) V^T diag(1/sd) (x - mean), by the numbers fitted; or the same as what generate does: its sd is 1/root, its
+// V is V^T, its root 1/sd, and its mean what the mean becomes, with the other sign.
+static void keep(whiten *w, const fit *f, flow_direction direction) {
+    const int64_t D = f->D;
+    const bool back = direction == FLOW_GENERATE;
+    double *mean = w->mean->data, *sd = w->sd->data, *root = w->root->data, *V = w->V->data;
+    for (int64_t k = 0; k < D; k++) {
+        const double *v = f->P + k * D;
+        double along = 0;
+        for (int64_t d = 0; d < D; d++) {
+            V[back ? k * D + d : d * D + k] = v[d];
+            along += v[d] * f->mean[d] / f->sd[d];
+        }
+        mean[k] = back ? -along / f->root[k] : f->mean[k];
+        sd[k] = back ? 1 / f->root[k] : f->sd[k];
+        root[k] = back ? 1 / f->sd[k] : f->root[k];
+    }
+}
+
+static ad_status fit_rows(flow_layer *layer, flow_direction direction, const flow_rows *rows, ad_error *error) {
     whiten *w = (whiten *)layer;
     int64_t D = layer->x_shape.dim[0], n = flow_rows_count(rows, 0, error);
     fit f;
@@ -149,16 +167,15 @@ static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error)
     ad_status status = means(&f, rows, error);
     if (status == AD_OK) status = correlations(&f, rows, error);
     if (status == AD_OK) status = eigenvectors(&f, error);
-    if (status == AD_OK) {
-        memcpy(w->mean->data, f.mean, (size_t)D * sizeof(double));
-        memcpy(w->sd->data, f.sd, (size_t)D * sizeof(double));
-        memcpy(w->root->data, f.root, (size_t)D * sizeof(double));
-        double *V = w->V->data;
-        for (int64_t k = 0; k < D; k++)
-            for (int64_t d = 0; d < D; d++) V[d * D + k] = f.P[k * D + d];
-    }
+    if (status == AD_OK) keep(w, &f, direction);
     fit_free(&f);
     return status;
+}
+static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return fit_rows(layer, FLOW_NORMALIZE, rows, error);
+}
+static ad_status init_back(flow_layer *layer, const flow_rows *rows, ad_error *error) {
+    return fit_rows(layer, FLOW_GENERATE, rows, error);
 }
 
 // ---- the layer ------------------------------------------------------------------------------------------------------
@@ -219,4 +236,5 @@ const flow_layer_type flow_whiten_type = {.name = "whiten",
                                           .describe = describe,
                                           .make = make,
                                           .init = init,
+                                          .init_back = init_back,
                                           .example = example};
