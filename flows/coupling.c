@@ -81,6 +81,7 @@ static void release(flow_owner *owner) {
 }
 
 static bool in_first_part(const flow_coupling_options *o, int64_t split, int64_t d) {
+    if (o->width) return (d / o->width + d % o->width) % 2 == 0;
     return o->alternate ? d % 2 == 0 : d < split;
 }
 
@@ -104,6 +105,10 @@ static bool settle_parts(coupling *c, const flow_coupling_options *o, ad_error *
     if (D > 1 && !o->kept && (o->split < 0 || o->split >= D)) {
         ad_fail(error, AD_EARG, "coupling: split %lld leaves one part of %lld features empty", (long long)o->split,
                 (long long)D);
+        return false;
+    }
+    if (!o->kept && (o->width < 0 || (o->width > 0 && D % o->width != 0))) {
+        ad_fail(error, AD_EARG, "coupling: %lld features are no picture %lld wide", (long long)D, (long long)o->width);
         return false;
     }
     c->layer.owner.release = release;
@@ -276,6 +281,7 @@ static flow_layer *example(int i, ad_error *error) {
         .keep = i / 3 % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST,
         .split = D > 2 && i % 4 == 2 ? 1 : 0,
         .alternate = i % 4 == 3,
+        .width = D == 6 && i % 4 == 1 ? 3 : 0,
         .shuffle = i % 5 == 4,
         .seed = (uint64_t)i,
         .conditioner = i % 4 == 1 ? FLOW_RESIDUAL_NET : FLOW_MLP,

@@ -26,6 +26,8 @@ typedef struct flow_coupling_options {
     bool inverse;          // normalize and generate swapped
     const bool *kept;      // [D], borrowed: features left alone, to condition the others; NULL: as keep, split and these say
     bool alternate;        // the first part is features 0, 2, 4, ...
+    int64_t width;         // features are a picture, row by row, so wide: the first part is a checkerboard's, row plus column
+                           // even
     bool shuffle;          // parts are as large, but of features at random (of seed)
     uint64_t seed;
     flow_conditioner conditioner;

@@ -20,11 +20,20 @@ typedef enum flow_mix {
     FLOW_MIX_LU          // and in front of the first: features permuted at random and an LU linear
 } flow_mix;
 
+// Which features couplings keep, in turn with the others.
+typedef enum flow_mask {
+    FLOW_MASK_USUAL = 0,  // as the preset says
+    FLOW_MASK_HALVES,     // the first half
+    FLOW_MASK_ALTERNATE,  // features 0, 2, 4, ...
+    FLOW_MASK_RANDOM      // half of them, others in each pair of couplings
+} flow_mask;
+
 typedef struct flow_nice_options {
     int layers;    // couplings; 0: 4
     flow_mix mix;  // usual: halves
     bool raw;
     flow_mlp_options mlp;  // of the conditioners
+    flow_mask mask;        // usual: halves; with something between couplings always the first part
 } flow_nice_options;
 // NICE (Dinh, Krueger and Bengio 2015): additive couplings, a learned scale of each feature, standard normal base.
 AD_API flow_model *flow_nice(int64_t D, int64_t C, const flow_nice_options *options, ad_error *error);
@@ -35,6 +44,7 @@ typedef struct flow_realnvp_options {
     flow_mix mix;  // usual: halves
     bool raw;
     flow_mlp_options mlp;  // of the conditioners
+    flow_mask mask;        // as flow_nice_options
 } flow_realnvp_options;
 // RealNVP for vectors (Dinh et al. 2017): affine couplings, standard normal base.
 AD_API flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error);
@@ -79,6 +89,7 @@ typedef struct flow_nsf_options {
     bool map_kept;        // couplings map the features kept as well, by learned splines
     bool plain;           // conditioners are plain nets, else residual ones
     flow_mlp_options mlp; // of the conditioners: layers (of residual nets: blocks), width, activation
+    flow_mask mask;       // of couplings; usual: alternate
     const char *transformer;  // another than the rational-quadratic spline, by a name that flow_usual_transformer knows;
                               // bins and bound are then as there. Borrowed for the call
 } flow_nsf_options;

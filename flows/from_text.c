@@ -12,6 +12,7 @@ static const char *const no_yes[] = {"no", "yes"};
 static const char *const activations[] = {"relu", "tanh", "leaky-relu"};
 static const char *const nets[] = {"residual", "plain"};
 static const char *const scales[] = {"tanh", "exp", "softsign", "softplus", "sigmoid"};
+static const char *const masks[] = {"usual", "halves", "alternate", "random"};
 static const char *const mixes[] = {"usual", "halves", "reverse", "random", "lu"};
 static const char *const kinds[] = {"householder", "orthogonal", "triangular"};
 static const char *const types[] = {"f32", "f64"};
@@ -36,6 +37,7 @@ static const key keys[] = {
     {"bound", TEXT_BOUND, NUMBER, 1e-3, 1e6, NULL, "of log-scales, or of the splines' box"},
     {"scale", TEXT_SCALE, CHOICE, 0, 5, scales, "how a scale comes from a raw number"},
     {"mix", TEXT_MIX, CHOICE, 0, 5, mixes, "what stands between layers"},
+    {"mask", TEXT_MASK, CHOICE, 0, 4, masks, "which features couplings keep, in turn with the others"},
     {"inverse", TEXT_INVERSE, CHOICE, 0, 2, no_yes, "layers swap their directions"},
     {"map-kept", TEXT_MAP_KEPT, CHOICE, 0, 2, no_yes, "couplings map the features kept as well"},
     {"slope", TEXT_SLOPE, NUMBER, 0, 0.99, NULL, "of the leaky relu; 0: tanh"},

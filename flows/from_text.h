@@ -16,6 +16,7 @@ typedef enum text_value {
     TEXT_BOUND,
     TEXT_SCALE,
     TEXT_MIX,
+    TEXT_MASK,
     TEXT_INVERSE,
     TEXT_MAP_KEPT,
     TEXT_SLOPE,

@@ -14,6 +14,7 @@ typedef struct plan {
     ad_type type;
     flow_layer *(*layer)(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error);
     const void *options;
+    flow_mask mask;
 } plan;
 
 static flow_layer *mixing(const plan *p, int i, int64_t D, ad_error *error) {
@@ -54,9 +55,9 @@ static int make_layers(const plan *p, int64_t D, int64_t C, flow_layer **layers,
 static flow_model *build(plan *p, int usual_layers, flow_mix usual_mix, int64_t D, int64_t C, ad_error *error) {
     if (p->layers == 0) p->layers = usual_layers;
     if (p->mix == FLOW_MIX_USUAL) p->mix = usual_mix;
-    if (p->layers < 1 || p->layers > 10000 || (unsigned)p->mix > FLOW_MIX_LU) {
-        ad_fail(error, AD_EARG, "%s: %d layers, mix %d; expected 1 to 10000 layers and mix 0 to %d", p->name, p->layers,
-                (int)p->mix, FLOW_MIX_LU);
+    if (p->layers < 1 || p->layers > 10000 || (unsigned)p->mix > FLOW_MIX_LU || (unsigned)p->mask > FLOW_MASK_RANDOM) {
+        ad_fail(error, AD_EARG, "%s: %d layers, mix %d, mask %d; expected 1 to 10000 layers, mix 0 to %d and mask 0 to %d",
+                p->name, p->layers, (int)p->mix, (int)p->mask, FLOW_MIX_LU, FLOW_MASK_RANDOM);
         return NULL;
     }
     flow_layer **layers = calloc(2 * (size_t)p->layers + 2, sizeof *layers);
@@ -75,31 +76,39 @@ static flow_half keep(flow_mix mix, int i) {
     return mix == FLOW_MIX_HALVES && i % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST;
 }
 
+static void set_mask(flow_mask mask, uint64_t seed, int i, flow_coupling_options *c) {
+    c->alternate = mask == FLOW_MASK_ALTERNATE;
+    c->shuffle = mask == FLOW_MASK_RANDOM;
+    c->seed = flow_subseed(seed + 1, (uint64_t)i / 2);
+}
+
 // ---- nice, realnvp --------------------------------------------------------------------------------------------------
 
 static flow_layer *nice_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
     const flow_nice_options *o = options;
     flow_coupling_options c = {.keep = keep(mix, i), .mlp = o->mlp};
+    set_mask(o->mask, o->mlp.seed, i, &c);
     c.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
     return flow_coupling(D, C, flow_additive_transformer(error), &c, error);
 }
 
 flow_model *flow_nice(int64_t D, int64_t C, const flow_nice_options *options, ad_error *error) {
     flow_nice_options o = options ? *options : (flow_nice_options){.layers = 0};
-    plan p = {"nice", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, nice_layer, &o};
+    plan p = {"nice", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, nice_layer, &o, o.mask};
     return build(&p, 4, FLOW_MIX_HALVES, D, C, error);
 }
 
 static flow_layer *realnvp_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
     const flow_realnvp_options *o = options;
     flow_coupling_options c = {.keep = keep(mix, i), .bound = o->bound, .mlp = o->mlp};
+    set_mask(o->mask, o->mlp.seed, i, &c);
     c.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
     return flow_affine_coupling(D, C, &c, error);
 }
 
 flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error) {
     flow_realnvp_options o = options ? *options : (flow_realnvp_options){.layers = 0};
-    plan p = {"realnvp", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, realnvp_layer, &o};
+    plan p = {"realnvp", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, realnvp_layer, &o, o.mask};
     return build(&p, 8, FLOW_MIX_HALVES, D, C, error);
 }
 
@@ -108,13 +117,14 @@ flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *optio
 static flow_layer *gin_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
     const flow_realnvp_options *o = options;
     flow_coupling_options c = {.keep = keep(mix, i), .bound = o->bound, .mlp = o->mlp};
+    set_mask(o->mask, o->mlp.seed, i, &c);
     c.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
     return flow_gin_coupling(D, C, &c, error);
 }
 
 flow_model *flow_gin(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error) {
     flow_realnvp_options o = options ? *options : (flow_realnvp_options){.layers = 0};
-    plan p = {"gin", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, gin_layer, &o};
+    plan p = {"gin", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, gin_layer, &o, o.mask};
     return build(&p, 8, FLOW_MIX_RANDOM, D, C, error);
 }
 
@@ -128,7 +138,7 @@ static flow_layer *revnet_layer(const void *options, flow_mix mix, int i, int64_
 
 flow_model *flow_revnet(int64_t D, int64_t C, const flow_nice_options *options, ad_error *error) {
     flow_nice_options o = options ? *options : (flow_nice_options){.layers = 0};
-    plan p = {"revnet", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, revnet_layer, &o};
+    plan p = {"revnet", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, revnet_layer, &o, FLOW_MASK_USUAL};
     return build(&p, 4, FLOW_MIX_HALVES, D, C, error);
 }
 
@@ -143,7 +153,7 @@ static flow_layer *hint_layer(const void *options, flow_mix mix, int i, int64_t 
 
 flow_model *flow_hint_model(int64_t D, int64_t C, const flow_hint_model_options *options, ad_error *error) {
     flow_hint_model_options o = options ? *options : (flow_hint_model_options){.layers = 0};
-    plan p = {"hint", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, hint_layer, &o};
+    plan p = {"hint", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, hint_layer, &o, FLOW_MASK_USUAL};
     return build(&p, 4, FLOW_MIX_RANDOM, D, C, error);
 }
 
@@ -158,7 +168,8 @@ static flow_layer *maf_layer(const void *options, flow_mix mix, int i, int64_t D
 
 flow_model *flow_maf(int64_t D, int64_t C, const flow_maf_options *options, ad_error *error) {
     flow_maf_options o = options ? *options : (flow_maf_options){.layers = 0};
-    plan p = {"maf", o.layers, o.mix, o.raw, false, o.layer.made.mlp.seed, o.layer.made.mlp.type, maf_layer, &o};
+    plan p = {"maf", o.layers, o.mix, o.raw, false, o.layer.made.mlp.seed, o.layer.made.mlp.type, maf_layer, &o,
+              FLOW_MASK_USUAL};
     if (!o.layer.net) return build(&p, 5, FLOW_MIX_REVERSE, D, C, error);
     ad_fail(error, AD_EARG, "maf: one net given for all layers; expected a net of each layer's own");
     return NULL;
@@ -192,18 +203,18 @@ static flow_layer *nsf_layer(const void *options, flow_mix mix, int i, int64_t D
     flow_coupling_options c = {
         .inverse = o->inverse,
         .keep = i % 2 ? FLOW_KEEP_SECOND : FLOW_KEEP_FIRST,
-        .alternate = true,
         .conditioner = o->plain ? FLOW_MLP : FLOW_RESIDUAL_NET,
         .mlp = o->mlp,
         .residual = {
             .blocks = o->mlp.layers, .width = o->mlp.width, .activation = o->mlp.activation, .type = o->mlp.type}};
     c.mlp.seed = c.residual.seed = seed;
+    set_mask(o->mask == FLOW_MASK_USUAL ? FLOW_MASK_ALTERNATE : o->mask, o->mlp.seed, i, &c);
     if (o->map_kept && D > 1 && !(c.kept_transformer = nsf_transformer(o, seed, error))) return NULL;
     return flow_coupling(D, C, nsf_transformer(o, seed, error), &c, error);
 }
 
 flow_model *flow_nsf(int64_t D, int64_t C, const flow_nsf_options *options, ad_error *error) {
     flow_nsf_options o = options ? *options : (flow_nsf_options){.layers = 0};
-    plan p = {"nsf", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, nsf_layer, &o};
+    plan p = {"nsf", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, nsf_layer, &o, o.mask};
     return build(&p, 5, FLOW_MIX_LU, D, C, error);
 }

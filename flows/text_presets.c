@@ -21,6 +21,7 @@ static flow_mlp_options mlp(const text_settings *s) {
 static flow_model *nice(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
     flow_nice_options o = {
         .layers = whole(s, TEXT_LAYERS), .mix = (flow_mix)whole(s, TEXT_MIX), .raw = yes(s, TEXT_RAW), .mlp = mlp(s)};
+    o.mask = (flow_mask)whole(s, TEXT_MASK);
     return flow_nice(D, C, &o, error);
 }
 
@@ -29,7 +30,8 @@ static flow_realnvp_options couplings(const text_settings *s) {
                                   .bound = s->value[TEXT_BOUND],
                                   .mix = (flow_mix)whole(s, TEXT_MIX),
                                   .raw = yes(s, TEXT_RAW),
-                                  .mlp = mlp(s)};
+                                  .mlp = mlp(s),
+                                  .mask = (flow_mask)whole(s, TEXT_MASK)};
 }
 static flow_model *realnvp(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
     const flow_realnvp_options o = couplings(s);
@@ -85,7 +87,8 @@ static flow_model *nsf(const text_settings *s, bool autoregressive, int64_t D, i
                           .inverse = yes(s, TEXT_INVERSE),
                           .map_kept = yes(s, TEXT_MAP_KEPT),
                           .plain = yes(s, TEXT_NET),
-                          .mlp = mlp(s)};
+                          .mlp = mlp(s),
+                          .mask = (flow_mask)whole(s, TEXT_MASK)};
     char transformer[64];
     const bool other = flow_transformer_text(whole(s, TEXT_TRANSFORMER) - 1, transformer, sizeof transformer);
     if (other) o.transformer = transformer;
@@ -172,9 +175,9 @@ static flow_model *sylvester(const text_settings *s, int64_t D, int64_t C, ad_er
 }
 
 const text_preset flow_text_presets[] = {
-    {"nice", "layers hidden activation mix", "additive couplings and a scale (Dinh et al. 2015)", nice},
-    {"realnvp", "layers hidden activation bound mix", "affine couplings (Dinh et al. 2017)", realnvp},
-    {"gin", "layers hidden activation bound mix",
+    {"nice", "layers hidden activation mix mask", "additive couplings and a scale (Dinh et al. 2015)", nice},
+    {"realnvp", "layers hidden activation bound mix mask", "affine couplings (Dinh et al. 2017)", realnvp},
+    {"gin", "layers hidden activation bound mix mask",
      "affine couplings that keep volumes, and a scale (Sorrenson et al. 2020)", gin},
     {"revnet", "layers hidden activation mix", "pairs of shifts, and a scale (Gomez et al. 2017)", revnet},
     {"hint", "layers hidden activation bound mix levels taper", "recursive affine couplings (Kruse et al. 2021)", hint},
@@ -186,7 +189,7 @@ const text_preset flow_text_presets[] = {
      "affine autoregressive layers, one pass to generate (Kingma et al. "
      "2016)",
      iaf},
-    {"nsf-coupling", "layers hidden activation net transformer bins bound mix inverse map-kept",
+    {"nsf-coupling", "layers hidden activation net transformer bins bound mix mask inverse map-kept",
      "spline couplings (Durkan et al. 2019)", nsf_coupling},
     {"nsf-ar", "layers hidden activation net transformer bins bound mix inverse",
      "autoregressive splines (Durkan et al. 2019)", nsf_ar},

@@ -114,6 +114,11 @@ static void keys_are_options(void **state) {
     assert_same("hint:layers=2,levels=1,taper=yes,hidden=12x2", flow_hint_model(4, 0, &hint, &error));
     assert_same("revnet:mix=reverse", flow_revnet(4, 0, &(flow_nice_options){.mix = FLOW_MIX_REVERSE}, &error));
     assert_same("nice:mix=halves", flow_nice(4, 0, &(flow_nice_options){.mix = FLOW_MIX_HALVES}, &error));
+    assert_same("nice:mask=alternate", flow_nice(4, 0, &(flow_nice_options){.mask = FLOW_MASK_ALTERNATE}, &error));
+    realnvp = (flow_realnvp_options){.mask = FLOW_MASK_RANDOM};
+    assert_same("realnvp:mask=random", flow_realnvp(4, 0, &realnvp, &error));
+    nsf = (flow_nsf_options){.mask = FLOW_MASK_HALVES};
+    assert_same("nsf-coupling:mask=halves", flow_nsf(4, 0, &nsf, &error));
 }
 
 // In the spline's place: by its name in files, shortened.

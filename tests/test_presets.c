@@ -16,16 +16,16 @@ static flow_model *preset(int which, int64_t D, int64_t C, flow_mix mix, int lay
     flow_model *model = NULL;
     switch (which) {
         case NICE:
-            model = flow_nice(D, C, &(flow_nice_options){layers, mix, false, mlp}, &layers_error);
+            model = flow_nice(D, C, &(flow_nice_options){.layers = layers, .mix = mix, .mlp = mlp}, &layers_error);
             break;
         case REALNVP:
-            model = flow_realnvp(D, C, &(flow_realnvp_options){layers, 0, mix, false, mlp}, &layers_error);
+            model = flow_realnvp(D, C, &(flow_realnvp_options){.layers = layers, .mix = mix, .mlp = mlp}, &layers_error);
             break;
         case GIN:
-            model = flow_gin(D, C, &(flow_realnvp_options){layers, 0, mix, false, mlp}, &layers_error);
+            model = flow_gin(D, C, &(flow_realnvp_options){.layers = layers, .mix = mix, .mlp = mlp}, &layers_error);
             break;
         case REVNET:
-            model = flow_revnet(D, C, &(flow_nice_options){layers, mix, false, mlp}, &layers_error);
+            model = flow_revnet(D, C, &(flow_nice_options){.layers = layers, .mix = mix, .mlp = mlp}, &layers_error);
             break;
         case HINT:
             model = flow_hint_model(D, C, &(flow_hint_model_options){.layers = layers, .mix = mix, .mlp = mlp},
@@ -118,6 +118,32 @@ static void halves_take_turns_and_nice_ends_in_scales(void **state) {
     assert_true(log_det == 0);
     for (int i = 0; i < 4; i++) assert_true(z[i] != x[i]);
     flow_model_free(model);
+}
+
+// Two couplings reach all features, whatever part the first keeps.
+static void masks_take_turns(void **state) {
+    (void)state;
+    const double x[4] = {0.5, -1, 2, 0.3};
+    double z[4], log_det;
+    for (int mask = FLOW_MASK_HALVES; mask <= FLOW_MASK_RANDOM; mask++) {
+        for (int i = 0; i < 6; i++) {
+            const flow_mlp_options mlp = {.layers = 1, .width = 8, .seed = (uint64_t)i, .type = AD_F64};
+            const flow_nice_options nice = {.layers = 2, .mlp = mlp, .mask = (flow_mask)mask};
+            const flow_realnvp_options realnvp = {
+                .layers = 2, .mix = FLOW_MIX_HALVES, .mlp = mlp, .mask = (flow_mask)mask};
+            const flow_nsf_options nsf = {.layers = 2, .mix = FLOW_MIX_HALVES, .mlp = mlp, .mask = (flow_mask)mask};
+            flow_model *model = i % 3 == 0   ? flow_nice(4, 0, &nice, &layers_error)
+                                : i % 3 == 1 ? flow_realnvp(4, 0, &realnvp, &layers_error)
+                                             : flow_nsf(4, 0, &nsf, &layers_error);
+            layers_assert_made(model);
+            stir(model, 0.4);
+            layers_run(flow_model_layer(model), AD_F64, true, x, 1, z, &log_det);
+            for (int d = 0; d < 4; d++) assert_true(z[d] != x[d]);
+            flow_model_free(model);
+        }
+    }
+    assert_null(flow_nice(4, 0, &(flow_nice_options){.mask = (flow_mask)4}, &layers_error));
+    util_assert_contains(layers_error.message, "nice: 4 layers, mix 1, mask 4");
 }
 
 // ---- densities ------------------------------------------------------------------------------------------------------
@@ -260,6 +286,7 @@ int main(void) {
         cmocka_unit_test(presets_are_saved_and_loaded),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(halves_take_turns_and_nice_ends_in_scales),
+        cmocka_unit_test(masks_take_turns),
         cmocka_unit_test(an_nsf_may_map_the_features_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

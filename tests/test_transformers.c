@@ -265,20 +265,50 @@ static unsigned changed_by(flow_coupling_options o) {
     return changed;
 }
 
-static void parts_are_those_asked_for(void **state) {
+// ---- masks: which parts couplings keep -------------------------------------------------------------------------------
+
+static void a_mask_of_halves(void **state) {
     (void)state;
-    const bool kept[6] = {false, true, true, false, true, true};
     assert_int_equal(changed_by((flow_coupling_options){.split = 0}), 0x38);
     assert_int_equal(changed_by((flow_coupling_options){.keep = FLOW_KEEP_SECOND}), 0x07);
     assert_int_equal(changed_by((flow_coupling_options){.split = 5}), 0x20);
+}
+
+static void a_mask_of_every_other_feature(void **state) {
+    (void)state;
     assert_int_equal(changed_by((flow_coupling_options){.alternate = true}), 0x2a);
+    assert_int_equal(changed_by((flow_coupling_options){.alternate = true, .keep = FLOW_KEEP_SECOND}), 0x15);
+}
+
+// Of a picture of two rows: 101 over 010. Of one row it is every other feature.
+static void a_mask_as_a_checkerboard(void **state) {
+    (void)state;
+    assert_int_equal(changed_by((flow_coupling_options){.width = 3}), 0x2a);
+    assert_int_equal(changed_by((flow_coupling_options){.width = 2}), 0x26);  // 10 over 01 over 10
+    assert_int_equal(changed_by((flow_coupling_options){.width = 2, .keep = FLOW_KEEP_SECOND}), 0x19);
+    assert_int_equal(changed_by((flow_coupling_options){.width = 6}), 0x2a);
+    assert_int_equal(changed_by((flow_coupling_options){.width = 1}), 0x2a);
+}
+
+static void a_mask_given(void **state) {
+    (void)state;
+    const bool kept[6] = {false, true, true, false, true, true};
     assert_int_equal(changed_by((flow_coupling_options){.kept = kept}), 0x09);
+    assert_int_equal(changed_by((flow_coupling_options){.kept = kept, .alternate = true, .shuffle = true}), 0x09);
+}
+
+static void a_mask_at_random(void **state) {
+    (void)state;
     unsigned different = 0;
     for (uint64_t seed = 0; seed < 6; seed++) {
-        const unsigned some = changed_by((flow_coupling_options){.shuffle = true, .seed = seed, .split = 2});
+        flow_coupling_options o = {.shuffle = true, .seed = seed, .split = 2};
+        const unsigned some = changed_by(o);
         int n = 0;
         for (int d = 0; d < 6; d++) n += some >> d & 1;
         assert_int_equal(n, 4);
+        assert_int_equal(some, changed_by(o));
+        o.keep = FLOW_KEEP_SECOND;
+        assert_int_equal(some ^ changed_by(o), 0x3f);  // the other part
         different |= some ^ changed_by((flow_coupling_options){.shuffle = true, .seed = seed + 1, .split = 2});
     }
     assert_int_not_equal(different, 0);
@@ -550,6 +580,8 @@ static void bad_options_are_refused(void **state) {
     refused(flow_coupling(1, 0, additive(), NULL, E), "nothing to condition on");
     refused(flow_coupling(0, 0, additive(), NULL, E), "coupling: 0 features");
     refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.kept = all}, E), "none is changed");
+    refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.width = 2}, E), "3 features are no picture 2 wide");
+    refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.width = -1}, E), "no picture -1 wide");
     refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.split = -1}, E), "split -1");
     refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.keep = (flow_half)2}, E), "keep is 2");
     refused(flow_coupling(3, 0, additive(), &(flow_coupling_options){.bound = 2}, E),
@@ -615,7 +647,11 @@ int main(void) {
         cmocka_unit_test(examples_of_transformers_do_not_end),
         cmocka_unit_test(a_layer_lies_where_its_transformer_does),
         cmocka_unit_test(a_coupling_has_the_reference_values),
-        cmocka_unit_test(parts_are_those_asked_for),
+        cmocka_unit_test(a_mask_of_halves),
+        cmocka_unit_test(a_mask_of_every_other_feature),
+        cmocka_unit_test(a_mask_as_a_checkerboard),
+        cmocka_unit_test(a_mask_given),
+        cmocka_unit_test(a_mask_at_random),
         cmocka_unit_test(kept_features_may_have_a_map),
         cmocka_unit_test(inverse_swaps_the_directions),
         cmocka_unit_test(an_elementwise_layer_has_numbers_of_each_feature),
