@@ -39,7 +39,10 @@ json_t *flow_scaled_describe(const flow_base *base);
 bool flow_scaled_read(const json_t *options, const flow_making *making, int64_t *D, int64_t *C,
                       flow_scaled_options *scaled, ad_error *error);
 // Options of configuration i for the law tests, with its D and C.
-flow_scaled_options flow_scaled_example(int i, int64_t *D, int64_t *C);
+flow_scaled_options flow_scaled_example_options(int i, int64_t *D, int64_t *C);
+// Made again, and an example, of a family without options of its own.
+flow_base *flow_scaled_make(const flow_family *family, const json_t *options, const flow_making *making, ad_error *error);
+flow_base *flow_scaled_example(const flow_family *family, int i, ad_error *error);
 
 // The bound of options: 0: 10. NAN and a message when it is not positive and finite.
 double flow_scale_bound(const char *who, double bound, ad_error *error);

@@ -17,15 +17,10 @@ flow_base *flow_base_gumbel(int64_t D, int64_t C, const flow_scaled_options *opt
 }
 
 static flow_base *make(const json_t *options, const flow_making *making, ad_error *error) {
-    int64_t D, C;
-    flow_scaled_options o;
-    return flow_scaled_read(options, making, &D, &C, &o, error) ? flow_base_gumbel(D, C, &o, error) : NULL;
+    return flow_scaled_make(&family, options, making, error);
 }
-
 static flow_base *example(int i, ad_error *error) {
-    int64_t D, C;
-    flow_scaled_options o = flow_scaled_example(i, &D, &C);
-    return flow_base_gumbel(D, C, &o, error);
+    return flow_scaled_example(&family, i, error);
 }
 
 const flow_base_type flow_base_gumbel_type = {.name = "gumbel",

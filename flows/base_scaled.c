@@ -159,7 +159,7 @@ bool flow_scaled_read(const json_t *options, const flow_making *making, int64_t 
     return scaled->net != NULL;
 }
 
-flow_scaled_options flow_scaled_example(int i, int64_t *D, int64_t *C) {
+flow_scaled_options flow_scaled_example_options(int i, int64_t *D, int64_t *C) {
     *D = 1 + i / 4 % 3;
     *C = i % 4 == 2 ? 3 : i % 4 == 3 ? 1 + i % 3 : 0;
     return (flow_scaled_options){.fixed = i % 4 == 0,
@@ -167,4 +167,18 @@ flow_scaled_options flow_scaled_example(int i, int64_t *D, int64_t *C) {
                                  .bound = i % 5 ? 0 : 1.5,
                                  .mlp = {.layers = 1, .width = 4, .activation = FLOW_TANH, .seed = (uint64_t)i},
                                  .type = i % 3 ? AD_F64 : AD_F32};
+}
+
+flow_base *flow_scaled_make(const flow_family *family, const json_t *options, const flow_making *making,
+                            ad_error *error) {
+    int64_t D, C;
+    flow_scaled_options o;
+    if (!flow_scaled_read(options, making, &D, &C, &o, error)) return NULL;
+    return flow_scaled_new(family, sizeof(flow_scaled), D, C, &o, error);
+}
+
+flow_base *flow_scaled_example(const flow_family *family, int i, ad_error *error) {
+    int64_t D, C;
+    const flow_scaled_options o = flow_scaled_example_options(i, &D, &C);
+    return flow_scaled_new(family, sizeof(flow_scaled), D, C, &o, error);
 }

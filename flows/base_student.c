@@ -101,7 +101,7 @@ static flow_base *make(const json_t *options, const flow_making *making, ad_erro
 static flow_base *example(int i, ad_error *error) {
     int64_t D, C;
     flow_student_options o = {.learn_df = i % 3 == 1, .df = i % 3 == 2 ? 3 + i : 0};
-    o.scaled = flow_scaled_example(i, &D, &C);
+    o.scaled = flow_scaled_example_options(i, &D, &C);
     return flow_base_student(D, C, &o, error);
 }
 

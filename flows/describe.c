@@ -6,7 +6,7 @@
 // The registry: a new type is one line here and one in internal.h.
 static const flow_layer_type *const layer_types[] = {&flow_coupling_type, &flow_permutation_type,
                                                      &flow_standardise_type, &flow_chain_type,
-                                                     &flow_lu_linear_type, &flow_planar_type,
+                                                     &flow_lu_linear_type, &flow_plu_linear_type, &flow_planar_type,
                                                      &flow_autoregressive_type, &flow_elementwise_type, &flow_inverse_type, &flow_split_type,
                                                      &flow_whiten_type, &flow_logit_type,
                                                      &flow_dequantise_type, &flow_clip_type,
@@ -28,7 +28,7 @@ static const flow_base_type *const base_types[] = {&flow_standard_normal_type, &
                                                    &flow_base_logistic_type, &flow_base_laplace_type,
                                                    &flow_base_gumbel_type, &flow_base_student_type,
                                                    &flow_base_full_type, &flow_base_pca_type,
-                                                   &flow_base_mixture_type, &flow_base_uniform_type,
+                                                   &flow_base_mixture_type, &flow_base_uniform_type, &flow_base_box_type,
                                                    &flow_base_tempered_type, NULL};
 
 static const flow_transformer_type *const transformer_types[] = {

@@ -70,6 +70,8 @@ AD_API flow_base *flow_base_mixture(int64_t D, int64_t C, const flow_mixture_opt
 // Uniform on the box [low, high]^D; both 0: [0, 1]^D. Its log-density outside is minus infinity: for layers whose latents
 // stay in the box.
 AD_API flow_base *flow_base_uniform(int64_t D, double low, double high, ad_error *error);
+// The same with ends of each feature's own: from low[d] to high[d], copied; NULL: 0, and 1.
+AD_API flow_base *flow_base_box(int64_t D, const double *low, const double *high, ad_error *error);
 
 // base to the power 1/T^2, normalised: a normal with its noise times T, Laplace with T^2, uniform as it is. Owns base, on
 // failure too; of NULL, NULL with *error left alone. Fails (AD_EARG) on bases whose power is no scaled copy of themselves.

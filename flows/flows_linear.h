@@ -35,6 +35,11 @@ typedef struct flow_linear_options {
     ad_type type;  // of the parameters
 } flow_linear_options;
 
+// z = P L U x + b, the start random (of seed): the LU factors of a random rotation (Kingma and Dhariwal 2018, section 3.2), of
+// which the permutation P and the signs of U's diagonal stay; not random: the identity. Parameter "LU" [D,D] (L below the
+// diagonal, U above, raw logarithms of U's sizes on it), state "sign" [D]. log_det = sum of the logarithms.
+AD_API flow_layer *flow_plu_linear(int64_t D, const flow_linear_options *options, ad_error *error);
+
 // Any square matrix "W" [D,D] (an identity or a random rotation at the start): z = W x + b. log_det is that of LU factors, D^3
 // once a step; generate solves. Where training makes W singular, log_det is -inf, and generate and gradients fail the run
 // with AD_ENONFINITE. (flow_lu_linear, flow_qr_linear and flow_svd_linear stay invertible.) bound is not used.

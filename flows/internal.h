@@ -262,7 +262,7 @@ ad_var flow_bounded(ad_var raw, double bound);
 // The lower or upper triangle of raw [D,D] with exp(*log_diagonal) on the diagonal, bounded.
 ad_var flow_triangle(ad_var raw, bool upper, double bound, ad_var *log_diagonal);
 
-// The product of reflections H_K ... H_1 along the rows of V [K,D].
+// The product of reflections H_K ... H_1 along the rows of V [K,D] (reflections.c).
 typedef struct flow_reflections {
     ad_var V, U;  // [K,D]
     ad_var Q;     // the product [D,D], where that is the cheaper way; or AD_NONE
@@ -270,6 +270,16 @@ typedef struct flow_reflections {
 flow_reflections flow_reflections_use(ad_tape *tape, ad_param *V);
 ad_var flow_reflect(const flow_reflections *r, ad_var x, bool back);
 void flow_reflections_start(ad_param *V, bool random, uint64_t *seed);
+// What layers with such a product begin with; as flow_linear_layer otherwise. *o: the options with their defaults.
+typedef struct flow_reflecting {
+    flow_linear_layer linear;
+    ad_param *V;  // [K,D], of any length
+} flow_reflecting;
+void *flow_reflecting_new(const flow_layer_type *type, size_t size, int64_t D, const flow_householder_options *options,
+                          flow_householder_options *o, ad_error *error);
+json_t *flow_reflecting_describe(const flow_layer *layer);
+bool flow_reflecting_read(const json_t *options, int64_t *D, flow_householder_options *o, ad_error *error);
+flow_householder_options flow_reflecting_example(int i);
 
 // Q [D][D] a random rotation. And W [D,D] one, or the identity.
 bool flow_random_rotation(double *Q, int64_t D, uint64_t seed, ad_error *error);
@@ -336,7 +346,7 @@ extern const flow_layer_type flow_coupling_pair_type, flow_hint_type, flow_ladde
 extern const flow_transformer_type flow_incompressible_transformer_type, flow_bijector_transformer_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
-extern const flow_layer_type flow_lu_linear_type, flow_planar_type;
+extern const flow_layer_type flow_lu_linear_type, flow_plu_linear_type, flow_planar_type;
 extern const flow_layer_type flow_actnorm_type, flow_batch_norm_type, flow_bijector_type, flow_radial_type;
 extern const flow_layer_type flow_sylvester_type;
 extern const flow_layer_type flow_dense_linear_type, flow_diagonal_affine_type, flow_triangular_linear_type;
@@ -357,7 +367,7 @@ extern const flow_layer_type flow_simplex_type, flow_ordered_type, flow_correlat
 extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type;
 extern const flow_base_type flow_standard_normal_type, flow_base_normal_type, flow_base_logistic_type;
 extern const flow_base_type flow_base_laplace_type, flow_base_gumbel_type, flow_base_student_type, flow_base_full_type;
-extern const flow_base_type flow_base_pca_type, flow_base_mixture_type, flow_base_uniform_type, flow_base_tempered_type;
+extern const flow_base_type flow_base_box_type, flow_base_pca_type, flow_base_mixture_type, flow_base_uniform_type, flow_base_tempered_type;
 // Whether a net is a made of these sizes.
 bool flow_is_made(const flow_net *net, int64_t D, int64_t C, int64_t P);
 // Of a made: after so many passes a fixed point of it is exact.

@@ -65,46 +65,6 @@ ad_var flow_triangle(ad_var raw, bool upper, double bound, ad_var *log_diagonal)
     return ad_add(upper ? ad_triu(raw, 1) : ad_tril(raw, -1), ad_diag(ad_exp(*log_diagonal)));
 }
 
-// ---- reflections ----------------------------------------------------------------------------------------------------
-// H_K ... H_1 = I - V^T U of the unit vectors V [K,D], with U = S^-T V and S = I/2 + the part of V V^T above the
-// diagonal (Joffrain et al. 2006): two thin products, instead of K reflections one after the other. A vector of length
-// 0 reflects nothing.
-
-// Up to here the product is formed when it is the cheaper one: D^2 a row instead of 2 K D.
-enum { LARGEST_PRODUCT = 512 };
-
-flow_reflections flow_reflections_use(ad_tape *tape, ad_param *param) {
-    const int64_t K = param->shape.dim[0], D = param->shape.dim[1];
-    ad_var v = ad_use(tape, param), length = ad_insert_axis(ad_norm_axis(v, 1), 1);
-    flow_reflections r = {.Q = AD_NONE};
-    r.V = ad_div(v, ad_maximum(length, ad_number(tape, 1e-30)));
-    ad_var S = ad_add(ad_triu(ad_matmul(r.V, r.V, AD_TRANSPOSE_B), 1), ad_diag(ad_fill(tape, ad_shape1(K), 0.5)));
-    r.U = ad_solve_triangular(S, r.V, AD_UPPER | AD_TRANSPOSED);
-    if (2 * K > D && D <= LARGEST_PRODUCT) {
-        r.Q = ad_sub(ad_diag(ad_fill(tape, ad_shape1(D), 1)), ad_matmul(r.V, r.U, AD_TRANSPOSE_A));
-    }
-    return r;
-}
-
-ad_var flow_reflect(const flow_reflections *r, ad_var x, bool back) {
-    if (!ad_is_none(r->Q)) return back ? ad_linear_transposed(r->Q, x) : ad_linear(r->Q, x, AD_NONE);
-    ad_var first = back ? r->V : r->U, second = back ? r->U : r->V;
-    return ad_sub(x, ad_linear_transposed(second, ad_linear(first, x, AD_NONE)));
-}
-
-// Pairs of equal vectors are the identity; one left over is a reflection of the last feature.
-void flow_reflections_start(ad_param *V, bool random, uint64_t *seed) {
-    const int64_t K = V->shape.dim[0], D = V->shape.dim[1];
-    for (int64_t k = 0; k < K; k++) {
-        for (int64_t d = 0; d < D; d++) {
-            double v = flow_random_unit(seed);
-            if (!random && k % 2 == 1) v = ad_param_get(V, (k - 1) * D + d);
-            if (!random && k % 2 == 0 && k == K - 1) v = d == D - 1;
-            ad_param_set(V, k * D + d, v);
-        }
-    }
-}
-
 // ---- rotations ------------------------------------------------------------------------------------------------------
 
 static double normal(uint64_t *random) {  // Box and Muller

@@ -170,12 +170,79 @@ static void bad_options_are_refused(void **state) {
     layers_assert_refused(flow_lu_linear(1 << 20, NULL, &layers_error), AD_ESHAPE, "LU");
 }
 
+// ---- factors of a rotation -----------------------------------------------------------------------------------------
+
+static ad_state *state_of(const flow_layer *layer, const char *name) {
+    for (int i = 0; i < layer->owner.n_states; i++) {
+        if (strcmp(layer->owner.states[i]->name, name) == 0) return layer->owner.states[i];
+    }
+    fail_msg("no state '%s'", name);
+    return NULL;
+}
+
+static void plu_starts_as_a_rotation(void **state) {
+    (void)state;
+    enum { N = 12 };
+    double unit[N * N] = {0}, W[N * N], log_det[N];
+    for (int i = 0; i < N; i++) unit[i * N + i] = 1;
+    flow_layer *layer = flow_plu_linear(
+        N, &(flow_linear_options){.random = true, .bound = 80, .seed = 3, .type = AD_F64}, &layers_error);
+    layers_assert_made(layer);
+    layers_run(layer, AD_F64, true, unit, N, W, log_det);  // W transposed
+    bool mixed = false;
+    for (int i = 0; i < N; i++) {
+        util_assert_close(log_det[i], 0, 1e-12);
+        for (int j = 0; j < N; j++) {
+            double product = 0;
+            for (int k = 0; k < N; k++) product += W[i * N + k] * W[j * N + k];
+            util_assert_close(product, i == j, 1e-12);
+            mixed = mixed || (i != j && fabs(W[i * N + j]) > 0.1);
+        }
+    }
+    assert_true(mixed);
+    flow_layer_free(layer);
+}
+
+// z = P L U x + b with P from the layer's own permutation, and the signs of the rotation.
+static void plu_is_the_product_of_its_factors(void **state) {
+    (void)state;
+    flow_layer *layer =
+        flow_plu_linear(D, &(flow_linear_options){.random = true, .seed = 8, .type = AD_F64}, &layers_error);
+    layers_assert_made(layer);
+    const ad_param *LU = layers_param(layer, "LU");
+    ad_param *b = layers_param(layer, "b");
+    const double *sign = state_of(layer, "sign")->data;
+    double x[B * D], z[B * D], y[D], places[D] = {0, 1, 2, 3, 4}, log_det[B], size = 0, product = 1;
+    util_fill(x, B * D, 3, -2, 2);
+    for (int d = 0; d < D; d++) ad_param_set(b, d, 0.1 * d), size += 7 * tanh(ad_param_get(LU, d * D + d) / 7);
+    for (int d = 0; d < D; d++) product *= sign[d];
+    assert_true(fabs(product) == 1);
+    layers_run(layer, AD_F64, true, x, B, z, log_det);
+    double to[D], nothing;
+    const flow_layer *permutation = (const flow_layer *)layers_part(layer, "permutation");
+    layers_run(permutation, AD_F64, false, places, 1, to, &nothing);  // place i holds row to[i] of L U x
+    for (int r = 0; r < B; r++) {
+        for (int i = 0; i < D; i++) {
+            y[i] = sign[i] * exp(7 * tanh(ad_param_get(LU, i * D + i) / 7)) * x[r * D + i];
+            for (int j = i + 1; j < D; j++) y[i] += ad_param_get(LU, i * D + j) * x[r * D + j];
+        }
+        for (int i = D - 1; i >= 0; i--) {
+            for (int j = 0; j < i; j++) y[i] += ad_param_get(LU, i * D + j) * y[j];
+        }
+        for (int i = 0; i < D; i++) util_assert_close(z[r * D + i], y[(int)to[i]] + 0.1 * i, 1e-12);
+        util_assert_close(log_det[r], size, 1e-12);
+    }
+    flow_layer_free(layer);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(normalize_has_the_reference_values),   cmocka_unit_test(generate_has_the_reference_values),
         cmocka_unit_test(gradients_are_those_of_the_reference), cmocka_unit_test(it_starts_as_the_identity),
         cmocka_unit_test(the_permutation_stands_in_front),      cmocka_unit_test(a_wide_layer_is_the_same_map),
         cmocka_unit_test(the_diagonal_stays_above_its_floor),   cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(plu_starts_as_a_rotation),
+        cmocka_unit_test(plu_is_the_product_of_its_factors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
