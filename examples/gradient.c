@@ -24,8 +24,7 @@ static ad_status run(ad_tape *tape, ad_error *error) {
     return status == AD_OK ? AD_OK : ad_fail(error, status, "%s", ad_tape_message(tape));
 }
 
-// f = exp(-x^2 / 2) at each x, and its derivatives: ad_grad gives values to compute with, so that it can be taken
-// again.
+// f = exp(-x^2 / 2) at each x, and its derivatives: ad_grad gives values to compute with, so it can be taken again.
 static ad_status derive(work *w, ad_error *error) {
     ad_tape_reset(w->tape);
     ad_rows rows = ad_rows_new(w->tape, "x");  // a row for each x: none knows of the others
@@ -80,8 +79,7 @@ static void observe(work *w) {
     }
 }
 
-// Gauss and Newton's step from theta, the standard errors there, and the noise that residuals have: all of it ops, from
-// each point's own gradient.
+// Gauss and Newton's step from theta, the standard errors there, and the residuals' noise, from each point's gradient.
 static ad_status look(work *w, double step[P], double *noise, ad_error *error) {
     const ad_source points = {.data = w->ty, .type = AD_F64, .count = w->points};
     const ad_source theta = {.data = w->theta, .type = AD_F64, .count = 1};
@@ -110,7 +108,7 @@ static ad_status minimise(work *w, ad_error *error) {
     }
     if (!(size <= 1e-9)) return ad_fail(error, AD_ECONVERGE, "no least squares in %d steps: too much noise?", steps);
     printf("y = a exp(-b t) cos(w t + p) by least squares in %d steps, noise %.4f (%g):\n", steps, noise, w->noise);
-    for (int k = 0; k < P; k++) printf("  %c %8.4f +- %.4f (%g)\n", "abwp"[k], w -> theta[k], w -> errors[k], truth[k]);
+    for (int k = 0; k < P; k++) printf("  %c %8.4f +- %.4f (%g)\n", "abwp"[k], w->theta[k], w->errors[k], truth[k]);
     return AD_OK;
 }
 
@@ -148,9 +146,7 @@ int main(int argc, char **argv) {
     w.ty = calloc((size_t)w.points, sizeof *w.ty);
     w.tape = ad_tape_new(NULL, AD_F64);
     bool ok = w.ty && w.tape ? output_check(w.picture, &error) == AD_OK : !ad_fail(&error, AD_ENOMEM, "out of memory");
-    if (ok) observe(&w);
     ok = ok && !derive(&w, &error) && !polar(&w, &error) && !minimise(&w, &error) && !draw(&w, &error);
     if (!ok) fprintf(stderr, "gradient: %s\n", error.message);
-    ad_tape_free(w.tape), free(w.ty);
-    return !ok;
+    return ad_tape_free(w.tape), free(w.ty), !ok;
 }

@@ -2,6 +2,7 @@
 #include "points.h"
 
 #include <math.h>
+#include <math.h>
 #include <stdlib.h>
 
 enum { VALID = 10000, FEWEST = 50, BATCH = 4096 };
@@ -94,6 +95,22 @@ static ad_status score(const flow_model *model, const data_density *density, ad_
     if (status != AD_OK) ad_fail(error, status, "scoring: %s", ad_tape_message(tape));
     ad_tape_free(tape);
     return status;
+}
+
+flow_model *points_model(const char *file, ad_error *error) {
+    flow_model *model = flow_load(file, NULL, error);
+    if (!model || (ad_shape_equal(flow_model_shape(model), ad_shape1(2)) && flow_model_context(model) == 0))
+        return model;
+    ad_fail(error, AD_ESHAPE, "%s: not a model of points of the plane", file);
+    return flow_model_free(model), NULL;
+}
+
+void points_average(const double *log_p, int64_t n, double *nll, double *standard_error) {
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < n; i++) sum -= log_p[i];
+    *nll = sum / (double)n;
+    for (int64_t i = 0; i < n; i++) squares += (log_p[i] + *nll) * (log_p[i] + *nll);
+    *standard_error = n > 1 ? sqrt(squares / (double)(n - 1) / (double)n) : NAN;
 }
 
 ad_status points_score(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *log_p,

@@ -23,12 +23,16 @@ flow_rows points_valid(const points *p);
 // A copy of the test points, [n_test][2]: the caller frees it. NULL when out of memory.
 double *points_test(const points *p);
 
+// A model of points of the plane, from a file; NULL on error.
+flow_model *points_model(const char *file, ad_error *error);
 // Log-density of each of xy[n][2] under the model, computed in f64.
 ad_status points_score(const flow_model *model, ad_engine *engine, const double *xy, int64_t n, double *log_p,
                        ad_error *error);
 // The same of a known density of the plane, normalised.
 ad_status points_truth(const data_density *density, ad_engine *engine, const double *xy, int64_t n, double *log_p,
                        ad_error *error);
+// Mean of -log_p, and its standard error.
+void points_average(const double *log_p, int64_t n, double *nll, double *standard_error);
 // n samples of the model.
 ad_status points_sample(const flow_model *model, ad_engine *engine, uint64_t seed, int64_t n, double *xy,
                         ad_error *error);

@@ -59,22 +59,6 @@ static flow_model *train(const settings *s, const points *p, ad_engine *engine, 
     return model;
 }
 
-static flow_model *load(const char *file, ad_error *error) {
-    flow_model *model = flow_load(file, NULL, error);
-    if (!model || (ad_shape_equal(flow_model_shape(model), ad_shape1(2)) && flow_model_context(model) == 0))
-        return model;
-    ad_fail(error, AD_ESHAPE, "%s: not a model of points of the plane", file);
-    return flow_model_free(model), NULL;
-}
-
-static void average(const double *log_p, int64_t n, outcome *o) {
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < n; i++) sum -= log_p[i];
-    o->nll = sum / (double)n;
-    for (int64_t i = 0; i < n; i++) squares += (log_p[i] + o->nll) * (log_p[i] + o->nll);
-    o->standard_error = n > 1 ? sqrt(squares / (double)(n - 1) / (double)n) : NAN;
-}
-
 static ad_status write_scores(const char *file, const double *xy, const double *log_p, int64_t n, ad_error *error) {
     data_table *table = data_table_new(DATA_F64, n, 3, error);
     if (!table) return error->status;
@@ -91,7 +75,7 @@ static ad_status test(const settings *s, const points *p, const flow_model *mode
     double *xy = points_test(p), *log_p = malloc((size_t)p->n_test * sizeof *log_p);
     ad_status status = xy && log_p ? AD_OK : ad_fail(error, AD_ENOMEM, "out of memory for the scores");
     if (status == AD_OK) status = points_score(model, engine, xy, p->n_test, log_p, error);
-    if (status == AD_OK) average(log_p, p->n_test, o);
+    if (status == AD_OK) points_average(log_p, p->n_test, &o->nll, &o->standard_error);
     if (status == AD_OK && s->scores) status = write_scores(s->scores, xy, log_p, p->n_test, error);
     if (status == AD_OK) status = picture_draw(s->picture, model, engine, xy, p->n_test, (uint64_t)s->seed, error);
     free(xy);
@@ -135,7 +119,7 @@ static ad_status work(const settings *s, points *p, ad_engine *engine, flow_mode
         status = points_of_moons(p, s->points, s->test_points, (uint64_t)s->seed, error);
     }
     if (status != AD_OK) return status;
-    *model = s->load ? load(s->load, error) : train(s, p, engine, &o.fit, error);
+    *model = s->load ? points_model(s->load, error) : train(s, p, engine, &o.fit, error);
     if (!*model) return error->status;
     o.parameters = flow_param_count(*model);
     if (!s->load) status = flow_save(*model, s->model, error);
