@@ -22,7 +22,6 @@ typedef struct request {
     panels *picture_under_way;
 } request;
 
-
 static void draw(const request *r, int panel, const double *log_p, const char *title) {
     panels_heat(r->picture_under_way, panel, log_p, PORTRAIT_NX, PORTRAIT_NY, r->window.scale);
     panels_frame(r->picture_under_way, panel, title);
