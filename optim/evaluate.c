@@ -11,12 +11,19 @@ optim_batch optim_batch_of(const flow_rows *rows, const int64_t *index) {
     return batch;
 }
 
+enum { NOISE_STREAM = 0x6e6f6973 };  // apart from those of samplers
+
 ad_var optim_record_log_prob(const flow_model *model, ad_tape *tape, const optim_batch *batch) {
     ad_rows set = ad_rows_new(tape, "data");
     ad_rows_set(set, batch->n, batch->first);
     int64_t C = flow_model_context(model);
     ad_var c = C ? ad_input(set, ad_shape1(C), &batch->context) : AD_NONE;
-    return flow_log_prob(model, ad_input(set, flow_model_shape(model), &batch->x), c);
+    ad_var x = ad_input(set, flow_model_shape(model), &batch->x);
+    if (batch->noise > 0) {
+        ad_var noise = ad_normal(set, flow_model_shape(model), batch->random, NOISE_STREAM);
+        x = ad_add(x, ad_scale(noise, batch->noise));
+    }
+    return flow_log_prob(model, x, c);
 }
 
 ad_status optim_scorer_open(optim_scorer *scorer, const flow_model *model, const flow_rows *rows, int64_t batch,

@@ -17,6 +17,7 @@ typedef struct fit {
     flow_used_rows used;
     int64_t *index;  // [batch] rows of the batch
     optim_batch batch;
+    ad_random random;  // of the noise
     optim_scorer scorer;
     char data[40], identity[400];
 } fit;
@@ -52,7 +53,8 @@ static ad_var record_loss(const fit *f) {
 static ad_status run_batch(fit *f, int64_t step, int64_t i, double *loss, ad_error *error) {
     int64_t number = step * f->o.accumulate + i;
     f->batch.n = data_batch(&f->batches, number / f->per_epoch, number % f->per_epoch, f->index);
-    flow_set_step(f->model, (uint64_t)number + 1);
+    f->random.step = (uint64_t)number + 1;
+    flow_set_step(f->model, f->random.step);
     ad_tape_reset(f->tape);
     ad_set_training(f->tape, true);
     ad_var mean = ad_keep(record_loss(f)),
@@ -129,12 +131,13 @@ ad_status optim_fingerprint(const flow_model *model, const flow_used_rows *used,
 // What decides the bits of a run, but for its data and what train.c adds.
 static void identify(fit *f) {
     const optim_fit_options *o = &f->o;
-    snprintf(f->identity, sizeof f->identity,
-             "batch %lld x %lld, seed %llu, lr %.17g, schedule %d, warm-up %lld, last %.17g, average %.17g, max_norm "
-             "%.17g, decay %.17g, type %d",
-             (long long)o->batch, (long long)o->accumulate, (unsigned long long)o->seed, o->lr, (int)o->schedule,
-             (long long)o->warm_up, o->last_lr, o->average, o->optimizer.max_norm, o->optimizer.weight_decay,
-             (int)o->type);
+    int n = snprintf(f->identity, sizeof f->identity,
+                     "batch %lld x %lld, seed %llu, lr %.17g, schedule %d, warm-up %lld, last %.17g, average %.17g, "
+                     "max_norm %.17g, decay %.17g, type %d",
+                     (long long)o->batch, (long long)o->accumulate, (unsigned long long)o->seed, o->lr,
+                     (int)o->schedule, (long long)o->warm_up, o->last_lr, o->average, o->optimizer.max_norm,
+                     o->optimizer.weight_decay, (int)o->type);
+    if (o->noise > 0) snprintf(f->identity + n, sizeof f->identity - (size_t)n, ", noise %.17g", o->noise);
 }
 
 static ad_status make(fit *f, ad_error *error) {
@@ -145,6 +148,8 @@ static ad_status make(fit *f, ad_error *error) {
     f->index = calloc((size_t)f->o.batch, sizeof *f->index);
     if (!f->tape || !f->index) return ad_fail(error, AD_ENOMEM, "optim_fit: out of memory");
     f->batch = optim_batch_of(&f->used.rows, f->index);
+    f->random.seed = f->o.seed;
+    f->batch.noise = f->o.noise, f->batch.random = &f->random;
     if (!f->o.validation) return AD_OK;
     return optim_scorer_open(&f->scorer, f->model, f->o.validation, 0, f->engine, f->o.type, error);
 }

@@ -198,6 +198,7 @@ static ad_status use_data(fit *f, ad_error *error) {
     f->index = calloc((size_t)f->o.data_batch, sizeof *f->index);
     if (!f->index) return ad_fail(error, AD_ENOMEM, "optim_fit_target: out of memory");
     f->batch = optim_batch_of(&f->used.rows, f->index);
+    f->batch.noise = f->o.fit.noise, f->batch.random = &f->random;
     return optim_fingerprint(f->model, &f->used, f->data, sizeof f->data, error);
 }
 
@@ -220,12 +221,13 @@ static void identify(fit *f) {
         f->identity, sizeof f->identity,
         "target %.60s, divergence %d, alpha %.17g, draws %lld x %lld, seed %llu, lr %.17g, schedule %d, warm-up %lld, "
         "last %.17g, average %.17g, max_norm %.17g, decay %.17g, type %d, beta %.17g over %lld, data %lld by %.17g, "
-        "chains %d %d %d %.17g %d %d",
+        "chains %d %d %d %.17g %d %d, noise %.17g",
         f->target->name ? f->target->name : "", (int)o->divergence, o->alpha, (long long)c->batch,
         (long long)c->accumulate, (unsigned long long)c->seed, c->lr, (int)c->schedule, (long long)c->warm_up,
         c->last_lr, c->average, c->optimizer.max_norm, c->optimizer.weight_decay, (int)c->type, o->beta,
         o->beta < 1 ? (long long)(o->beta_share * (double)c->steps) : 0, o->data ? (long long)o->data_batch : 0,
-        o->data_weight, a->distributions, a->transitions, a->leapfrog, a->step_size, a->fixed_step, a->to_target);
+        o->data_weight, a->distributions, a->transitions, a->leapfrog, a->step_size, a->fixed_step, a->to_target,
+        c->noise);
 }
 
 static ad_status make(fit *f, ad_error *error) {

@@ -26,6 +26,8 @@ void optim_scorer_close(optim_scorer *scorer);
 typedef struct optim_batch {
     ad_source x, context, weight;
     int64_t n, first;  // rows, and the number that the first one has for random numbers
+    double noise;      // added to x; 0: none
+    const ad_random *random;
 } optim_batch;
 // All rows, of which index, to be filled, picks the batch.
 optim_batch optim_batch_of(const flow_rows *rows, const int64_t *index);

@@ -341,6 +341,8 @@ typedef struct optim_fit_options {
     double last_lr;               // of the cosine, as a share of lr; 0: 0
     optim_options optimizer;      // max_norm 0: 10 here; negative: no clipping
     int64_t accumulate;           // batches whose mean gradient makes a step; 0: 1
+    double noise;                 // standard deviation of normal noise added to rows, anew at each step; none is in validation.
+                                  // What is learnt is the density of the sum: smoother, and rows not by heart. 0: none
     double average;               // decay of a moving average of the parameters, which is what is validated and kept; 0: none
     const flow_rows *validation;  // NULL: none, and the last parameters are kept
     int64_t validate_every;       // steps; 0: steps / 20, at least 1

@@ -39,6 +39,9 @@ ad_status optim_settle(const char *run, optim_fit_options *o, ad_error *error) {
             run, (long long)o->steps, (long long)o->batch, o->lr, (long long)o->warm_up, o->last_lr,
             (long long)o->validate_every);
     }
+    if (!(o->noise >= 0 && isfinite(o->noise))) {
+        return ad_fail(error, AD_EARG, "%s: noise %g is out of range", run, o->noise);
+    }
     if (o->accumulate < 1 || o->patience < 0 || !(o->average >= 0 && o->average < 1) || o->care.checkpoint_every < 1 ||
         o->care.log_every < 1 || o->care.keep < 0) {
         return ad_fail(error, AD_EARG,

@@ -229,10 +229,38 @@ static void mean_log_prob_is_the_mean(void **state) {
     flow_model_free(model);
 }
 
+// Rows at -1 and 1 and noise of 0.75: variance 1 + 0.75^2.
+static void noise_widens_what_is_learnt(void **state) {
+    (void)state;
+    enum { N = 500 };
+    double x[N], mean;
+    for (int i = 0; i < N; i++) x[i] = i % 2 ? 1 : -1;
+    const flow_diagonal_options f64 = {.linear.type = AD_F64};
+    flow_model *model = flow_model_new(flow_diagonal_affine(1, &f64, &error), flow_standard_normal(1, &error), &error);
+    flow_rows rows = {.x = util_source(x, N)};
+    const optim_fit_options options = {
+        .steps = 800, .batch = N, .lr = 0.03, .schedule = OPTIM_COSINE, .noise = 0.75, .type = AD_F64};
+    assert_status_ok(optim_fit(model, &rows, &options, NULL, &error));
+    assert_status_ok(optim_mean_log_prob(model, &rows, 0, NULL, &mean, NULL, &error));
+    util_assert_close(mean, -0.91893853320467274178 - log(1.25) - 0.5 / 1.5625, 1e-2);
+    flow_model_free(model);
+}
+
+// Its best weights are those of the rows as they are.
+static void validation_is_without_noise(void **state) {
+    (void)state;
+    moons m = moons_new();
+    const optim_fit_options options = {.steps = 4, .noise = 3, .validate_every = 2, .validation = &m.validation};
+    optim_fit_result result;
+    assert_status_ok(optim_fit(m.model, &m.rows, &options, &result, &error));
+    assert_true(result.validation == nll(&m));
+    moons_free(&m);
+}
+
 static void bad_fit_options_are_refused(void **state) {
     (void)state;
     moons m = moons_new();
-    const optim_fit_options bad[] = {{.steps = -1}, {.batch = -1}, {.lr = -1}, {.lr = NAN}, {.validate_every = -1}};
+    const optim_fit_options bad[] = {{.steps = -1}, {.batch = -1}, {.lr = -1}, {.lr = NAN}, {.validate_every = -1}, {.noise = -1}, {.noise = NAN}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(optim_fit(m.model, &m.rows, &bad[i], NULL, &error), AD_EARG);
         util_assert_contains(error.message, "out of range");
@@ -255,6 +283,8 @@ int main(void) {
         cmocka_unit_test(after_a_failure_the_best_weights_stay),
         cmocka_unit_test(fit_learns_a_conditional_density),
         cmocka_unit_test(mean_log_prob_is_the_mean),
+        cmocka_unit_test(noise_widens_what_is_learnt),
+        cmocka_unit_test(validation_is_without_noise),
         cmocka_unit_test(bad_fit_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
