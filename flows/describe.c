@@ -7,6 +7,7 @@
 static const flow_layer_type *const layer_types[] = {&flow_coupling_type, &flow_permutation_type,
                                                      &flow_standardise_type, &flow_chain_type,
                                                      &flow_lu_linear_type, &flow_plu_linear_type, &flow_planar_type,
+                                                     &flow_block_naf_type,
                                                      &flow_autoregressive_type, &flow_elementwise_type, &flow_inverse_type, &flow_split_type,
                                                      &flow_whiten_type, &flow_logit_type,
                                                      &flow_dequantise_type, &flow_clip_type,

@@ -1,4 +1,4 @@
-// flows_neural.h -- transformers made of sigmoids and small monotone nets.
+// flows_neural.h -- transformers made of sigmoids and small monotone nets; a layer that is a monotone net as a whole.
 //
 // normalize is a formula; generate finds its root, to rounding, with gradients by the implicit function theorem, and
 // fails the run (AD_ECONVERGE) where there is none. log_det is computed from logarithms, exact however far out. All
@@ -6,7 +6,7 @@
 #ifndef PULLBACK_FLOWS_NEURAL_H
 #define PULLBACK_FLOWS_NEURAL_H
 
-#include "flows_transformers.h"
+#include "flows_layers.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -81,6 +81,22 @@ typedef struct flow_monotone_net_transformer_options {
 // 2: signal, raw log-scale, bound tanh(raw / bound), shift. Beyond +-1e9 a line.
 AD_API flow_transformer *flow_monotone_net_transformer(const flow_monotone_net_transformer_options *options,
                                                        ad_error *error);
+
+typedef struct flow_block_naf_options {
+    int64_t width;  // hidden units of each feature; 0: 8
+    int layers;     // hidden ones, 1 to 16; 0: 2
+    bool reversed;  // a feature sees those behind it, else those before it
+    double bound;   // of log-weights on the diagonal and of logarithms of rows' lengths, 1 to 20; 0: 5
+    uint64_t seed;  // of the initial values
+    ad_type type;   // of the parameters: AD_F32 (0) or AD_F64
+} flow_block_naf_options;
+// A block neural autoregressive layer (De Cao, Titov and Aziz 2019): z = (1 - g) x + g net(x), the net of tanh units in
+// blocks of a feature each, its weights positive from each block to the same, any from those before, rows normalised; g
+// a gate of each feature, sigmoid of within +-5. A context is added, mapped linearly, to the first hidden units.
+// normalize is one pass; generate finds the features' roots, one after the other or, of more than 8, all at once by as
+// many passes, with gradients by the implicit function theorem; it fails as transformers do. [D] -> [D]. options may be
+// NULL.
+AD_API flow_layer *flow_block_naf(int64_t D, int64_t C, const flow_block_naf_options *options, ad_error *error);
 
 #ifdef __cplusplus
 }

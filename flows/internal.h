@@ -346,7 +346,7 @@ extern const flow_layer_type flow_coupling_pair_type, flow_hint_type, flow_ladde
 extern const flow_transformer_type flow_incompressible_transformer_type, flow_bijector_transformer_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
-extern const flow_layer_type flow_lu_linear_type, flow_plu_linear_type, flow_planar_type;
+extern const flow_layer_type flow_lu_linear_type, flow_plu_linear_type, flow_planar_type, flow_block_naf_type;
 extern const flow_layer_type flow_actnorm_type, flow_batch_norm_type, flow_bijector_type, flow_radial_type;
 extern const flow_layer_type flow_sylvester_type;
 extern const flow_layer_type flow_dense_linear_type, flow_diagonal_affine_type, flow_triangular_linear_type;

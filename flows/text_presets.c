@@ -174,6 +174,20 @@ static flow_model *sylvester(const text_settings *s, int64_t D, int64_t C, ad_er
     return stack(s, sylvester_layer, 8, D, C, error);
 }
 
+static flow_layer *block_naf_layer(const text_settings *s, int i, uint64_t seed, int64_t D, int64_t C,
+                                   ad_error *error) {
+    flow_block_naf_options o = {.width = (int64_t)s->value[TEXT_WIDTH],
+                                .layers = whole(s, TEXT_DEPTH),
+                                .reversed = i % 2,
+                                .bound = s->value[TEXT_BOUND],
+                                .seed = seed,
+                                .type = (ad_type)whole(s, TEXT_TYPE)};
+    return flow_block_naf(D, C, &o, error);
+}
+static flow_model *block_naf(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    return stack(s, block_naf_layer, 4, D, C, error);
+}
+
 const text_preset flow_text_presets[] = {
     {"nice", "layers hidden activation mix mask", "additive couplings and a scale (Dinh et al. 2015)", nice},
     {"realnvp", "layers hidden activation bound mix mask", "affine couplings (Dinh et al. 2017)", realnvp},
@@ -197,5 +211,6 @@ const text_preset flow_text_presets[] = {
     {"radial", "layers hidden activation inverse bound", "radial layers (Rezende and Mohamed 2015)", radial},
     {"sylvester", "layers hidden activation inverse kind directions", "Sylvester layers (van den Berg et al. 2018)",
      sylvester},
+    {"block-naf", "layers hidden bound", "block neural autoregressive layers (De Cao et al. 2019)", block_naf},
     {NULL, NULL, NULL, NULL},
 };

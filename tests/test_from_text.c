@@ -26,7 +26,7 @@ static void log_prob(const flow_model *model, const double *x, const double *con
 // ---- what comes of a line ------------------------------------------------------------------------------------------
 
 static const char *const names[] = {"nice", "realnvp",      "gin",    "revnet", "hint",   "maf",
-                                    "iaf",  "nsf-coupling", "nsf-ar", "planar", "radial", "sylvester"};
+                                    "iaf",  "nsf-coupling", "nsf-ar", "planar", "radial", "sylvester", "block-naf"};
 enum { NAMES = sizeof names / sizeof *names };
 
 // Each alone and with a context; a model of a file without code of one's own is the same to the bit, its line too.
@@ -277,7 +277,7 @@ static void names_are_listed(void **state) {
 static const struct refusal {
     const char *line, *words;
 } refusals[] = {
-    {"", "unknown model ''; known are nice, realnvp, gin, revnet, hint, maf, iaf, nsf-coupling, nsf-ar, planar, radial, sylvester"},
+    {"", "unknown model ''; known are nice, realnvp, gin, revnet, hint, maf, iaf, nsf-coupling, nsf-ar, planar, radial, sylvester, block-naf"},
     {"nsf", "unknown model 'nsf'; known are nice"},
     {"nsf-ar :layers=2", "unknown model 'nsf-ar '"},
     {"maf:bin=3", "maf: unknown key 'bin'; it takes layers, hidden, activation, bound, scale, mix, embed, raw, base"},
