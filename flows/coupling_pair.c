@@ -63,4 +63,5 @@ const flow_layer_type flow_coupling_pair_type = {.name = "coupling pair",
                                                  .generate = flow_steps_generate,
                                                  .describe = describe,
                                                  .make = make,
-                                                 .example = example};
+                                                 .example = example,
+                                                 .gauge = flow_steps_gauge};

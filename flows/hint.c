@@ -100,4 +100,5 @@ const flow_layer_type flow_hint_type = {.name = "hint",
                                         .generate = flow_steps_generate,
                                         .describe = describe,
                                         .make = make,
-                                        .example = example};
+                                        .example = example,
+                                        .gauge = flow_steps_gauge};

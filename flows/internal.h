@@ -175,6 +175,7 @@ flow_layer *flow_steps_finish(flow_steps *s, flow_step *step, int n, const flow_
 flow_layer *flow_steps_abandon(flow_steps *s, const flow_couplings_options *o);
 flow_result flow_steps_normalize(const flow_layer *layer, ad_var x, ad_var context);
 flow_result flow_steps_generate(const flow_layer *layer, ad_var z, ad_var context);
+flow_gauges flow_steps_gauge(const flow_layer *layer, ad_var x, ad_var z, ad_var context);
 json_t *flow_steps_describe(const flow_layer *layer);
 // What flow_steps_describe says; nets, which couplings name, are the caller's to free (the array alone) after making the layer.
 typedef struct flow_steps_described {

@@ -1,8 +1,8 @@
 // ladder.c -- a ladder of couplings: the features in K parts, each mapped by parameters of the parts before it.
 //
-// Between a coupling (K = 2) and an autoregressive layer with a net for each feature (K = D): couplings whose first part
-// grows rung by rung make one (Prince, Understanding Deep Learning, notes of chapter 16 on universality). normalize
-// takes all rungs from x; generate climbs them in order.
+// Between a coupling (K = 2) and an autoregressive layer with a net for each feature (K = D): couplings whose first
+// part grows rung by rung make one (Prince, Understanding Deep Learning, notes of chapter 16 on universality).
+// normalize takes all rungs from x; generate climbs them in order.
 #include <stdlib.h>
 
 #include "internal.h"
@@ -84,4 +84,5 @@ const flow_layer_type flow_ladder_type = {.name = "ladder",
                                           .generate = flow_steps_generate,
                                           .describe = describe,
                                           .make = make,
-                                          .example = example};
+                                          .example = example,
+                                          .gauge = flow_steps_gauge};

@@ -77,12 +77,19 @@ static ad_var seen(const pieces *row, const flow_step *step, ad_var context) {
     return ad_is_none(context) ? in[0] : ad_concat(in, 2, 0);
 }
 
-static ad_var take(const flow_steps *s, flow_direction direction, int i, pieces *row, ad_var context) {
+// What a step's transformer is given: parameters, and the features that it maps.
+static flow_parameters given(const flow_steps *s, const flow_step *step, const pieces *row, ad_var context, ad_var *v) {
     const flow_transformer *t = s->transformer;
+    ad_var raw = flow_net_apply(step->net, seen(row, step, context));
+    *v = pieces_range(row, step->changed, step->n_changed);
+    return (flow_parameters){raw, step->n_changed, t->P, t->type->by_feature};
+}
+
+static ad_var take(const flow_steps *s, flow_direction direction, int i, pieces *row, ad_var context) {
     const flow_step *step = &s->step[i];
-    flow_parameters p = {flow_net_apply(step->net, seen(row, step, context)), step->n_changed, t->P,
-                         t->type->by_feature};
-    flow_result r = flow_transform(t, direction, p, pieces_range(row, step->changed, step->n_changed));
+    ad_var v;
+    flow_parameters p = given(s, step, row, context, &v);
+    flow_result r = flow_transform(s->transformer, direction, p, v);
     pieces_replace(row, step->changed, step->n_changed, r.value);
     return r.log_det;
 }
@@ -111,6 +118,27 @@ flow_result flow_steps_normalize(const flow_layer *layer, ad_var x, ad_var conte
 
 flow_result flow_steps_generate(const flow_layer *layer, ad_var z, ad_var context) {
     return transform((const flow_steps *)layer, FLOW_GENERATE, z, context);
+}
+
+flow_gauges flow_steps_gauge(const flow_layer *layer, ad_var x, ad_var z, ad_var context) {
+    const flow_steps *s = (const flow_steps *)layer;
+    flow_terms saturation = {.n = 0}, tails = {.n = 0};
+    ad_var start = s->inverse ? z : x, v;
+    pieces row;
+    if (!pieces_begin(&row, s->n, start)) {
+        pieces_end(&row);
+        ad_tape_fail(start.tape, AD_ENOMEM, "%s: out of memory", layer->type->name);
+        return (flow_gauges){AD_NONE, AD_NONE};
+    }
+    for (int i = 0; i < s->n; i++) {
+        flow_parameters p = given(s, &s->step[i], &row, context, &v);
+        flow_gauges g = flow_gauge(s->transformer, p, v);
+        flow_terms_add(&saturation, g.saturation);
+        flow_terms_add(&tails, g.tails);
+        take(s, FLOW_NORMALIZE, i, &row, context);
+    }
+    pieces_end(&row);
+    return (flow_gauges){flow_terms_join(&saturation), flow_terms_join(&tails)};
 }
 
 // ---- making one -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // test_bijector.c -- maps of one number: closed forms, both ends of every range, what is outside, learned numbers,
 // refusals.
-#include "layers.h"
+#include "transformers.h"
 
 static flow_layer *made(const char *name, const flow_bijector_options *o) {
     flow_layer *layer = flow_bijector(1, name, o, &layers_error);
@@ -329,7 +329,8 @@ static flow_layer *elementwise(const char *name, const flow_bijector_transformer
     return layer;
 }
 
-// f(v scale + shift) of a map of all numbers; its inverse, onto them, times scale plus shift; neither between two boxes.
+// f(v scale + shift) of a map of all numbers; its inverse, onto them, times scale plus shift; neither between two
+// boxes.
 static void transformers_add_a_scale_and_a_shift(void **state) {
     (void)state;
     const double s = 1.5 * tanh(0.6 / 1.5), x[2] = {-0.4, 0.3};
@@ -338,8 +339,8 @@ static void transformers_add_a_scale_and_a_shift(void **state) {
             const flow_bijector_transformer_options o = {
                 .inverse = inverse, .bound = 1.5, .a = all[i].a, .b = all[i].b};
             flow_layer *bent = elementwise(all[i].name, &o, false);
-            flow_layer *alone = made(
-                all[i].name, &(flow_bijector_options){.inverse = inverse, .a = all[i].a, .b = all[i].b});
+            flow_layer *alone =
+                made(all[i].name, &(flow_bijector_options){.inverse = inverse, .a = all[i].a, .b = all[i].b});
             ad_param *raw = layers_param(bent, "raw");
             const bool box = bent->low < bent->high, before = !box;
             const bool plain = box && bent->z_low < bent->z_high;
@@ -371,8 +372,8 @@ static void transformers_learn_the_numbers_of_maps(void **state) {
     (void)state;
     const flow_bijector_transformer_options o = {.plain = true, .a = 1.4, .b = -0.6};
     flow_layer *bent = elementwise("sinh arcsinh", &o, false);
-    flow_layer *layer = made("sinh arcsinh",
-                             &(flow_bijector_options){.learn = true, .a = 1.4, .b = -0.6, .type = AD_F64});
+    flow_layer *layer =
+        made("sinh arcsinh", &(flow_bijector_options){.learn = true, .a = 1.4, .b = -0.6, .type = AD_F64});
     layers_set(layers_param(bent, "raw"), (const double[]){0.3, -0.8});
     ad_param_set(layers_param(layer, "tail"), 0, 0.3);
     ad_param_set(layers_param(layer, "skew"), 0, -0.8);
@@ -394,13 +395,39 @@ static void layers_of_any_map_keep_the_laws(void **state) {
         const flow_mlp_options mlp = {.layers = 1, .width = 4, .activation = FLOW_TANH, .type = AD_F64};
         flow_transformer *t = transformer(all[i / 2].name, &o);
         flow_layer *layer =
-            i / 2 % 2 ? flow_elementwise(2, 2, t, &(flow_elementwise_options){.mlp = mlp}, &layers_error)
-                      : flow_autoregressive(2, 0, t, &(flow_autoregressive_options){.made = {.mlp = mlp}}, &layers_error);
+            i / 2 % 2
+                ? flow_elementwise(2, 2, t, &(flow_elementwise_options){.mlp = mlp}, &layers_error)
+                : flow_autoregressive(2, 0, t, &(flow_autoregressive_options){.made = {.mlp = mlp}}, &layers_error);
         layers_assert_made(layer);
         const flow_check_options check = {.rows = 2, .cases = 1, .tolerance = 1e-10, .spread = 0.5};
-        if (flow_check(layer, &check, &layers_error) != AD_OK) fail_msg("%s: %s", all[i / 2].name, layers_error.message);
+        if (flow_check(layer, &check, &layers_error) != AD_OK)
+            fail_msg("%s: %s", all[i / 2].name, layers_error.message);
         flow_layer_free(layer);
     }
+}
+
+static flow_transformer *leaky(ad_error *error) {
+    return flow_bijector_transformer("leaky relu", NULL, error);
+}
+static flow_transformer *sneaky(ad_error *error) {
+    return flow_bijector_transformer("sneaky relu", &(flow_bijector_transformer_options){.inverse = true}, error);
+}
+static flow_transformer *bent(ad_error *error) {
+    return flow_bijector_transformer("bent identity", NULL, error);
+}
+static flow_transformer *tails(ad_error *error) {
+    return flow_bijector_transformer("leaky tanh", NULL, error);
+}
+static const transformers_maker makers[] = {{"bijector", leaky, 0, 0, 0},
+                                            {"bijector", sneaky, 0, 0, 0},
+                                            {"bijector", bent, 0, 0, 0},
+                                            {"bijector", tails, 0, 0, 0}};
+
+// Of maps that do not grow: raw numbers of any size, and gradients to second order.
+static void transformers_of_maps_have_no_nan_and_right_gradients(void **state) {
+    (void)state;
+    transformers_check_huge(makers, 4);
+    transformers_check_gradients(makers, 4);
 }
 
 // Beyond a box the density is 0, whichever way round a layer takes the map.
@@ -473,6 +500,7 @@ int main(void) {
         cmocka_unit_test(transformers_add_a_scale_and_a_shift),
         cmocka_unit_test(transformers_learn_the_numbers_of_maps),
         cmocka_unit_test(layers_of_any_map_keep_the_laws),
+        cmocka_unit_test(transformers_of_maps_have_no_nan_and_right_gradients),
         cmocka_unit_test(outside_of_a_transformer_is_nothing),
         cmocka_unit_test(a_row_lies_in_one_range),
         cmocka_unit_test(bad_options_are_refused),

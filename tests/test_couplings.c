@@ -292,6 +292,30 @@ static void with_a_context_the_first_part_is_mapped_too(void **state) {
     flow_layer_free(layer);
 }
 
+// What a report says of scales near their bounds and of points outside of boxes: of all couplings, where each is taken.
+static void reports_look_at_every_coupling(void **state) {
+    (void)state;
+    const double x[6] = {0.5, 2, 9, 0.5, 9, 9};  // two rows
+    const flow_rows rows = {.x = util_source(x, 2)};
+    const flow_hint_options o = {.couplings = {.mlp = linear_net}};
+    for (int i = 0; i < 2; i++) {
+        const flow_spline_transformer_options box = {.bins = 4, .spline = {.bound = 3}};
+        flow_transformer *t = i ? flow_spline_transformer(&box, &layers_error) : affine();
+        flow_layer *layer = flow_hint(3, 0, t, &o, &layers_error);
+        layers_assert_made(layer);
+        if (i == 0) ad_param_set(net_param(layer, "net1", 1), 0, 20);  // the last coupling's log-scale of three
+        flow_model *model = flow_model_new(layer, flow_standard_normal(3, &layers_error), &layers_error);
+        layers_assert_made(model);
+        flow_health *h = flow_report(model, &rows, NULL, &layers_error);
+        layers_assert_made(h);
+        if (i == 0) util_assert_close(h->layers[0].saturation, 1 / 3., 1e-15);
+        // Second and third feature are mapped, the third one twice: 9, 9 and 2; then 9, 9 and 9.
+        if (i == 1) util_assert_close(h->layers[0].tails, 5 / 6., 1e-15);
+        flow_health_free(h);
+        flow_model_free(model);
+    }
+}
+
 // ---- options --------------------------------------------------------------------------------------------------------
 
 static void nets_may_be_given(void **state) {
@@ -366,6 +390,7 @@ int main(void) {
         cmocka_unit_test(parts_see_those_before_them),
         cmocka_unit_test(a_ladder_is_its_formula),
         cmocka_unit_test(with_a_context_the_first_part_is_mapped_too),
+        cmocka_unit_test(reports_look_at_every_coupling),
         cmocka_unit_test(nets_may_be_given),
         cmocka_unit_test(one_feature_wants_a_context),
         cmocka_unit_test(bad_options_are_refused),
