@@ -174,6 +174,7 @@ static void set_step(flow_owner *owner, uint64_t step) {
 void flow_set_step(flow_model *model, uint64_t step) {
     set_step(&model->layer->owner, step);
     set_step(&model->base->owner, step);
+    if (model->embed) set_step(&model->embed->owner, step);
 }
 
 // ---- recording ----------------------------------------------------------------------------------------------------

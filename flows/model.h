@@ -22,7 +22,7 @@ struct flow_model {
 };
 
 enum { FLOW_MOST_TEXT = 1000 };  // characters of such a line
-// The model with another base density. Owns both, on failure too.
+// The model, not embedded yet, with another base density. Owns both, on failure too.
 flow_model *flow_model_rebase(flow_model *model, flow_base *base, ad_error *error);
 // Keeps a copy of the text; false: out of memory.
 bool flow_model_set_text(flow_model *model, const char *text);

@@ -81,6 +81,21 @@ static bool makes_presets(ad_error *error) {
     return b != NULL;
 }
 
+// A net in front of the context, which data-dependent initialisation puts rows through.
+static bool embeds(ad_error *error) {
+    flow_model *model = flow_from_text("realnvp:layers=1,hidden=3x1,embed=3x1,base=conditional", 2, 2, error);
+    const flow_rows rows = {.x = util_source(x, 4), .context = util_source(x, 4)};
+    bool ok = model != NULL && flow_init_from_data(model, &rows, error) == AD_OK;
+    flow_model_free(model);
+    return ok;
+}
+
+static bool makes_a_box(ad_error *error) {
+    flow_base *base = flow_temper(flow_base_box(2, NULL, x, error), 0.5, error);
+    flow_base_free(base);
+    return base != NULL;
+}
+
 // Recorded anew each time: what is known of the tape's memory does not hide a failure.
 static bool sweeps(ad_error *error) {
     static flow_layer *layer;  // made once
@@ -106,6 +121,8 @@ FAILS(makes_a_coupling_of_a_net)
 FAILS(makes_an_autoregressive_layer)
 FAILS(makes_elementwise_layers)
 FAILS(makes_presets)
+FAILS(embeds)
+FAILS(makes_a_box)
 FAILS(sweeps)
 
 static void boxes(void **state) {
@@ -129,6 +146,8 @@ int main(void) {
                                        cmocka_unit_test(makes_an_autoregressive_layer_),
                                        cmocka_unit_test(makes_elementwise_layers_),
                                        cmocka_unit_test(makes_presets_),
+                                       cmocka_unit_test(embeds_),
+                                       cmocka_unit_test(makes_a_box_),
                                        cmocka_unit_test(sweeps_)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
