@@ -83,6 +83,40 @@ void anomaly_free(anomaly_rows *rows) {
     free(rows->odd), free(rows->learn);
 }
 
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double anomaly_spacing(const anomaly_rows *a) {
+    enum { SOME = 200, NEAR = 5 };
+    const float *v = a->x->values;
+    const int64_t D = a->x->columns, *learn = a->learn, n = a->n;
+    double found[SOME];
+    int64_t m = 0, differ = 0;
+    for (int64_t c = 0; c < D; c++) {
+        bool same = true;
+        for (int64_t i = 1; i < n && same; i++) same = v[learn[i] * D + c] == v[learn[0] * D + c];
+        differ += !same;
+    }
+    for (int64_t i = 0; i < n && m < SOME; i += n < SOME ? 1 : n / SOME) {
+        double near[NEAR + 1] = {INFINITY, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY};  // itself among them
+        for (int64_t j = 0; j < n; j++) {
+            double squares = 0;
+            for (int64_t c = 0; c < D; c++) squares += pow((double)(v[learn[i] * D + c] - v[learn[j] * D + c]), 2);
+            if (squares >= near[NEAR]) continue;
+            near[NEAR] = squares;
+            for (int k = NEAR; k > 0 && near[k] < near[k - 1]; k--) {
+                const double swap = near[k];
+                near[k] = near[k - 1], near[k - 1] = swap;
+            }
+        }
+        found[m++] = sqrt(near[NEAR] / (double)(differ ? differ : 1));
+    }
+    qsort(found, (size_t)m, sizeof *found, ascending);
+    return m && isfinite(found[m / 2]) ? found[m / 2] : 0;
+}
+
 static int descending(const void *a, const void *b) {
     const scored *x = a, *y = b;
     return (x->score < y->score) - (x->score > y->score);

@@ -26,6 +26,9 @@ typedef struct scored {
 // near.
 ad_status anomaly_read(anomaly_rows *rows, const char *file, bool none, ad_error *error);
 void anomaly_free(anomaly_rows *rows);
+// How far it is in each feature from a row that is learnt to its fifth neighbour among them: the Euclidean distance
+// over the root of how many features differ at all; the median over 200 rows.
+double anomaly_spacing(const anomaly_rows *rows);
 // Sorts n rows by falling score. The share of pairs of an odd and a normal row in which the odd one ranks higher; ties
 // count half.
 double anomaly_rank(scored *s, int64_t n);

@@ -1,7 +1,10 @@
 // distill.c -- a slow teacher is fitted to data; a student that samples fast learns its density, without the data.
 //
 // The teacher integrates to 1, so that log Z must come out as 0, and minus the ELBO is the student's divergence from
-// it.
+// it. A student that starts on the teacher itself finds its peaks and never the thin mass between them, and log Z shows
+// it: so it starts on a power of the density (beta), in which that mass is most, and follows it to the first power. The
+// loss is the reverse divergence throughout, or Renyi's (alpha), of the student's own draws. Noise makes the teacher a
+// smoother density.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,8 +21,8 @@
 typedef struct request {
     const char *data, *density, *teacher, *student, *save, *picture;
     int64_t teacher_steps, steps, draws, seed, threads, report;
-    double lr;
-    bool path, quiet;
+    double lr, noise, beta, share, alpha;
+    bool plain, quiet;
 } request;
 
 static bool show_step(void *arg, const optim_progress *p) {
@@ -57,7 +60,7 @@ static ad_status teach(const request *r, flow_model *teacher, const flow_rows pa
                        ad_error *error) {
     progress meter = progress_start(r->quiet);
     optim_fit_options how = recipe(r, r->teacher_steps, engine, &meter);
-    how.validation = &part[1];
+    how.validation = &part[1], how.noise = r->noise, how.average = 0.99;
     optim_fit_result result;
     ad_status status = flow_init_from_data(teacher, &part[0], error);
     if (status == AD_OK) status = optim_fit(teacher, &part[0], &how, &result, error);
@@ -68,7 +71,9 @@ static ad_status teach(const request *r, flow_model *teacher, const flow_rows pa
 static ad_status learn(const request *r, flow_model *student, const optim_target *target, ad_engine *engine,
                        ad_error *error) {
     progress meter = progress_start(r->quiet);
-    optim_target_options how = {.divergence = r->path ? OPTIM_PATH_KL : OPTIM_REVERSE_KL, .report_draws = r->report};
+    optim_target_options how = {.divergence = r->plain ? OPTIM_REVERSE_KL : OPTIM_PATH_KL, .report_draws = r->report};
+    if (r->alpha != 1) how.divergence = OPTIM_ALPHA, how.alpha = r->alpha;
+    how.beta = r->beta, how.beta_share = r->share, how.validation_draws = 10000;
     how.fit = recipe(r, r->steps, engine, &meter);
     how.fit.batch = r->draws, how.fit.average = 0.995;
     optim_target_result result;
@@ -111,6 +116,7 @@ int main(int argc, char **argv) {
                  .teacher = "nsf-ar:layers=2,hidden=64x2",
                  .student = "nsf-ar:layers=3,hidden=64x2,inverse=yes"};
     r.teacher_steps = 2000, r.steps = 3000, r.draws = 256, r.seed = 1, r.report = 20000, r.lr = 2e-3;
+    r.beta = 0.2, r.share = 0.5, r.alpha = 1;
     const option_row rows[] = {
         {"data", "FILE", ".npz with X, and y: rows whose y is 0 are learnt", OPTION_TEXT, &r.data, 0, 0},
         {"density", "NAME", "instead: points of a density of data.h", OPTION_TEXT, &r.density, 0, 0},
@@ -119,8 +125,15 @@ int main(int argc, char **argv) {
         {"teacher-steps", "N", "steps of Adam", OPTION_COUNT, &r.teacher_steps, 1, 1e9},
         {"steps", "N", "of the student", OPTION_COUNT, &r.steps, 1, 1e9},
         {"draws", "N", "of the student, a step", OPTION_COUNT, &r.draws, 2, 1e6},
+        {"noise", "X", "standard deviation of what is added to rows for the teacher, at each step anew", OPTION_NUMBER,
+         &r.noise, 0, 100},
+        {"beta", "X", "power of the teacher's density that the student starts on", OPTION_NUMBER, &r.beta, 1e-6, 1},
+        {"share", "X", "of the steps until it is 1", OPTION_NUMBER, &r.share, 1e-6, 1},
+        {"alpha", "X", "Renyi's divergence of that order, along paths; 1: the reverse one", OPTION_NUMBER, &r.alpha,
+         -100, 100},
         {"lr", "X", "learning rate at first; falls to 0 as half a cosine", OPTION_NUMBER, &r.lr, 1e-12, 10},
-        {"path", NULL, "path gradients: for students that normalize fast, too", OPTION_FLAG, &r.path, 0, 0},
+        {"plain", NULL, "gradients with the score in them, not along paths: noisier, for students slow to normalize",
+         OPTION_FLAG, &r.plain, 0, 0},
         {"report", "N", "draws for the report", OPTION_COUNT, &r.report, 100, 1e8},
         {"seed", "N", "same seed, same models", OPTION_COUNT, &r.seed, 0, 1e15},
         {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &r.threads, 0, 256},
