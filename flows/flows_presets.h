@@ -91,7 +91,8 @@ typedef struct flow_nsf_options {
     flow_mlp_options mlp; // of the conditioners: layers (of residual nets: blocks), width, activation
     flow_mask mask;       // of couplings; usual: alternate
     const char *transformer;  // another than the rational-quadratic spline, by a name that flow_usual_transformer knows;
-                              // bins and bound are then as there. Borrowed for the call
+                              // bins and bound are then as there. Borrowed for the call. Of circular splines, whose
+                              // features lie in a box: raw, mixed by permutations (usual: random), with a uniform base
 } flow_nsf_options;
 // Neural spline flow (Durkan et al. 2019): rational-quadratic splines, raw widths and heights over the root of the conditioner's
 // width; standard normal base.

@@ -34,8 +34,7 @@ typedef struct flow_usual_transformer_options {
     ad_type type;   // of the parameters of those that have nets of their own
 } flow_usual_transformer_options;
 // One of the library's transformers by its name in files, or the same with "-" for blanks and without a last " spline", as
-// "linear-rational". NULL with a message that lists them (AD_EARG) when there is none of that name. Circular splines are not
-// among them: presets stretch features, and have a normal base, where those want a box.
+// "linear-rational". NULL with a message that lists them (AD_EARG) when there is none of that name.
 AD_API flow_transformer *flow_usual_transformer(const char *name, const flow_usual_transformer_options *options,
                                                 ad_error *error);
 

@@ -241,10 +241,23 @@ static flow_model *embed(const text_settings *s, flow_model *model, int64_t C, a
     return flow_embed(model, flow_mlp(C, o.width, &o, error), error);
 }
 
+// Layers whose latent features lie in a box keep the base density that the preset gives them, or take one of that box.
+static flow_model *in_box(const text_settings *s, flow_model *model, flow_base *base, ad_error *error) {
+    const double low = model->base->low, high = model->base->high;
+    if (base->low == low && base->high == high) return flow_model_rebase(model, base, error);
+    flow_base_free(base);
+    if (s->value[TEXT_BASE] == 0 && s->value[TEXT_TEMPERATURE] == 0) return model;
+    ad_fail(error, AD_EARG, "model: latent features lie between %g and %g: expected base=uniform,box=%g", low, high,
+            high);
+    flow_model_free(model);
+    return NULL;
+}
+
 // Layers and base density with a context of C.
 static flow_model *assemble(const text_preset *p, const text_settings *s, int64_t D, int64_t C, ad_error *error) {
     flow_base *base = flow_text_base(s, D, C, error);
     flow_model *model = base ? p->build(s, D, C, error) : NULL;
+    if (model && model->base->low < model->base->high) return in_box(s, model, base, error);
     if (model) return flow_model_rebase(model, base, error);
     flow_base_free(base);
     return NULL;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "internal.h"
+#include "model.h"
 
 // ---- what presets share ---------------------------------------------------------------------------------------------
 
@@ -213,8 +214,29 @@ static flow_layer *nsf_layer(const void *options, flow_mix mix, int i, int64_t D
     return flow_coupling(D, C, nsf_transformer(o, seed, error), &c, error);
 }
 
+// The box that the transformer's features lie in; equal ends: none.
+static bool nsf_box(const flow_nsf_options *o, double *low, double *high, ad_error *error) {
+    flow_transformer *t = nsf_transformer(o, 0, error);
+    if (!t) return false;
+    *low = t->low;
+    *high = t->high;
+    flow_transformer_free(t);
+    if (!(*low < *high) || o->mix != FLOW_MIX_LU) return true;
+    ad_fail(error, AD_EARG,
+            "nsf: with the transformer %.40s features lie in a box: nothing but a permutation may stand between layers",
+            o->transformer);
+    return false;
+}
+
 flow_model *flow_nsf(int64_t D, int64_t C, const flow_nsf_options *options, ad_error *error) {
     flow_nsf_options o = options ? *options : (flow_nsf_options){.layers = 0};
-    plan p = {"nsf", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, nsf_layer, &o, o.mask};
-    return build(&p, 5, FLOW_MIX_LU, D, C, error);
+    double low, high;
+    if (!nsf_box(&o, &low, &high, error)) return NULL;
+    const bool box = low < high;
+    plan p = {"nsf", o.layers, o.mix, o.raw || box, false, o.mlp.seed, o.mlp.type, nsf_layer, &o, o.mask};
+    flow_model *model = build(&p, 5, box ? FLOW_MIX_RANDOM : FLOW_MIX_LU, D, C, error);
+    flow_base *base = model && box ? flow_base_uniform(D, low, high, error) : NULL;
+    if (!box || base) return base ? flow_model_rebase(model, base, error) : model;
+    flow_model_free(model);
+    return NULL;
 }

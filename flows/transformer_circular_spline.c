@@ -63,6 +63,10 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return narrowed(flow_spline_make(&form, options, error));
 }
 
+static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+    return narrowed(flow_spline_usual(&form, options, error));
+}
+
 static flow_transformer *example(int i, ad_error *error) {
     return narrowed(flow_spline_example(&form, i, error));
 }
@@ -73,6 +77,7 @@ const flow_transformer_type flow_circular_spline_transformer_type = {.name = "ci
                                                                      .describe = flow_spline_describe,
                                                                      .make = make,
                                                                      .example = example,
+                                                                     .usual = usual,
                                                                      .by_feature = true};
 
 static const flow_spline_form form = {&flow_circular_spline_transformer_type, 3, 1, 2, transform};

@@ -121,6 +121,12 @@ static void keys_are_options(void **state) {
     assert_same("nsf-coupling:mask=halves", flow_nsf(4, 0, &nsf, &error));
 }
 
+static void assert_describes(const char *line, const char *words) {
+    char *text = describe(make(line, 4, 2), line);
+    if (!strstr(text, words)) fail_msg("%s: no %s in %s", line, words, text);
+    free(text);
+}
+
 // In the spline's place: by its name in files, shortened.
 static void a_transformer_is_named(void **state) {
     (void)state;
@@ -152,15 +158,15 @@ static void a_transformer_is_named(void **state) {
             assert_same(line, flow_nsf(4, 0, &nsf, &error));
         }
     }
+    // On a torus: nothing stretches features, and the base is uniform.
+    const flow_nsf_options torus = {.bins = 6, .raw = true, .mix = FLOW_MIX_RANDOM, .transformer = "circular spline"};
+    assert_same("nsf-coupling:transformer=circular,bins=6", flow_nsf(4, 0, &torus, &error));
+    assert_describes("nsf-ar:transformer=circular,bound=2",
+                     "\"base\":{\"type\":\"uniform\",\"features\":4,\"low\":-2.0,\"high\":2.0");
+    assert_describes("nsf-ar:transformer=circular,base=uniform,box=3", "\"base\":{\"type\":\"uniform\"");
     assert_null(flow_nsf(2, 0, &(flow_nsf_options){.transformer = "septic"}, &error));
     util_assert_contains(error.message,
                          "unknown transformer 'septic'; known are additive, affine, rational-quadratic, ");
-}
-
-static void assert_describes(const char *line, const char *words) {
-    char *text = describe(make(line, 4, 2), line);
-    if (!strstr(text, words)) fail_msg("%s: no %s in %s", line, words, text);
-    free(text);
 }
 
 static void bases_are_named(void **state) {
@@ -285,6 +291,9 @@ static const struct refusal {
     {"maf:layers", "maf: 'layers' has no value; expected layers=a whole number from 1 to 10000"},
     {"maf:layers=2,layers=3", "maf: 'layers' is there twice"},
     {"maf:,", "maf: unknown key ''"},
+    {"nsf-ar:transformer=circular,mix=lu", "nsf: with the transformer circular features lie in a box: nothing but a"},
+    {"nsf-ar:transformer=circular,base=logistic", "latent features lie between -3 and 3: expected base=uniform,box=3"},
+    {"nsf-ar:transformer=circular,base=uniform,box=2", "expected base=uniform,box=3"},
     {"nsf-ar:transformer=septic", "transformer is 'septic'; expected additive, affine, rational-quadratic, "},
     {"nsf-ar:transformer=sum-of-squares,bins=32", "3 polynomials of degree 32"},
     {"maf:layers=", "maf: layers is ''; expected a whole number from 1 to 10000"},

@@ -275,6 +275,17 @@ static void a_circle_is_closed(void **state) {
     flow_transformer_free(t);
 }
 
+// Of the whole model: a density on a torus, with samples of it.
+static void a_model_lies_on_a_torus(void **state) {
+    (void)state;
+    flow_model *model = flow_from_text(
+        "nsf-ar:transformer=circular,layers=2,bins=4,hidden=8x1,activation=tanh,type=f64", 2, 0, &layers_error);
+    layers_assert_made(model);
+    const flow_check_options o = {.cases = 1};
+    if (flow_check_model(model, &o, &layers_error) != AD_OK) fail_msg("%s", layers_error.message);
+    flow_model_free(model);
+}
+
 // ---- refusals -------------------------------------------------------------------------------------------------------
 
 static flow_transformer *(*const constructors[])(const flow_spline_transformer_options *, ad_error *) = {
@@ -313,6 +324,7 @@ int main(void) {
         cmocka_unit_test(waves_are_their_formula),
         cmocka_unit_test(a_wave_is_not_flat_at_its_end),
         cmocka_unit_test(a_circle_is_closed),
+        cmocka_unit_test(a_model_lies_on_a_torus),
         cmocka_unit_test(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
