@@ -95,12 +95,9 @@ static ad_status rank(const ranked *r, const flow_rows *rows, ad_error *error) {
 }
 
 static ad_status init(flow_layer *layer, const flow_rows *rows, ad_error *error) {
-    ranked *r = (ranked *)layer;
-    flow_layer *inner = r->inner;
-    ad_status status = inner->initialised ? AD_OK : inner->type->init(inner, rows, error);
-    if (status != AD_OK) return status;
-    inner->initialised = true;
-    return rank(r, rows, error);
+    const ranked *r = (const ranked *)layer;
+    const ad_status status = flow_init_layer(r->inner, FLOW_NORMALIZE, rows, error);
+    return status == AD_OK ? rank(r, rows, error) : status;
 }
 
 // Ranked layers, and those that have one in them, wait for data, or no longer do: their number.

@@ -111,6 +111,32 @@ static bool sweeps(ad_error *error) {
     return status == AD_OK;
 }
 
+// A recursive coupling keeps its row in pieces while it is recorded.
+static bool couples_again_and_again(ad_error *error) {
+    static flow_layer *layer;  // made once
+    const flow_hint_options o = {.couplings = {.mlp = {.layers = 1, .width = 3}}};
+    if (layer == NULL) layer = flow_hint(5, 0, flow_affine_transformer(NULL, error), &o, error);
+    ad_tape *tape = layer != NULL ? ad_tape_new(NULL, AD_F64) : NULL;
+    if (tape == NULL) return ad_fail(error, AD_ENOMEM, "no tape") == AD_OK;
+    flow_result r = flow_layer_generate(layer, ad_constant(tape, ad_shape1(5), x), AD_NONE);
+    ad_keep(r.value);
+    ad_status status = ad_run(tape);
+    if (status != AD_OK) ad_fail(error, status, "%s", ad_tape_message(tape));
+    ad_tape_free(tape);
+    return status == AD_OK;
+}
+
+static bool ranks(ad_error *error) {
+    static flow_model *model;  // made once
+    if (model == NULL) {
+        flow_layer *layer = flow_ranked(flow_bijector(2, "asinh", NULL, error), false, error);
+        model = layer ? flow_model_new(layer, flow_standard_normal(2, error), error) : NULL;
+        if (model == NULL) return false;
+    }
+    const flow_rows rows = {.x = util_source(x, 4)};
+    return flow_rank(model, &rows, error) == AD_OK;
+}
+
 #define FAILS(work)                     \
     static void work##_(void **state) { \
         (void)state;                    \
@@ -124,6 +150,8 @@ FAILS(makes_presets)
 FAILS(embeds)
 FAILS(makes_a_box)
 FAILS(sweeps)
+FAILS(couples_again_and_again)
+FAILS(ranks)
 
 static void boxes(void **state) {
     (void)state;
@@ -148,6 +176,8 @@ int main(void) {
                                        cmocka_unit_test(makes_presets_),
                                        cmocka_unit_test(embeds_),
                                        cmocka_unit_test(makes_a_box_),
-                                       cmocka_unit_test(sweeps_)};
+                                       cmocka_unit_test(sweeps_),
+                                       cmocka_unit_test(couples_again_and_again_),
+                                       cmocka_unit_test(ranks_)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
