@@ -6,6 +6,7 @@
 #include "data.h"
 #include "flows.h"
 #include "optim.h"
+#include "picture.h"
 
 // An elementwise layer in a few lines: sinh-arcsinh (Jones and Pewsey 2009), skew and tail to learn for each feature.
 static ad_var bend(const flow_call *c, ad_var x) {
@@ -95,6 +96,15 @@ static ad_status show_inverse(const flow_layer *layer) {
     return ad_tape_free(tape), status;
 }
 
+#ifdef EXAMPLES_CAIRO
+static ad_status draw(const flow_model *model, const data_table *points) {
+    data_table *xy = data_convert(points, AD_F64, &error);
+    if (!xy) return error.status;
+    ad_status status = picture_draw("custom_layer.png", model, NULL, xy->values, xy->rows, 1, &error);
+    return data_table_free(xy), status;
+}
+#endif
+
 static ad_status check(flow_layer *layer) {
     ad_status status = layer ? flow_check(layer, NULL, &error) : error.status;
     if (status == AD_OK) printf("flow_check: %s: directions, log_det, structure, gradients hold\n", layer->type->name);
@@ -103,7 +113,7 @@ static ad_status check(flow_layer *layer) {
 
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        return puts("usage: custom_layer\nTrains layers of its own on two moons; writes custom_layer.safetensors."), 0;
+        return puts("usage: custom_layer\nTrains its own layers on two moons; writes custom_layer.safetensors, .png"), 0;
     }
     if (argc > 1) return wrong("no arguments expected (try --help)");
     flow_layer *last = NULL;
@@ -126,6 +136,9 @@ int main(int argc, char **argv) {
     if (!again) return wrong(error.message);
     printf("saved and loaded: %s\n", nats(again, fresh) == trained ? "the same to the bit" : "ANOTHER");
 
+#ifdef EXAMPLES_CAIRO  // without it there is no picture
+    if (draw(model, fresh) != AD_OK) return wrong(error.message);
+#endif
     if (show_inverse(last) != AD_OK || check(flow_derive(&bend_type, 2, 0, NULL, &error)) != AD_OK ||
         check(flow_derive(&wave_type, 3, 0, NULL, &error)) != AD_OK) {
         return wrong(error.message);
