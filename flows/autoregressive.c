@@ -85,8 +85,8 @@ static flow_result by_fixed_point(const autoregressive *a, ad_var v, ad_var cont
     const int64_t levels = flow_made_levels(a->net);
     ad_solver_options o = {.tolerance = a->tolerance, .max_iterations = (int)levels + 2};
     ad_var y = ad_fixed_point(v, pass, &i, &o).value;
-    flow_result r = flow_transform(a->transformer, FLOW_GENERATE, parameters_at(a, y, context), v);
-    return (flow_result){y, r.log_det};
+    // Once more: a root that a transformer does not find fails the run here, but not inside of the loop.
+    return flow_transform(a->transformer, FLOW_GENERATE, parameters_at(a, y, context), v);
 }
 
 static flow_result transform(const autoregressive *a, flow_direction direction, ad_var v, ad_var context) {

@@ -14,7 +14,7 @@
 
 #include "internal.h"
 
-enum { MOST_LAYERS = 16, ONE_BY_ONE = 8 /* features: a loop each, of which a program has few */ };
+enum { MOST_LAYERS = 16, ONE_BY_ONE = 64 /* features, each recorded by itself */ };
 #define GATE_BOUND 5.0
 
 typedef struct block_map {
@@ -339,14 +339,13 @@ static flow_layer *make(const json_t *options, const flow_making *making, ad_err
 }
 
 static flow_layer *example(int i, ad_error *error) {
-    const int64_t D = i % 17 == 16 ? ONE_BY_ONE + 1 : 1 + i % 5;
     const flow_block_naf_options o = {.width = 1 + i % 4,
                                       .layers = 1 + i / 2 % 2,
                                       .reversed = i / 3 % 2,
                                       .bound = i % 7 == 6 ? 2 : 0,
                                       .seed = (uint64_t)i,
                                       .type = i % 3 ? AD_F64 : AD_F32};
-    return flow_block_naf(D, i / 4 % 3, &o, error);
+    return flow_block_naf(1 + i % 5, i / 4 % 3, &o, error);
 }
 
 const flow_layer_type flow_block_naf_type = {.name = "block naf",

@@ -93,7 +93,7 @@ typedef struct flow_block_naf_options {
 // A block neural autoregressive layer (De Cao, Titov and Aziz 2019): z = (1 - g) x + g net(x), the net of tanh units in
 // blocks of a feature each, its weights positive from each block to the same, any from those before, rows normalised; g
 // a gate of each feature, sigmoid of within +-5. A context is added, mapped linearly, to the first hidden units.
-// normalize is one pass; generate finds the features' roots, one after the other or, of more than 8, all at once by as
+// normalize is one pass; generate finds the features' roots, one after the other or, of more than 64, all at once by as
 // many passes, with gradients by the implicit function theorem; it fails as transformers do. [D] -> [D]. options may be
 // NULL.
 AD_API flow_layer *flow_block_naf(int64_t D, int64_t C, const flow_block_naf_options *options, ad_error *error);

@@ -138,7 +138,7 @@ static void wild_parameters_come_back(void **state) {
     (void)state;
     uint64_t seed = 5;
     for (int i = 0; i < MAKERS; i++) {
-        for (int k = 0; k < (UTIL_SANITIZED ? 4 : 20); k++) {
+        for (int k = 0; k < (UTIL_SANITIZED ? 4 : 12); k++) {
             check_wild(&makers[i], (ad_type)(k % 2), 0.1 * pow(300, util_uniform(&seed, 0, 1)), &seed);
         }
     }
@@ -163,6 +163,53 @@ static void tails_are_finite(void **state) {
         }
         free(raw);
         flow_transformer_free(t);
+    }
+}
+
+// Raw numbers as a net gone wild gives them: values, log-slopes and gradients without NaN, or a run that fails.
+static void check_huge(const maker *m, ad_type type, uint64_t *seed) {
+    static const double sizes[] = {0, 1, -1, 1e5, -1e5, 1e30, -1e30}, v[] = {-2.9, 0, 0.2, 1.4, 30};
+    enum { POINTS = sizeof v / sizeof *v };
+    flow_transformer *t = made(m);
+    double *raw = calloc((size_t)t->P, sizeof *raw), out[3][POINTS], *g = calloc((size_t)t->P, sizeof *g);
+    for (int64_t i = 0; i < t->P; i++) raw[i] = sizes[(int)util_uniform(seed, 0, 6.999)];
+    for (int way = 0; way < 2; way++) {
+        ad_tape *tape = ad_tape_new(NULL, type);
+        ad_source source = util_source(v, POINTS);
+        ad_var in = ad_input(util_rows(tape, "points", POINTS), ad_shape1(1), &source), grad[2];
+        flow_parameters p = {ad_constant(tape, ad_shape2(1, t->P), raw), 1, t->P, true};
+        flow_result r = way ? flow_transformer_normalize(t, p, in) : flow_transformer_generate(t, p, in);
+        ad_grad(ad_sum_rows(ad_add(ad_sum(r.value), ad_sum(r.log_det))), (const ad_var[]){in, p.raw}, 2, grad);
+        ad_keep(r.value), ad_keep(r.log_det), ad_keep(grad[0]), ad_keep(grad[1]);
+        const ad_status status = ad_run(tape);
+        if (status == AD_OK) {
+            util_read(r.value, out[0], POINTS);
+            util_read(r.log_det, out[1], POINTS);
+            util_read(grad[0], out[2], POINTS);
+            util_read(grad[1], g, t->P);
+            for (int i = 0; i < 3 * POINTS; i++) {
+                const double at = out[i / POINTS][i % POINTS];
+                if (i / POINTS < 2 ? !isfinite(at) : isnan(at)) {
+                    fail_msg("%s, way %d, f%d: output %d is %g", m->name, way, type ? 64 : 32, i / POINTS, at);
+                }
+            }
+            for (int64_t i = 0; i < t->P; i++) {
+                if (isnan(g[i])) fail_msg("%s, way %d, f%d: gradient %d", m->name, way, type ? 64 : 32, (int)i);
+            }
+        } else {
+            assert_true(!way && status == AD_ECONVERGE);
+        }
+        ad_tape_free(tape);
+    }
+    free(raw), free(g);
+    flow_transformer_free(t);
+}
+
+static void huge_parameters_make_no_nan(void **state) {
+    (void)state;
+    uint64_t seed = 8;
+    for (int i = 0; i < MAKERS; i++) {
+        for (int k = 0; k < (UTIL_SANITIZED ? 6 : 20); k++) check_huge(&makers[i], (ad_type)(k % 2), &seed);
     }
 }
 
@@ -499,7 +546,7 @@ static void quadrature_converges(void **state) {
 
 // ---- layers ---------------------------------------------------------------------------------------------------------
 
-// More features than a program may have loops: all at once, until nothing changes.
+// All at once, until nothing changes: searches in a search.
 static void many_features_generate_at_once(void **state) {
     (void)state;
     enum { D = 70 };
@@ -566,6 +613,7 @@ int main(void) {
         cmocka_unit_test(they_start_near_the_identity),
         cmocka_unit_test(wild_parameters_come_back),
         cmocka_unit_test(tails_are_finite),
+        cmocka_unit_test(huge_parameters_make_no_nan),
         cmocka_unit_test(gradients_are_right_to_second_order),
         cmocka_unit_test(a_logistic_mixture_has_the_reference_values),
         cmocka_unit_test(one_normal_is_a_line),
