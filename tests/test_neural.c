@@ -219,16 +219,16 @@ typedef struct probe {
 } probe;
 
 static ad_var weighted(void *arg, const ad_var *x) {
-    static const double weights[3] = {1, -0.6, 0.8};
+    static const double weights[2] = {1, -0.6};
     const probe *p = arg;
     double *raw = start(p->t);
     ad_var identity = ad_constant(x[0].tape, ad_shape2(1, p->t->P), raw);
     free(raw);
-    flow_parameters parameters = {ad_add(ad_scale(x[1], 0.3), identity), 3, p->t->P, true};
+    flow_parameters parameters = {ad_add(ad_scale(x[1], 0.3), identity), 2, p->t->P, true};
     flow_result r = p->normalize ? flow_transformer_normalize(p->t, parameters, x[0])
                                  : flow_transformer_generate(p->t, parameters, x[0]);
-    ad_var w = ad_constant(x[0].tape, ad_shape1(3), weights);
-    return ad_add(ad_sum(ad_mul(w, r.value)), ad_sum(ad_mul(ad_square(w), ad_reshape(r.log_det, ad_shape1(3)))));
+    ad_var w = ad_constant(x[0].tape, ad_shape1(2), weights);
+    return ad_add(ad_sum(ad_mul(w, r.value)), ad_sum(ad_mul(ad_square(w), ad_reshape(r.log_det, ad_shape1(2)))));
 }
 
 static void gradients_are_right_to_second_order(void **state) {
@@ -236,9 +236,9 @@ static void gradients_are_right_to_second_order(void **state) {
     for (int i = 0; i < 2 * MAKERS; i++) {
         flow_transformer *t = made(&makers[i / 2]);
         probe p = {t, i % 2};
-        const ad_gradcheck_input inputs[] = {{.shape = ad_shape1(3), .rows = true},
-                                             {.shape = ad_shape2(3, t->P), .rows = true}};
-        const ad_gradcheck_options o = {.cases = UTIL_SANITIZED ? 1 : 2};
+        const ad_gradcheck_input inputs[] = {{.shape = ad_shape1(2), .rows = true},
+                                             {.shape = ad_shape2(2, t->P), .rows = true}};
+        const ad_gradcheck_options o = {.cases = 1};
         if (ad_gradcheck(weighted, &p, inputs, 2, &o, &layers_error) != AD_OK) {
             fail_msg("%s %d: %s", makers[i / 2].name, i % 2, layers_error.message);
         }
