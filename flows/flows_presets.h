@@ -50,7 +50,7 @@ typedef struct flow_realnvp_options {
 AD_API flow_model *flow_realnvp(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error);
 
 // GIN (Sorrenson, Rother and Koethe 2020): as flow_realnvp, but of flow_gin_coupling, which keeps volumes, with a learned scale
-// of each feature at the end; mix is usually random.
+// of each feature at the end; mix is usually random, of two features halves.
 AD_API flow_model *flow_gin(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error);
 // Reversible residual nets (Gomez et al. 2017; Jacobsen et al. 2018): as flow_nice, but of flow_revnet_pair.
 AD_API flow_model *flow_revnet(int64_t D, int64_t C, const flow_nice_options *options, ad_error *error);
@@ -60,7 +60,7 @@ typedef struct flow_hint_model_options {
     double bound;  // of the log-scales, as flow_affine_transformer_options
     int depth;     // as flow_hint_options
     bool taper;
-    flow_mix mix;  // usual: random
+    flow_mix mix;  // usual: reverse
     bool raw;
     flow_mlp_options mlp;  // of the nets
 } flow_hint_model_options;

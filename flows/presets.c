@@ -126,7 +126,7 @@ static flow_layer *gin_layer(const void *options, flow_mix mix, int i, int64_t D
 flow_model *flow_gin(int64_t D, int64_t C, const flow_realnvp_options *options, ad_error *error) {
     flow_realnvp_options o = options ? *options : (flow_realnvp_options){.layers = 0};
     plan p = {"gin", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, gin_layer, &o, o.mask};
-    return build(&p, 8, FLOW_MIX_RANDOM, D, C, error);
+    return build(&p, 8, D == 2 ? FLOW_MIX_HALVES : FLOW_MIX_RANDOM, D, C, error);
 }
 
 static flow_layer *revnet_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
@@ -155,7 +155,7 @@ static flow_layer *hint_layer(const void *options, flow_mix mix, int i, int64_t 
 flow_model *flow_hint_model(int64_t D, int64_t C, const flow_hint_model_options *options, ad_error *error) {
     flow_hint_model_options o = options ? *options : (flow_hint_model_options){.layers = 0};
     plan p = {"hint", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, hint_layer, &o, FLOW_MASK_USUAL};
-    return build(&p, 4, FLOW_MIX_RANDOM, D, C, error);
+    return build(&p, 4, FLOW_MIX_REVERSE, D, C, error);
 }
 
 // ---- maf, iaf -------------------------------------------------------------------------------------------------------

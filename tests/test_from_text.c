@@ -112,6 +112,8 @@ static void keys_are_options(void **state) {
     assert_same("gin:bound=0.5,mix=lu,activation=leaky-relu", flow_gin(4, 0, &realnvp, &error));
     flow_hint_model_options hint = {.layers = 2, .depth = 1, .taper = true, .mlp = {.width = 12}};
     assert_same("hint:layers=2,levels=1,taper=yes,hidden=12x2", flow_hint_model(4, 0, &hint, &error));
+    assert_same("hint:mix=reverse", flow_hint_model(4, 0, NULL, &error));
+    assert_same("gin:mix=random", flow_gin(4, 0, NULL, &error));
     assert_same("revnet:mix=reverse", flow_revnet(4, 0, &(flow_nice_options){.mix = FLOW_MIX_REVERSE}, &error));
     assert_same("nice:mix=halves", flow_nice(4, 0, &(flow_nice_options){.mix = FLOW_MIX_HALVES}, &error));
     assert_same("nice:mask=alternate", flow_nice(4, 0, &(flow_nice_options){.mask = FLOW_MASK_ALTERNATE}, &error));
