@@ -70,7 +70,7 @@ flow_base *flow_base_box(int64_t D, const double *low, const double *high, ad_er
     return NULL;
 }
 
-// ---- described --------------------------------------------------------------------------------------------------------
+// ---- described ------------------------------------------------------------------------------------------------------
 
 static json_t *list(const double *values, int64_t n) {
     json_t *all = json_array();

@@ -28,7 +28,7 @@ flow_layer *check_free(check_free_layer *seen, flow_layer *layer) {
     return &seen->layer;
 }
 
-// ---- points that free coordinates tell apart -------------------------------------------------------------------------
+// ---- points that free coordinates tell apart -----------------------------------------------------------------------
 // Near the edge of the set what is not free hangs on digits that free coordinates do not have (a diagonal element of a
 // Cholesky factor is what squares leave of 1): a difference of one rounding then leaves the set, or moves all of z.
 

@@ -185,8 +185,8 @@ static ad_status compare(checking *c, flow_direction direction, const target *t,
     return ad_fail(c->error, AD_ENOGRAD,
                    "%s: the gradient of %s in the %s%s%s is wrong: differences along random directions miss it by %.3g "
                    "(allowed %.3g), case %d",
-                   c->name, check_direction(direction), t->kind, *t->name ? " " : "", t->name, flow_said(off), k.allowed,
-                   c->case_number);
+                   c->name, check_direction(direction), t->kind, *t->name ? " " : "", t->name, flow_said(off),
+                   k.allowed, c->case_number);
 }
 
 ad_status check_gradients(checking *c, flow_direction direction) {

@@ -143,7 +143,8 @@ static ad_var counted(ad_tape *t, const int64_t *place, int64_t D) {
 static ad_var start_state(const derived *d, ad_var z, const ad_loop_result *solved) {
     const int64_t D = d->changed;
     ad_tape *t = z.tape;
-    const double first[NUMBERS] = {[FAILED_AT] = -1}, middle = bounded(d) ? 0.5 * d->form->low + 0.5 * d->form->high : 0;
+    const double first[NUMBERS] = {[FAILED_AT] = -1},
+                 middle = bounded(d) ? 0.5 * d->form->low + 0.5 * d->form->high : 0;
     ad_var start = ad_fill(t, ad_shape1(D), middle), numbers = ad_constant(t, ad_shape1(NUMBERS), first);
     if (solved) {
         const double last[NUMBERS] = {[FEATURE] = (double)D, [SOLVED] = 1, [FAILED_AT] = -1};
@@ -282,7 +283,8 @@ ad_solution derive_inverse(const derived *d, ad_var z, ad_var context, bool allo
         case FLOW_CONTRACTIVE:
             return contracted(d, z, context, allow_failure);
         case FLOW_AUTOREGRESSIVE:
-            if (d->form->conditioner || !derive_other(d)) return autoregressive(d, z, context, allow_failure, parameters);
+            if (d->form->conditioner || !derive_other(d))
+                return autoregressive(d, z, context, allow_failure, parameters);
             break;
         case FLOW_ORTHOGONAL:
             if (!derive_other(d)) return transposed(d, z, context);

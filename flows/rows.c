@@ -52,7 +52,8 @@ double flow_rows_get(const flow_rows *rows, int64_t D, int64_t r, int64_t e) {
     return flow_source_get(&rows->x, D, rows->index ? rows->index[r] : r, e);
 }
 
-ad_status flow_rows_within(const char *who, const flow_rows *rows, int64_t D, double low, double high, ad_error *error) {
+ad_status flow_rows_within(const char *who, const flow_rows *rows, int64_t D, double low, double high,
+                           ad_error *error) {
     const bool anywhere = low == high;
     const int64_t n = flow_rows_count(rows, 0, error);
     for (int64_t i = 0; i < n * D; i++) {
@@ -135,7 +136,8 @@ ad_status flow_rows_map(const flow_layer *layer, flow_direction direction, const
                         ad_error *error) {
     enum { BLOCK = 4096 };
     const bool there = direction == FLOW_NORMALIZE;
-    const ad_shape from_shape = there ? layer->x_shape : layer->z_shape, to_shape = there ? layer->z_shape : layer->x_shape;
+    const ad_shape from_shape = there ? layer->x_shape : layer->z_shape,
+                   to_shape = there ? layer->z_shape : layer->x_shape;
     int64_t n = flow_rows_count(rows, layer->C, error), D = ad_shape_count(from_shape);
     if (n < 0) return AD_EARG;
     ad_tape *tape = ad_tape_new(NULL, AD_F64);

@@ -47,7 +47,8 @@ flow_layer *flow_svd_linear(int64_t D, const flow_householder_options *options, 
 static flow_layer *make(const json_t *options, const flow_making *making, ad_error *error) {
     int64_t D;
     flow_householder_options o;
-    if (!flow_reflecting_read(options, &D, &o, error) || !flow_take_elements(making, 2 * (o.reflections + 1) * D, error)) {
+    if (!flow_reflecting_read(options, &D, &o, error) ||
+        !flow_take_elements(making, 2 * (o.reflections + 1) * D, error)) {
         return NULL;
     }
     return flow_svd_linear(D, &o, error);

@@ -139,8 +139,8 @@ static ad_status eigenvectors(fit *f, ad_error *error) {
     return AD_OK;
 }
 
-// z = diag(1/root) V^T diag(1/sd) (x - mean), by the numbers fitted; or the same as what generate does: its sd is 1/root, its
-// V is V^T, its root 1/sd, and its mean what the mean becomes, with the other sign.
+// z = diag(1/root) V^T diag(1/sd) (x - mean), by the numbers fitted; or the same as what generate does: its sd is
+// 1/root, its V is V^T, its root 1/sd, and its mean what the mean becomes, with the other sign.
 static void keep(whiten *w, const fit *f, flow_direction direction) {
     const int64_t D = f->D;
     const bool back = direction == FLOW_GENERATE;

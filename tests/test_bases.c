@@ -661,7 +661,8 @@ static void a_box_has_sides_of_its_own(void **state) {
     ad_tape *tape = ad_tape_new(NULL, AD_F64);
     ad_source source = util_source(z, 6);
     ad_random random = {3, 0};
-    ad_var log_prob = ad_keep(flow_base_log_prob(base, ad_input(util_rows(tape, "z", 6), ad_shape1(2), &source), AD_NONE));
+    ad_var log_prob =
+        ad_keep(flow_base_log_prob(base, ad_input(util_rows(tape, "z", 6), ad_shape1(2), &source), AD_NONE));
     ad_var sample = ad_keep(flow_base_sample(base, util_rows(tape, "draws", DRAWS), &random, 0, AD_NONE));
     util_run(tape);
     util_read(log_prob, p, 6);
@@ -746,7 +747,8 @@ static void bad_options_are_refused(void **state) {
     assert_refused(flow_base_uniform(3, 1, 1, &error), AD_EARG, "uniform: from 1 to 1");
     const double ends[2] = {0.5, 1};
     assert_refused(flow_base_box(2, ends, NULL, &error), AD_EARG, "box: feature 1 from 1 to 1");
-    assert_refused(flow_base_box(2, NULL, (const double[]){(double)INFINITY, 1}, &error), AD_EARG, "feature 0 from 0 to inf");
+    assert_refused(flow_base_box(2, NULL, (const double[]){(double)INFINITY, 1}, &error), AD_EARG,
+                   "feature 0 from 0 to inf");
     assert_refused(flow_base_uniform(3, 0, (double)INFINITY, &error), AD_EARG, "uniform: from 0 to inf");
 }
 

@@ -19,7 +19,8 @@ static flow_model *preset(int which, int64_t D, int64_t C, flow_mix mix, int lay
             model = flow_nice(D, C, &(flow_nice_options){.layers = layers, .mix = mix, .mlp = mlp}, &layers_error);
             break;
         case REALNVP:
-            model = flow_realnvp(D, C, &(flow_realnvp_options){.layers = layers, .mix = mix, .mlp = mlp}, &layers_error);
+            model =
+                flow_realnvp(D, C, &(flow_realnvp_options){.layers = layers, .mix = mix, .mlp = mlp}, &layers_error);
             break;
         case GIN:
             model = flow_gin(D, C, &(flow_realnvp_options){.layers = layers, .mix = mix, .mlp = mlp}, &layers_error);

@@ -265,7 +265,8 @@ static unsigned changed_by(flow_coupling_options o) {
     return changed;
 }
 
-// ---- masks: which parts couplings keep -------------------------------------------------------------------------------
+// ---- masks: which parts couplings keep
+// -------------------------------------------------------------------------------
 
 static void a_mask_of_halves(void **state) {
     (void)state;
