@@ -2,8 +2,6 @@
 //
 // Noise is added to what is learnt, at each step anew: the density becomes a smoothed one, which does not learn rows by
 // heart. How much is said by the rows themselves: somewhat more than it is from one to its neighbours, in each feature.
-// A score is a mean over models that differ by their seeds alone: what one makes of places it has not seen is chance in
-// part.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,15 +99,15 @@ static ad_status report(const settings *s, const anomaly_rows *a, scored *list, 
 }
 
 int main(int argc, char **argv) {
-    settings s = {.data = "", .model = "nsf-ar:layers=3,hidden=64x2,bins=8,bound=5", .steps = 600, .batch = 256};
+    settings s = {.data = "", .model = "nsf-ar:layers=3,hidden=64x2,bins=8,bound=5", .steps = 1800, .batch = 256};
     s.seed = 1, s.show = 10;
-    s.models = 3, s.reach = 1.4, s.lr = 2e-3;
+    s.models = 1, s.reach = 1.4, s.lr = 2e-3;
     const option_row rows[] = {
         {"DATA", NULL, "table; labels (1: odd) last, or y beside X of an .npz; else moons, and noise", OPTION_ARGUMENT,
          &s.data, 0, 0},
         {"no-labels", NULL, "all columns are features: all rows are learnt, and ranked", OPTION_FLAG, &s.none, 0, 0},
         {"model", "TEXT", "of the density", OPTION_TEXT, &s.model, 0, 0},
-        {"models", "N", "whose scores are averaged", OPTION_COUNT, &s.models, 1, 1000},
+        {"models", "N", "whose scores are averaged, seeds apart", OPTION_COUNT, &s.models, 1, 1000},
         {"reach", "X", "noise, in distances to the fifth neighbour", OPTION_NUMBER, &s.reach, 0, 100},
         {"noise", "X", "instead: its standard deviation, in those of the columns", OPTION_NUMBER, &s.noise, 0, 10},
         {"steps", "N", "of Adam", OPTION_COUNT, &s.steps, 1, 1e9},

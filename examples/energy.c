@@ -2,6 +2,10 @@
 //
 // Targets are densities of data.h by name: U1 to U4 of Rezende and Mohamed 2015, double_well, many_well_6, funnel, ...
 // Their normalisers are known exactly, so that the report shows what a fit says of itself beside what is true.
+//
+// Fits start on a low power of the density, whose wells are joined (beta): wells found then are kept. All of
+// many_well_32 are by --model nsf-coupling:layers=4,hidden=32x1,bound=4,map-kept=yes,mix=halves,raw=yes --beta 0.05
+// --steps 1500.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
