@@ -41,8 +41,7 @@ static double score(const flow_model *model, flow_rows rows, const int64_t *inde
 int main(int argc, char **argv) {
     ad_error error = {0};
     if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
-        printf("Usage: %s [TABLE]\nTrains a flow on the columns temperature and pressure of a text table, given its season.\n",
-               argv[0]);
+        printf("Usage: %s [TABLE]\nTrains a flow on columns temperature and pressure, given season.\n", argv[0]);
         return argc != 2 || strcmp(argv[1], "--help") != 0;
     }
     // Three columns by name, those that hold text left unread; a row with an empty field is left out.

@@ -37,16 +37,17 @@ ad_status tool_write(const char *file, const data_table *table, const char *name
 
 // A model, and the columns it was fitted to where columns names none.
 flow_model *tool_load(const char *file, tool_columns *columns, ad_error *error);
-// The model with a net in front of its context that makes the mean of n of its rows 0 and their deviation 1: not trained, and
-// saved with it. Fails, as flow_embed does, where the context passes a net already; the model is then freed.
+// The model with a net in front of its context that makes the mean of n of its rows 0 and their deviation 1: not
+// trained, and saved with it. Fails, as flow_embed does, where the context passes a net already; the model is then
+// freed.
 flow_model *tool_standardise_context(flow_model *model, const data_table *context, const int64_t *rows, int64_t n,
                                      ad_error *error);
 // Log-density of each row, computed in f64.
 ad_status tool_score(const flow_model *model, ad_engine *engine, const tool_rows *rows, double *log_p, ad_error *error);
 // Whether a table has the columns that a model takes.
 ad_status tool_fits(const flow_model *model, const tool_rows *rows, ad_error *error);
-// Fills out, of doubles and as many columns as the model has, with rows of it; those of the context one after the other, again
-// from the first when they are fewer. context: NULL when the model takes none.
+// Fills out, of doubles and as many columns as the model has, with rows of it; those of the context one after the
+// other, again from the first when they are fewer. context: NULL when the model takes none.
 ad_status tool_draw(const flow_model *model, ad_engine *engine, const data_table *context, uint64_t seed,
                     data_table *out, ad_error *error);
 void tool_mean(const double *v, int64_t n, double *mean, double *standard_error);
@@ -54,8 +55,8 @@ void tool_mean(const double *v, int64_t n, double *mean, double *standard_error)
 // Draws the losses of a log.
 ad_status tool_plot_log(const char *log, const char *picture, ad_error *error);
 
-// Results for scripts: numbers (null where not finite), names in an array, and an object printed on a line of its own and
-// freed: 0, or 1 when it could not be.
+// Results for scripts: numbers (null where not finite), names in an array, and an object printed on a line of its own
+// and freed: 0, or 1 when it could not be.
 struct json_t *tool_real(double v);
 struct json_t *tool_names(const char *names);
 int tool_print(struct json_t *object);
@@ -67,14 +68,15 @@ typedef struct tool_command {
     int n;
     int (*run)(void);
 } tool_command;
-extern const tool_command tool_fit, tool_score_command, tool_sample, tool_info, tool_check, tool_plot,
-    tool_models, tool_doctor;
+extern const tool_command tool_fit, tool_score_command, tool_sample, tool_info, tool_check, tool_plot, tool_models,
+    tool_doctor;
 // Prints "pullback NAME: message" and returns 1.
 int tool_fail(const tool_command *command, const ad_error *error);
 
 // All of them, ended by NULL.
 extern const tool_command *const tool_commands[];
-// The manual page, and what shells complete commands with, on standard output; from the commands' own tables. Exit status.
+// The manual page, and what shells complete commands with, on standard output; from the commands' own tables. Exit
+// status.
 int tool_print_manual(void);
 int tool_print_completion(const char *shell);
 
