@@ -6,7 +6,8 @@
 
 typedef struct box {
     flow_base base;
-    double *low, *high;  // [D] each, one block
+    double *low, *high;    // [D] each, one block
+    double *log_density;  // [D] inside, in it too: in f32 the ends may be one number
 } box;
 
 typedef struct sides {
@@ -23,7 +24,8 @@ static ad_var log_prob(const flow_base *base, ad_var z, ad_var context) {
     (void)context;
     sides s = sides_of(base, z.tape);
     ad_var inside = ad_mul(ad_greater_equal(z, s.low), ad_less_equal(z, s.high));
-    return ad_where(inside, ad_neg(ad_log(ad_sub(s.high, s.low))), ad_number(z.tape, -(double)INFINITY));
+    ad_var density = ad_constant(z.tape, base->shape, ((const box *)base)->log_density);
+    return ad_where(inside, density, ad_number(z.tape, -(double)INFINITY));
 }
 
 static ad_var sample(const flow_base *base, ad_rows rows, const ad_random *random, uint32_t stream, ad_var context) {
@@ -48,6 +50,7 @@ static bool take_sides(box *b, const double *low, const double *high, ad_error *
     b->base.low = INFINITY, b->base.high = -INFINITY;
     for (int64_t d = 0; d < D; d++) {
         const double from = b->low[d] = low ? low[d] : 0, to = b->high[d] = high ? high[d] : 1;
+        b->log_density[d] = -log(to - from);
         b->base.low = fmin(b->base.low, from);
         b->base.high = fmax(b->base.high, to);
         if (isfinite(from) && to - from > 1e-30 && to - from < 1e30) continue;
@@ -62,8 +65,9 @@ flow_base *flow_base_box(int64_t D, const double *low, const double *high, ad_er
     box *b = flow_base_new(&flow_base_box_type, sizeof *b, D, 0, error);
     if (!b) return NULL;
     b->base.owner.release = release;
-    b->low = calloc(2 * (size_t)D, sizeof *b->low);
+    b->low = calloc(3 * (size_t)D, sizeof *b->low);
     b->high = b->low ? b->low + D : NULL;
+    b->log_density = b->low ? b->high + D : NULL;
     if (!b->low) ad_fail(error, AD_ENOMEM, "box: out of memory");
     if (b->low && take_sides(b, low, high, error)) return &b->base;
     flow_base_free(&b->base);

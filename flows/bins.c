@@ -151,7 +151,8 @@ flow_bins flow_bins_find(const flow_spline *s, ad_var v, ad_var knots_x, ad_var 
     flow_bins_ends(&b, knots_x, &b.x0, &x1);
     flow_bins_ends(&b, knots_y, &b.y0, &y1);
     b.w = ad_sub(x1, b.x0);
-    b.h = ad_sub(y1, b.y0);
+    const double eps = ad_tape_type(v.tape) == AD_F32 ? 0x1p-23 : 0x1p-52;
+    b.h = ad_maximum(ad_sub(y1, b.y0), ad_number(v.tape, s->options.bound * eps / 4));  // knots may be one number
     b.steep = ad_div(b.h, b.w);
     b.at = ad_div(ad_sub(in, inverse ? b.y0 : b.x0), inverse ? b.h : b.w);
     b.left = ad_div(ad_sub(inverse ? y1 : x1, in), inverse ? b.h : b.w);

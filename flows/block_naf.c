@@ -71,8 +71,7 @@ static void use(net *n, const block_naf *l, ad_tape *tape, ad_var context) {
     n->rest = ad_sigmoid(ad_neg(raw));
 }
 
-// ---- features given what those before them come to
-// --------------------------------------------------------------------
+// ---- features given what those before them come to ------------------------------------------------------------------
 
 // E [n,out,in] on h [n,in].
 static ad_var diagonal(ad_var E, ad_var h) {
@@ -128,8 +127,9 @@ static flow_result forth(const net *n, ad_var x, separate *s) {
         ad_var up = i ? diagonal(n->w[i].E, rise) : ad_squeeze(n->w[i].E, -1);
         rise = ad_mul(up, n->w[i].scale);
         if (i == last) break;
+        ad_var twice = ad_scale(h, 2);  // 1 - tanh^2, which cancels
+        rise = ad_mul(rise, ad_scale(ad_mul(ad_sigmoid(twice), ad_sigmoid(ad_neg(twice))), 4));
         h = ad_tanh(h);
-        rise = ad_mul(rise, ad_offset(ad_neg(ad_square(h)), 1));
     }
     ad_var slope = ad_add(n->rest, ad_mul(n->g, ad_squeeze(rise, -1)));
     return (flow_result){gated(s, x, ad_squeeze(h, -1)), ad_log(slope)};

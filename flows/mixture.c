@@ -5,12 +5,10 @@
 // their shares in the tail as weights: positive terms alone, and shares and hazards that do not cancel however far.
 #include "mixture.h"
 
-double flow_mixture_reach(ad_tape *tape) {
-    return ad_tape_type(tape) == AD_F32 ? 1e18 : 1e150;
-}
-
-static ad_var held(ad_var u) {
-    const double reach = flow_mixture_reach(u.tape);
+// Of the normal distribution squares are taken; what is sought in the other direction has to lie within.
+static ad_var held(bool normal, ad_var u) {
+    const bool single = ad_tape_type(u.tape) == AD_F32;
+    const double reach = normal ? (single ? 1e18 : 1e150) : (single ? 1e36 : 1e300);
     return ad_clamp(u, -reach, reach);
 }
 
@@ -19,7 +17,7 @@ static ad_var log_distribution(bool normal, ad_var u) {
 }
 
 flow_mixture flow_mixture_at(bool normal, ad_var u, ad_var log_weight, ad_var log_slope) {
-    flow_mixture m = {.normal = normal, .u = held(u), .log_weight = log_weight, .log_slope = log_slope};
+    flow_mixture m = {.normal = normal, .u = held(normal, u), .log_weight = log_weight, .log_slope = log_slope};
     m.lower = ad_add(log_weight, log_distribution(normal, m.u));
     m.upper = ad_add(log_weight, log_distribution(normal, ad_neg(m.u)));
     m.log_lower = ad_logsumexp_axis(m.lower, -1);
@@ -62,7 +60,7 @@ ad_var flow_mixture_logit_slope(const flow_mixture *m) {
 }
 
 ad_var flow_normal_logit(ad_var y) {
-    y = held(y);
+    y = held(true, y);
     return ad_sub(ad_normal_log_cdf(y), ad_normal_log_cdf(ad_neg(y)));
 }
 

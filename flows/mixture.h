@@ -15,9 +15,8 @@ typedef struct flow_mixture {
     ad_var low;                       // 1 where F is at most 1 - F, else 0
 } flow_mixture;
 
-// Beyond flow_mixture_reach u is held there, so that squares of it are finite in the type.
+// Far out u is held, so that all that is computed of it is finite in the type.
 flow_mixture flow_mixture_at(bool normal, ad_var u, ad_var log_weight, ad_var log_slope);
-double flow_mixture_reach(ad_tape *tape);
 // logit F, and the log of its slope in x.
 ad_var flow_mixture_logit(const flow_mixture *m);
 ad_var flow_mixture_logit_slope(const flow_mixture *m);

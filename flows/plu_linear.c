@@ -26,7 +26,8 @@ typedef struct factors {
 
 static factors use(const plu_linear *l, ad_tape *tape) {
     ad_var LU = ad_use(tape, l->LU), log_size = flow_bounded(ad_diagonal(LU), l->linear.bound);
-    ad_var diagonal = ad_mul(ad_use_state(tape, l->sign), ad_exp(log_size));
+    ad_var size = ad_exp(log_size), negative = ad_less(ad_use_state(tape, l->sign), ad_number(tape, 0));
+    ad_var diagonal = ad_where(negative, ad_neg(size), size);  // whatever numbers a file has for signs
     return (factors){ad_tril(LU, -1), ad_add(ad_triu(LU, 1), ad_diag(diagonal)), log_size};
 }
 
@@ -54,8 +55,7 @@ static flow_result generate(const flow_layer *layer, ad_var z, ad_var context) {
     return (flow_result){ad_solve_triangular(f.U, y, AD_UPPER), ad_neg(f.log_size)};
 }
 
-// ---- a rotation's factors
-// --------------------------------------------------------------------------------------------
+// ---- a rotation's factors -------------------------------------------------------------------------------------------
 
 static void swap_rows(double *a, int64_t D, int64_t i, int64_t k) {
     for (int64_t j = 0; i != k && j < D; j++) {
@@ -96,8 +96,7 @@ static void start(const plu_linear *l, const double *a, int64_t D) {
     }
 }
 
-// ---- making one
-// -------------------------------------------------------------------------------------------------------
+// ---- making one -----------------------------------------------------------------------------------------------------
 
 // permutation becomes a part. The identity but for that; false: out of memory.
 static bool assemble(plu_linear *l, flow_layer *permutation, ad_error *error) {

@@ -29,6 +29,11 @@ static numbers numbers_of(const squared *s, flow_parameters p) {
                      .g = flow_parameter(p, 4)};
 }
 
+// Farther out the bump is 0 to rounding, but w may be infinite.
+static ad_var held(ad_var w) {
+    return ad_clamp(w, -1e15, 1e15);
+}
+
 // 1 / (1 + w^2)
 static ad_var bump(ad_var w) {
     return ad_reciprocal(ad_offset(ad_square(w), 1));
@@ -59,7 +64,7 @@ static ad_var root(numbers *n) {
 
 static flow_result normalize(const flow_transformer *t, flow_parameters p, ad_var v) {
     numbers n = numbers_of((const squared *)t, p);
-    ad_var b = ad_exp(n.log_b), d = ad_exp(n.log_d), w = ad_add(ad_mul(d, v), n.g), h = bump(w);
+    ad_var b = ad_exp(n.log_b), d = ad_exp(n.log_d), w = held(ad_add(ad_mul(d, v), n.g)), h = bump(w);
     ad_var value = ad_mul(b, ad_add(v, ad_div(ad_mul(n.k, h), d)));
     return (flow_result){ad_add(value, n.shift), ad_add(n.log_b, ad_log(slope_at(n.k, w, h)))};
 }
@@ -67,7 +72,7 @@ static flow_result normalize(const flow_transformer *t, flow_parameters p, ad_va
 static flow_result generate(const flow_transformer *t, flow_parameters p, ad_var z) {
     numbers n = numbers_of((const squared *)t, p);
     ad_var d = ad_exp(n.log_d), line = ad_mul(ad_sub(z, n.shift), ad_exp(ad_neg(n.log_b)));
-    n.r = ad_add(ad_mul(d, line), n.g);
+    n.r = held(ad_add(ad_mul(d, line), n.g));
     ad_var w = root(&n), h = bump(w);
     ad_var value = ad_sub(line, ad_div(ad_mul(n.k, h), d));  // not (w - g) / d, which cancels
     return (flow_result){value, ad_neg(ad_add(n.log_b, ad_log(slope_at(n.k, w, h))))};

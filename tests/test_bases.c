@@ -680,6 +680,18 @@ static void a_box_has_sides_of_its_own(void **state) {
     flow_base_free(base);
 }
 
+// So narrow that its ends are one number in f32.
+static void a_narrow_box_has_a_density_in_f32(void **state) {
+    (void)state;
+    const double low = 1000, high = 1000 + 0x1p-17, z = 1000;
+    double p;
+    flow_base *base = flow_base_box(1, &low, &high, &error);
+    if (!base) fail_msg("%s", error.message);
+    log_prob(base, AD_F32, &z, 1, NULL, &p);
+    util_assert_close(p, 17 * log(2), 1e-6);
+    flow_base_free(base);
+}
+
 static void a_uniform_power_is_uniform(void **state) {
     (void)state;
     flow_base *base = flow_temper(flow_base_uniform(1, 0, 2, &error), 0.3, &error);
@@ -876,6 +888,7 @@ int main(void) {
         cmocka_unit_test(samples_of_a_full_normal_have_its_covariance),
         cmocka_unit_test(tempered_densities_are_powers),
         cmocka_unit_test(a_box_has_sides_of_its_own),
+        cmocka_unit_test(a_narrow_box_has_a_density_in_f32),
         cmocka_unit_test(a_uniform_power_is_uniform),
         cmocka_unit_test(samples_at_a_temperature),
         cmocka_unit_test(bad_options_are_refused),

@@ -235,6 +235,21 @@ static void plu_is_the_product_of_its_factors(void **state) {
     flow_layer_free(layer);
 }
 
+// A file may have any numbers for the signs: they count as signs, and log_det stays that of the map.
+static void plu_signs_are_signs(void **state) {
+    (void)state;
+    flow_layer *layer =
+        flow_plu_linear(D, &(flow_linear_options){.random = true, .seed = 8, .type = AD_F64}, &layers_error);
+    layers_assert_made(layer);
+    double x[B * D], z[2][B * D], log_det[B], *sign = state_of(layer, "sign")->data;
+    util_fill(x, B * D, 3, -2, 2);
+    layers_run(layer, AD_F64, true, x, B, z[0], log_det);
+    for (int d = 0; d < D; d++) sign[d] *= d + 0.5;
+    layers_run(layer, AD_F64, true, x, B, z[1], log_det);
+    util_assert_all_close(z[1], z[0], B * D, 0);
+    flow_layer_free(layer);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(normalize_has_the_reference_values),   cmocka_unit_test(generate_has_the_reference_values),
@@ -243,6 +258,7 @@ int main(void) {
         cmocka_unit_test(the_diagonal_stays_above_its_floor),   cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(plu_starts_as_a_rotation),
         cmocka_unit_test(plu_is_the_product_of_its_factors),
+        cmocka_unit_test(plu_signs_are_signs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

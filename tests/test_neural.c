@@ -213,6 +213,26 @@ static void huge_parameters_make_no_nan(void **state) {
     }
 }
 
+// In f32, too, whatever a latent is.
+static void logistic_tails_come_back(void **state) {
+    (void)state;
+    const double y[] = {-1e30, -1e20, -1e9, 1e19, 1e25, 1e30};
+    enum { N = sizeof y / sizeof *y };
+    double x[N], again[N], log_det[N];
+    flow_transformer *all[] = {flow_logistic_mixture_transformer(NULL, &layers_error),
+                               flow_sigmoidal_transformer(NULL, &layers_error),
+                               flow_dense_sigmoidal_transformer(NULL, &layers_error)};
+    for (int i = 0; i < 3; i++) {
+        layers_assert_made(all[i]);
+        double *raw = start(all[i]);
+        run(all[i], AD_F32, false, raw, y, N, x, log_det);
+        run(all[i], AD_F32, true, raw, x, N, again, log_det);
+        for (int k = 0; k < N; k++) util_assert_close(again[k] / y[k], 1, 1e-5);
+        free(raw);
+        flow_transformer_free(all[i]);
+    }
+}
+
 typedef struct probe {
     const flow_transformer *t;
     bool normalize;
@@ -614,6 +634,7 @@ int main(void) {
         cmocka_unit_test(wild_parameters_come_back),
         cmocka_unit_test(tails_are_finite),
         cmocka_unit_test(huge_parameters_make_no_nan),
+        cmocka_unit_test(logistic_tails_come_back),
         cmocka_unit_test(gradients_are_right_to_second_order),
         cmocka_unit_test(a_logistic_mixture_has_the_reference_values),
         cmocka_unit_test(one_normal_is_a_line),

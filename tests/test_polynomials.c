@@ -208,6 +208,24 @@ static void sums_of_squares_go_on_as_lines(void **state) {
 
 // ---- refusals -------------------------------------------------------------------------------------------------------
 
+// Where what the bump is a function of is beyond all numbers.
+static void a_bump_is_a_line_far_out(void **state) {
+    (void)state;
+    const double raw[5] = {0, 0, 100, 1000, 0}, v[] = {1e35, -1e35};
+    double value[2], log_det[2];
+    flow_transformer *t = flow_nonlinear_squared_transformer(
+        &(flow_nonlinear_squared_transformer_options){.bound = 20}, &layers_error);
+    layers_assert_made(t);
+    for (int way = 0; way < 2; way++) {
+        transformers_run(t, AD_F32, way, raw, v, 2, value, log_det);
+        for (int i = 0; i < 2; i++) {
+            util_assert_close(value[i] / v[i], 1, 1e-6);
+            util_assert_close(log_det[i], 0, 1e-6);
+        }
+    }
+    flow_transformer_free(t);
+}
+
 static void refused(flow_transformer *t, const char *words) {
     assert_null(t);
     assert_int_equal(layers_error.status, AD_EARG);
@@ -241,6 +259,7 @@ int main(void) {
         cmocka_unit_test(bernstein_polynomials_are_their_formula),
         cmocka_unit_test(a_bump_is_its_formula),
         cmocka_unit_test(a_bump_leaves_a_slope),
+        cmocka_unit_test(a_bump_is_a_line_far_out),
         cmocka_unit_test(sums_of_squares_have_the_reference_values),
         cmocka_unit_test(sums_of_squares_have_the_reference_gradients),
         cmocka_unit_test(sums_of_squares_go_on_as_lines),

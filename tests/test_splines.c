@@ -309,6 +309,25 @@ static void bad_options_are_refused(void **state) {
     }
 }
 
+// Bins of which, at the right end, f32 sees no height.
+static void flat_bins_are_finite_in_f32(void **state) {
+    (void)state;
+    enum { BINS = 64, N = 200 };
+    double raw[2 * BINS - 1] = {0}, v[N], value[N], log_det[N];
+    for (int k = 0; k < BINS / 2; k++) raw[BINS / 2 + k] = raw[BINS + BINS / 2 - 1 + k] = -60;
+    for (int i = 0; i < N; i++) v[i] = 3 - i * 0x1p-22;
+    const flow_spline_transformer_options o = {.bins = BINS, .spline = {.bound = 3, .min_width = 1e-6}};
+    flow_transformer *t = flow_quadratic_spline_transformer(&o, &layers_error);
+    layers_assert_made(t);
+    for (int way = 0; way < 2; way++) {
+        transformers_run(t, AD_F32, way, raw, v, N, value, log_det);
+        for (int i = 0; i < N; i++) {
+            if (!isfinite(log_det[i]) || !(fabs(value[i]) <= 3)) fail_msg("to %g, %g", value[i], log_det[i]);
+        }
+    }
+    flow_transformer_free(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(they_start_as_the_identity),
@@ -326,6 +345,7 @@ int main(void) {
         cmocka_unit_test(a_circle_is_closed),
         cmocka_unit_test(a_model_lies_on_a_torus),
         cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(flat_bins_are_finite_in_f32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
