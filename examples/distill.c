@@ -26,8 +26,8 @@ typedef struct request {
 } request;
 
 static bool show_step(void *arg, const optim_progress *p) {
-    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  validation %.4f", p->step, p->steps, p->loss,
-                  p->validation);
+    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  validation %s", p->step, p->steps, p->loss,
+                  progress_number(p->validation).text);
     return true;
 }
 

@@ -33,8 +33,8 @@ static ad_var log_prob(void *arg, ad_var x) {
 }
 
 static bool show_step(void *arg, const optim_progress *p) {
-    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  ELBO %.4f  %.0f draws/s", p->step, p->steps, p->loss,
-                  -p->validation, p->rows_per_second);
+    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  ELBO %s  %.0f draws/s", p->step, p->steps, p->loss,
+                  progress_number(-p->validation).text, p->rows_per_second);
     return true;
 }
 

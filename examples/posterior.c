@@ -24,8 +24,7 @@ typedef struct request {
 // One pass to draw, about one to score (Kingma et al. 2016): affine maps unless there are bins of splines.
 static flow_layer *mapped(const request *r, int64_t i, int64_t D, ad_error *error) {
     const flow_autoregressive_options how = {
-        .inverse = true,
-        .made.mlp = {.layers = 1, .width = r->width, .type = AD_F64, .seed = (uint64_t)(r->seed + i)}};
+        .inverse = true, .made.mlp = {.layers = 1, .width = r->width, .type = AD_F64, .seed = (uint64_t)(r->seed + i)}};
     const flow_spline_transformer_options spline = {.bins = r->bins, .spline.bound = 6};
     if (r->bins == 0) return flow_affine_autoregressive(D, 0, &how, error);
     return flow_autoregressive(D, 0, flow_spline_transformer(&spline, error), &how, error);
@@ -48,8 +47,8 @@ static flow_model *build(const request *r, posterior *p, ad_error *error) {
 }
 
 static bool show_step(void *arg, const optim_progress *p) {
-    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  ELBO %.4f  %.0f draws/s", p->step, p->steps, p->loss,
-                  -p->validation, p->rows_per_second);
+    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  ELBO %s  %.0f draws/s", p->step, p->steps, p->loss,
+                  progress_number(-p->validation).text, p->rows_per_second);
     return true;
 }
 

@@ -24,8 +24,8 @@ typedef struct outcome {
 
 static bool show_step(void *arg, const optim_progress *p) {
     double left = p->seconds / (double)p->step * (double)(p->steps - p->step);
-    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.3f  validation %.4f  %.0f points/s  %.0f s left", p->step,
-                  p->steps, p->loss, p->validation, p->rows_per_second, left);
+    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.3f  validation %s  %.0f points/s  %.0f s left", p->step,
+                  p->steps, p->loss, progress_number(p->validation).text, p->rows_per_second, left);
     return true;
 }
 

@@ -30,8 +30,8 @@ typedef struct outcome {
 static bool show_step(void *arg, const optim_progress *p) {
     progress *meter = arg;
     if (p->trouble) progress_end(meter, "%s", p->trouble);
-    progress_show(meter, "step %" PRId64 "  loss %.3f  validation %.4f  %.0f rows/s  %.0f s", p->step, p->loss,
-                  p->validation, p->rows_per_second, p->seconds);
+    progress_show(meter, "step %" PRId64 "  loss %.3f  validation %s  %.0f rows/s  %.0f s", p->step, p->loss,
+                  progress_number(p->validation).text, p->rows_per_second, p->seconds);
     return true;
 }
 
