@@ -260,8 +260,14 @@ static flow_layer *make(const json_t *options, const flow_making *making, ad_err
         ad_fail(error, AD_EFORMAT, "coupling: %lld features, but the net is [%lld] -> [%lld]", (long long)D,
                 (long long)o.net->in, (long long)o.net->out);
     } else {
-        o.kept = kept = read_kept(options, D, error);
+        kept = read_kept(options, D, error);
     }
+    const int64_t n_kept = (int64_t)json_array_size(json_object_get(options, "kept"));
+    if (kept && o.kept_transformer && !flow_take_elements(making, n_kept * o.kept_transformer->P, error)) {
+        free(kept);
+        kept = NULL;
+    }
+    o.kept = kept;
     if (!kept) drop(t, o.kept_transformer, o.net);
     flow_layer *layer = kept ? flow_coupling(D, C, t, &o, error) : NULL;
     free(kept);

@@ -712,6 +712,21 @@ static void a_file_cannot_ask_for_more_memory_than_it_is_worth(void **state) {
     assert_refused(flow_load(tampered(-1, NULL, text), NULL, &error), "far more parameters than the file holds");
 }
 
+// Parameters of the features kept are the layer's own: no net stands for them.
+static void nor_can_a_transformer_of_what_is_kept(void **state) {
+    (void)state;
+    assert_refused(
+        flow_load(tampered(-1, NULL,
+                           "{\"version\":1,\"layer\":{\"type\":\"coupling\",\"features\":2,\"context\":0,"
+                           "\"inverse\":false,\"kept\":[0],\"transformer\":{\"type\":\"additive\"},"
+                           "\"kept_transformer\":{\"type\":\"deep sigmoidal\",\"components\":4096,\"layers\":16,"
+                           "\"bound\":7.0,\"scale_bound\":2.0,\"logistic\":false},"
+                           "\"net\":{\"type\":\"mlp\",\"in\":1,\"out\":1,\"layers\":0,\"width\":1,"
+                           "\"activation\":\"relu\",\"precision\":\"f32\"}}}"),
+                  NULL, &error),
+        "far more parameters than the file holds");
+}
+
 static void refusals_name_the_file(void **state) {
     (void)state;
     assert_refused(flow_load(tampered(-1, NULL, "{\"version\":2}"), NULL, &error), "tampered.safetensors: model of");
@@ -798,6 +813,7 @@ int main(void) {
         cmocka_unit_test_teardown(loaded_models_count_as_initialised, files_empty),
         cmocka_unit_test_teardown(files_that_do_not_fit_are_refused, files_empty),
         cmocka_unit_test_teardown(a_file_cannot_ask_for_more_memory_than_it_is_worth, files_empty),
+        cmocka_unit_test_teardown(nor_can_a_transformer_of_what_is_kept, files_empty),
         cmocka_unit_test_teardown(refusals_name_the_file, files_empty),
         cmocka_unit_test_teardown(own_layers_are_loaded_by_name, files_empty),
         cmocka_unit_test(names_in_a_layer_are_distinct),
