@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "colormap.h"
 
@@ -32,20 +34,25 @@ static bool ends_with(const char *file, const char *end) {
     return n >= m && strcasecmp(file + n - m, end) == 0;
 }
 
+static cairo_status_t put(void *to, const unsigned char *bytes, unsigned n) {
+    return fwrite(bytes, 1, n, to) == n ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
+}
+
 // A vector format has a page of points: 480 wide where the picture has 1,600.
-static cairo_surface_t *page_of(const char *file, cairo_rectangle_t size, double *scale) {
+static cairo_surface_t *page_of(const char *file, FILE *to, cairo_rectangle_t size, double *scale) {
     *scale = 0.3;
-    if (ends_with(file, ".svg")) return cairo_svg_surface_create(file, *scale * size.width, *scale * size.height);
-    if (ends_with(file, ".pdf")) return cairo_pdf_surface_create(file, *scale * size.width, *scale * size.height);
+    const double width = *scale * size.width, height = *scale * size.height;
+    if (ends_with(file, ".svg")) return cairo_svg_surface_create_for_stream(put, to, width, height);
+    if (ends_with(file, ".pdf")) return cairo_pdf_surface_create_for_stream(put, to, width, height);
     *scale = 1;
     return cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)size.width, (int)size.height);
 }
 
-static cairo_status_t write_file(cairo_surface_t *recording, const char *file) {
+static cairo_status_t write_page(cairo_surface_t *recording, const char *file, FILE *stream) {
     cairo_rectangle_t size = {0, 0, 1, 1};
     double scale;
     cairo_recording_surface_get_extents(recording, &size);
-    cairo_surface_t *page = page_of(file, size, &scale);
+    cairo_surface_t *page = page_of(file, stream, size, &scale);
     cairo_t *to = cairo_create(page);
     cairo_scale(to, scale, scale);
     cairo_set_source_surface(to, recording, 0, 0);
@@ -53,11 +60,24 @@ static cairo_status_t write_file(cairo_surface_t *recording, const char *file) {
     cairo_status_t status = cairo_status(to);
     cairo_destroy(to);
     if (status == CAIRO_STATUS_SUCCESS && cairo_surface_get_type(page) == CAIRO_SURFACE_TYPE_IMAGE) {
-        status = cairo_surface_write_to_png(page, file);
+        status = cairo_surface_write_to_png_stream(page, put, stream);
     }
     cairo_surface_finish(page);
     if (status == CAIRO_STATUS_SUCCESS) status = cairo_surface_status(page);
     cairo_surface_destroy(page);
+    return status;
+}
+
+// cairo does not say whether all that it had buffered reached the disk. No half of a picture is left.
+static cairo_status_t write_file(cairo_surface_t *recording, const char *file) {
+    FILE *to = fopen(file, "wb");
+    struct stat what = {0};
+    if (!to) return CAIRO_STATUS_WRITE_ERROR;
+    const bool regular = fstat(fileno(to), &what) == 0 && S_ISREG(what.st_mode);
+    cairo_status_t status = write_page(recording, file, to);
+    const bool cut = ferror(to) != 0;
+    if ((fclose(to) != 0 || cut) && status == CAIRO_STATUS_SUCCESS) status = CAIRO_STATUS_WRITE_ERROR;
+    if (status != CAIRO_STATUS_SUCCESS && regular) unlink(file);
     return status;
 }
 
@@ -92,7 +112,9 @@ const char *canvas_axis_text(const char *name, canvas_ticks t, char text[64]) {
     static const char *const digit[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
     int e = abs(t.exponent) % 1000;
     if (!e) return name;
-    snprintf(text, 64, "%s (10%s%s%s%s)", name, t.exponent < 0 ? "⁻" : "", e > 99 ? digit[e / 100] : "",
+    size_t n = strnlen(name, 44);
+    while (n > 0 && ((unsigned char)name[n] & 0xC0) == 0x80) n--;  // not within a character
+    snprintf(text, 64, "%.*s (10%s%s%s%s)", (int)n, name, t.exponent < 0 ? "⁻" : "", e > 99 ? digit[e / 100] : "",
              e > 9 ? digit[e / 10 % 10] : "", digit[e % 10]);
     return text;
 }
