@@ -49,7 +49,9 @@ static _Noreturn void help(const char *program, const char *summary, const optio
         putchar('\n');
     }
     printf("  --help                print this and exit\n");
-    exit(fflush(stdout) ? 1 : 0);
+    if (fflush(stdout) == 0) exit(0);
+    fprintf(stderr, "%s: standard output: cannot be written: %s\n", program, strerror(errno));
+    exit(1);
 }
 
 static void set(const char *program, const option_row *row, const char *text) {

@@ -67,6 +67,35 @@ expect 1 "gap.csv:2:3: field 2 is missing, expected a number (--drop-missing lea
 expect 1 "was asked for twice" "$pullback" fit table.csv --target x,x
 expect 1 "model is of 2 columns given 0; the table has 1" "$pullback" check both.safetensors table.csv --target x
 
+# Names that hold commas and quotes are found again, and stand quoted over draws; where names cannot tell columns apart, or are
+# no UTF-8, numbers do, and draws have no line of names.
+awk -F, 'NR == 1 { print "\"a, \"\"b\"\" c\",d" } NR > 1 && NR < 400 { print $1 "," $3 }' table.csv > quoted.csv
+sed '1s/.*/a,a/' quoted.csv > twice.csv
+printf 'gr\303\266\337e,y\n' > latin.csv
+sed 1d quoted.csv >> latin.csv
+for name in quoted twice latin; do
+  expect 0 "saved" "$pullback" fit $name.csv --model maf:layers=1,hidden=8x1 --steps 20 --quiet --out $name.safetensors
+  expect 0 "398 rows)" "$pullback" score $name.safetensors $name.csv --summary
+  expect 0 "" "$pullback" sample $name.safetensors --n 5 --out $name-draws.csv
+  expect 0 "5 rows)" "$pullback" score $name.safetensors $name-draws.csv --summary
+done
+[ "$(head -1 quoted-draws.csv)" = '"a, ""b"" c",d' ] || complain "quoted-draws.csv starts with $(head -1 quoted-draws.csv)"
+
+# A context that is constant is no context: 22 nats worse once, by what rounding left of its deviation.
+awk -F, 'NR > 1 { print $3 ",0.1" }' table.csv > constant.csv
+expect 0 "" "$pullback" fit constant.csv --target 0 --context 1 --model maf:layers=2,hidden=16x1 --steps 100 --quiet --json --out constant.safetensors
+nll=$(echo "$said" | sed 's/.*"test_nll": \([-0-9.]*\).*/\1/')  # of a normal of deviation 2.06: 2.14
+awk -v n="$nll" 'BEGIN { exit !(n > 1.9 && n < 2.4) }' || complain "test NLL $nll given a constant, expected about 2.14"
+expect 1 "no column is called \"zz\"" "$pullback" sample given.safetensors --n 3 --given table.csv --context zz
+
+# Output that cannot be written is an error of every command.
+for command in "fit quoted.csv --model maf:layers=1,hidden=8x1 --steps 5 --quiet --out x.safetensors" "info both.safetensors" \
+  "score both.safetensors table.csv --summary" "score both.safetensors table.csv --json" "sample both.safetensors --json --out x.npy" \
+  "check both.safetensors" models --manual --version "fit --help"; do
+  if [ -c /dev/full ]; then expect 1 "standard output: cannot be written" sh -c "'$pullback' $command > /dev/full"; fi
+  expect 1 "standard output: cannot be written" sh -c "'$pullback' $command >&-"
+done
+
 # Stopped, and gone on: as if never stopped.
 expect 0 "saved" "$pullback" fit table.csv --target x,y --model realnvp:layers=2,hidden=8x1 --steps 200 --quiet --out whole.safetensors
 "$pullback" fit table.csv --target x,y --model realnvp:layers=2,hidden=8x1 --steps 200 --quiet --checkpoint run --out part.safetensors > out.txt 2>&1 &
@@ -91,10 +120,18 @@ if "$pullback" --help | grep -q '^  plot '; then
   [ "$(head -c 5 loss.pdf)" = "%PDF-" ] || complain "loss.pdf is no PDF"
   expect 1 "DATA is to hold its columns" "$pullback" plot given.safetensors
   expect 1 "no column 'z'" "$pullback" plot both.safetensors --columns x,z
+  expect 1 "'x' is asked for twice" "$pullback" plot both.safetensors --kind pair --columns x,x
   expect 1 "a pair is of two columns" "$pullback" plot both.safetensors --kind pair --columns x
   expect 1 "corner, columns or pair, not 'pie'" "$pullback" plot both.safetensors --kind pie
   expect 1 "give a MODEL, or a log" "$pullback" plot
   expect 1 "table.csv:1: not a line of JSON" "$pullback" plot --log table.csv
+  awk 'BEGIN { for (i = 1; i <= 20000; i++) print "{\"step\": " i ", \"loss\": " sin(i) "}" }' > long.jsonl
+  expect 0 "" "$pullback" plot --log long.jsonl --out long.png
+  for end in png svg pdf; do  # a file that may be a few blocks long
+    (trap '' XFSZ; ulimit -f 4; "$pullback" plot both.safetensors table.csv --draws 500 --out cut.$end) 2> out.txt &&
+      complain "a cut picture was no error: cut.$end"
+    [ ! -e cut.$end ] || complain "cut.$end is left"
+  done
   expect 1 "missing/p.png" "$pullback" plot both.safetensors --out missing/p.png
 fi
 

@@ -17,10 +17,12 @@ flow_model *tool_standardise_context(flow_model *model, const data_table *contex
     flow_net *net = model ? flow_mlp(C, C, &(flow_mlp_options){.layers = -1}, error) : NULL;  // one linear map
     ad_param *W = net ? tensor(net, "W0") : NULL, *b = net ? tensor(net, "b0") : NULL;
     for (int64_t c = 0; W && b && c < C; c++) {
-        double mean = 0, squares = 0;
-        for (int64_t i = 0; i < n; i++) mean += data_get(context, rows[i], c) / (double)n;
-        for (int64_t i = 0; i < n; i++) squares += pow(data_get(context, rows[i], c) - mean, 2) / (double)n;
-        const double scale = squares > 0 ? 1 / sqrt(squares) : 0;
+        // From the first row on: a column that is constant has deviation 0, not what rounding leaves of it.
+        const double first = data_get(context, rows[0], c);
+        double shift = 0, squares = 0;
+        for (int64_t i = 0; i < n; i++) shift += (data_get(context, rows[i], c) - first) / (double)n;
+        for (int64_t i = 0; i < n; i++) squares += pow(data_get(context, rows[i], c) - first - shift, 2) / (double)n;
+        const double mean = first + shift, scale = squares > 0 ? fmin(1 / sqrt(squares), 1e30) : 0;  // within floats
         for (int64_t k = 0; k < C; k++) ad_param_set(W, c * C + k, k == c ? scale : 0);
         ad_param_set(b, c, -mean * scale);
     }

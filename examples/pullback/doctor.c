@@ -157,9 +157,12 @@ static int run(void) {
     int wrong = is_wrong(all);
     json_object_set_new(all, "ok", json_boolean(!wrong));
     if (!json && (!quiet || wrong)) print_text(all);
-    if (json) return tool_print(all) || wrong;
-    json_decref(all);
-    return wrong || fflush(stdout);
+    if (!json) {
+        json_decref(all);
+    } else if (tool_print(all, &error) != AD_OK) {
+        return tool_fail(&tool_doctor, &error);
+    }
+    return wrong;
 }
 
 const tool_command tool_doctor = {"doctor",

@@ -132,15 +132,15 @@ static ad_status score(const tool_rows *rows, const flow_model *model, const dat
     return status;
 }
 
-static void print(const asked *a, const char *text, const flow_model *model, const outcome *o) {
+static ad_status print(const asked *a, const char *text, const flow_model *model, const outcome *o, ad_error *error) {
     if (a->json) {
-        tool_print(json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:f, s:s}", "model", text, "columns",
-                             tool_names(flow_note(model, TOOL_TARGET)), "rows", (json_int_t)o->rows, "parameters",
-                             (json_int_t)flow_param_count(model), "steps", (json_int_t)o->fit.steps, "validation_nll",
-                             tool_real(o->fit.validation), "test_nll", tool_real(o->test), "standard_error",
-                             tool_real(o->standard_error), "gaussian_nll", tool_real(o->gaussian), "seconds",
-                             o->fit.seconds, "out", a->out));
-        return;
+        return tool_print(json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:f, s:s}", "model", text, "columns",
+                                    tool_names(flow_note(model, TOOL_TARGET)), "rows", (json_int_t)o->rows,
+                                    "parameters", (json_int_t)flow_param_count(model), "steps",
+                                    (json_int_t)o->fit.steps, "validation_nll", tool_real(o->fit.validation),
+                                    "test_nll", tool_real(o->test), "standard_error", tool_real(o->standard_error),
+                                    "gaussian_nll", tool_real(o->gaussian), "seconds", o->fit.seconds, "out", a->out),
+                          error);
     }
     printf("model     %s, %" PRId64 " parameters\n", text, flow_param_count(model));
     printf("rows      %" PRId64 " to train on, %" PRId64 " held out\n", o->train, o->held_out);
@@ -150,12 +150,12 @@ static void print(const asked *a, const char *text, const flow_model *model, con
     }
     if (isfinite(o->gaussian)) printf("          %.4f nats for a Gaussian\n", o->gaussian);
     printf("saved     %s\n", a->out);
+    return AD_OK;
 }
 
-static ad_status save(const asked *a, flow_model *model, const tool_rows *rows, ad_error *error) {
+static ad_status note_columns(flow_model *model, const tool_rows *rows, ad_error *error) {
     ad_status status = flow_set_note(model, TOOL_TARGET, rows->target, error);
-    if (status == AD_OK && rows->given) status = flow_set_note(model, TOOL_CONTEXT, rows->given, error);
-    return status == AD_OK ? flow_save(model, a->out, error) : status;
+    return status == AD_OK && rows->given ? flow_set_note(model, TOOL_CONTEXT, rows->given, error) : status;
 }
 
 static ad_status work(const asked *a, outcome *o, ad_error *error) {
@@ -174,17 +174,19 @@ static ad_status work(const asked *a, outcome *o, ad_error *error) {
         model = tool_standardise_context(model, rows.context, split->train, split->n_train, error);
     status = model ? AD_OK : error->status;
     if (status == AD_OK && split->n_train < 2) {
-        status = ad_fail(error, AD_EFORMAT, "%s: %lld rows are too few to fit", a->data, (long long)n);
+        status = ad_fail(error, AD_EFORMAT, "%s: too few rows to fit: %" PRId64 " of %" PRId64 " are to train on",
+                         a->data, split->n_train, n);
     }
+    if (status == AD_OK) status = note_columns(model, &rows, error);
     if (status == AD_OK) {
         warn_of_discrete(a, &rows);
         status = fit(a, &rows, model, engine, split, o, error);
     }
-    if (status == AD_OK) status = save(a, model, &rows, error);
+    if (status == AD_OK) status = flow_save(model, a->out, error);
     if (status == AD_OK) status = score(&rows, model, split, engine, o, error);
     if (status == AD_OK) {
         o->rows = n, o->train = split->n_train, o->held_out = n - split->n_train, o->features = rows.x->columns;
-        print(a, text, model, o);
+        status = print(a, text, model, o, error);
     }
     flow_model_free(model);
     ad_engine_free(engine);

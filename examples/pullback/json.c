@@ -19,9 +19,10 @@ json_t *tool_names(const char *names) {
     return array;
 }
 
-int tool_print(json_t *object) {
-    int wrong = !object || json_dumpf(object, stdout, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) != 0;
+ad_status tool_print(json_t *object, ad_error *error) {
+    if (!object) return ad_fail(error, AD_EFORMAT, "no JSON: memory is out, or a name is not UTF-8");
+    json_dumpf(object, stdout, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     json_decref(object);
     putchar('\n');
-    return wrong || fflush(stdout) != 0;
+    return AD_OK;
 }

@@ -1,6 +1,9 @@
 // main.c -- pullback: fits densities to tables, scores them, samples them, from the command line.
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../options.h"
 #include "tool.h"
@@ -16,7 +19,7 @@ static int usage(FILE *to, int status) {
     for (int i = 0; tool_commands[i]; i++)
         fprintf(to, "  %-8s  %s\n", tool_commands[i]->name, tool_commands[i]->summary);
     fprintf(to, "\n'pullback COMMAND --help' explains a command, 'man pullback' all of them.\n");
-    return fflush(to) ? 1 : status;
+    return status;
 }
 
 int tool_fail(const tool_command *command, const ad_error *error) {
@@ -31,10 +34,10 @@ static int run(const tool_command *command, int argc, char **argv) {
     return command->run();
 }
 
-int main(int argc, char **argv) {
+static int command_line(int argc, char **argv) {
     if (argc < 2) return usage(stderr, 2);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) return usage(stdout, 0);
-    if (strcmp(argv[1], "--version") == 0) return puts("pullback " TOOL_VERSION) < 0 || fflush(stdout);
+    if (strcmp(argv[1], "--version") == 0) return puts("pullback " TOOL_VERSION), 0;
     if (strcmp(argv[1], "--manual") == 0) return tool_print_manual();
     if (strcmp(argv[1], "--completion") == 0) return tool_print_completion(argc > 2 ? argv[2] : "");
     for (int i = 0; tool_commands[i]; i++) {
@@ -42,4 +45,17 @@ int main(int argc, char **argv) {
     }
     fprintf(stderr, "pullback: unknown command '%s'\n", argv[1]);
     return usage(stderr, 2);
+}
+
+int main(int argc, char **argv) {
+    // A standard stream that is closed would be the next file opened: what is printed would go there.
+    int spare = 0;
+    while (spare >= 0 && spare <= 2) spare = open("/dev/null", O_RDONLY);
+    if (spare > 2) close(spare);
+    int status = command_line(argc, argv);
+    errno = 0;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || status != 0) return status;
+    fprintf(stderr, "pullback: standard output: cannot be written%s%s\n", errno ? ": " : "",
+            errno ? strerror(errno) : "");
+    return 1;
 }

@@ -7,9 +7,10 @@
 
 static int run(void) {
     char *text = flow_text_help();
-    int wrong = !text || fputs(text, stdout) < 0;
+    if (!text) return tool_fail(&tool_models, &(ad_error){AD_ENOMEM, "out of memory"});
+    fputs(text, stdout);
     free(text);
-    return wrong || fflush(stdout);
+    return 0;
 }
 
 const tool_command tool_models = {

@@ -57,6 +57,9 @@ static ad_status choose(const asked *a, shown *s, int most, ad_error *error) {
         snprintf(s->numbered[i], sizeof s->numbered[i], "column %lld", (long long)c);
         s->names[i] = strspn(name, "0123456789") == strlen(name) ? s->numbered[i] : name;
         s->column[i] = c;
+        for (int64_t k = 0; k < i && status == AD_OK; k++) {
+            if (s->column[k] == c) status = ad_fail(error, AD_EARG, "--columns: '%s' is asked for twice", names[i]);
+        }
     }
     s->k = (int)wanted;
     free(names);
@@ -154,6 +157,7 @@ static const char *pair(const asked *a, const shown *s, ad_error *error) {
     const corner_set *data = s->data.n ? &s->data : NULL, *all = data ? data : &s->draws;
     const int64_t seen = data && data->n < s->draws.n ? data->n : s->draws.n,
                   dots = seen < PAIR_DOTS ? seen : PAIR_DOTS;
+    static double spread[PAIR_DOTS][2];  // over all rows, should they be in some order
     if (s->k != 2) return ad_fail(error, AD_EARG, "a pair is of two columns: --columns A,B"), "";
     plot_range x = estimate_range(all->x, all->n, 2, 0.999), y = estimate_range(all->x + 1, all->n, 2, 0.999);
     int nx = 0, ny = 0, at = 0;
@@ -164,7 +168,8 @@ static const char *pair(const asked *a, const shown *s, ad_error *error) {
     if (status != AD_OK) return plot_save(p, NULL), free(log_p), "";
     for (int i = 0; i < nx * ny; i++) high = fmax(high, log_p[i]);
     plot_name_axes(p, s->names[0], s->names[1]);
-    if (data) plot_points(p, at++, "data", data->x, (size_t)dots);
+    for (int64_t i = 0; data && i < dots; i++) memcpy(spread[i], data->x + 2 * (i * data->n / dots), sizeof *spread);
+    if (data) plot_points(p, at++, "data", *spread, (size_t)dots);
     plot_points(p, at++, "samples", s->draws.x, (size_t)dots);
     plot_heat(p, at, "density", log_p, nx, ny, (plot_range){ceil(high) - 8, ceil(high)}, "log density (nats)");
     free(log_p);

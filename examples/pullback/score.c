@@ -14,16 +14,20 @@ typedef struct asked {
     bool quiet, summary, json;
 } asked;
 
-static void report(const asked *a, const double *log_p, int64_t n) {
+static ad_status report(const asked *a, const double *log_p, int64_t n, ad_error *error) {
     double mean, se;
     tool_mean(log_p, n, &mean, &se);
     if (a->json) {
-        tool_print(json_pack("{s:I, s:o, s:o, s:s?}", "rows", (json_int_t)n, "mean_log_density", tool_real(mean),
-                             "standard_error", tool_real(se), "out", a->out));
-    } else if (a->summary || !a->quiet) {
-        fprintf(a->summary ? stdout : stderr, "mean log-density %.4f nats (standard error %.4f, %lld rows)\n", mean, se,
-                (long long)n);
+        return tool_print(json_pack("{s:I, s:o, s:o, s:s?}", "rows", (json_int_t)n, "mean_log_density", tool_real(mean),
+                                    "standard_error", tool_real(se), "out", a->out),
+                          error);
     }
+    if (!a->summary && a->quiet) return AD_OK;
+    FILE *to = a->summary ? stdout : stderr;
+    fprintf(to, "mean log-density %.4f nats (", mean);
+    if (n > 1) fprintf(to, "standard error %.4f, ", se);
+    fprintf(to, "%lld row%s)\n", (long long)n, n > 1 ? "s" : "");
+    return AD_OK;
 }
 
 static ad_status work(asked *a, ad_error *error) {
@@ -36,7 +40,7 @@ static ad_status work(asked *a, ad_error *error) {
     if (status == AD_OK) status = tool_score(model, engine, &rows, data_values(scores), error);
     if (status == AD_OK && (a->out || !(a->summary || a->json)))
         status = tool_write(a->out, scores, "log_density", error);
-    if (status == AD_OK) report(a, data_values(scores), rows.x->rows);
+    if (status == AD_OK) status = report(a, data_values(scores), rows.x->rows, error);
     data_table_free(scores);
     tool_rows_free(&rows);
     ad_engine_free(engine);

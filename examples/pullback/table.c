@@ -1,10 +1,29 @@
 // table.c -- tables from files, their columns chosen; and back to files.
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "tool.h"
+
+// The name that starts at *at, its quotes taken off in place; *at moves behind the comma after it, NULL at the end.
+static char *take_name(char **at) {
+    char *name = *at, *to = name, *close = name + (*name == '"'), *next = NULL;
+    while (*name == '"' && *close && (*close != '"' || close[1] == '"')) close += *close == '"' ? 2 : 1;
+    if (*name == '"' && *close && (!close[1] || close[1] == ',')) {
+        if (close[1]) next = close + 2;
+        for (char *from = name + 1; from < close; from += *from == '"' ? 2 : 1) *to++ = *from;
+        *to = '\0';
+    } else {
+        next = strchr(name, ',');
+        if (next) *next++ = '\0';
+    }
+    *at = next;
+    return name;
+}
 
 char **tool_split(const char *text, int64_t *n) {
     *n = 0;
@@ -15,11 +34,7 @@ char **tool_split(const char *text, int64_t *n) {
     if (!names) return NULL;
     char *copy = (char *)(names + most);
     memcpy(copy, text, size);
-    for (char *at = copy, *next; at && *text; at = next) {
-        next = strchr(at, ',');
-        if (next) *next++ = '\0';
-        names[(*n)++] = at;
-    }
+    for (char *at = copy; at && *text;) names[(*n)++] = take_name(&at);
     return names;
 }
 
@@ -71,15 +86,54 @@ static int64_t mark(const data_table *table, const char *file, const char *text,
     return found;
 }
 
+static bool is_number(const char *text) {
+    return *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 10;
+}
+
+static int in_order(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// Whether a model can note names to find columns by: of one column each, in UTF-8, not all of them numbers.
+static bool names_tell(const data_table *table) {
+    const char **sorted = table->names ? malloc((size_t)table->columns * sizeof *sorted) : NULL;
+    bool ok = sorted != NULL, words = false;
+    for (int64_t c = 0; ok && c < table->columns; c++) {
+        json_t *text = json_string(table->names[c]);
+        ok = text && *table->names[c];
+        words = words || (ok && !is_number(table->names[c]));
+        sorted[c] = table->names[c];
+        json_decref(text);
+    }
+    if (ok) qsort(sorted, (size_t)table->columns, sizeof *sorted, in_order);
+    for (int64_t c = 1; ok && c < table->columns; c++) ok = strcmp(sorted[c - 1], sorted[c]) != 0;
+    free(sorted);
+    return ok && words;
+}
+
+// A name as tool_split takes it: quoted where it has to be. Behind it.
+static char *put_name(char *to, const char *name) {
+    if (!name[strcspn(name, ",\"\r\n")]) return stpcpy(to, name);
+    *to++ = '"';
+    for (; *name; name++) {
+        if (*name == '"') *to++ = '"';
+        *to++ = *name;
+    }
+    *to++ = '"';
+    *to = '\0';
+    return to;
+}
+
+// Names, or where they do not tell, numbers; those asked for, where other columns were not read.
 static char *join(const data_table *table, const int64_t *order, int64_t n, const char *asked) {
-    size_t size = 1, at = 0;
-    if (!table->names && asked) return strdup(asked);
-    for (int64_t i = 0; i < n; i++) size += table->names ? strlen(table->names[order[i]]) + 1 : 22;
-    char *names = calloc(size, 1);
+    const bool tell = names_tell(table);
+    size_t size = 1;
+    if (!tell && asked) return strdup(asked);
+    for (int64_t i = 0; i < n; i++) size += tell ? 2 * strlen(table->names[order[i]]) + 3 : 22;
+    char *names = calloc(size, 1), *at = names;
     for (int64_t i = 0; i < n && names; i++) {
-        if (i > 0) names[at++] = ',';
-        at += (size_t)(table->names ? snprintf(names + at, size - at, "%s", table->names[order[i]])
-                                    : snprintf(names + at, size - at, "%lld", (long long)order[i]));
+        if (i > 0) *at++ = ',';
+        at = tell ? put_name(at, table->names[order[i]]) : at + sprintf(at, "%lld", (long long)order[i]);
     }
     return names;
 }
@@ -136,10 +190,6 @@ static ad_status choose(const data_table *table, const char *file, const tool_co
 }
 
 // ---- reading ------------------------------------------------------------------------------------------------------
-
-static bool is_number(const char *text) {
-    return *text && strspn(text, "0123456789") == strlen(text) && strlen(text) < 10;
-}
 
 // Where all columns are told, all by name or all by number, only these are read, in that order, and *targets are the
 // first: the others may then hold text. Else *targets is 0.
@@ -217,6 +267,9 @@ ad_status tool_write(const char *file, const data_table *table, const char *name
     FILE *to = file ? fopen(file, "w") : stdout;
     if (!to) return ad_fail(error, AD_EIO, "%s: cannot be written: %s", file, strerror(errno));
     ad_status status = write_text(to, file ? file : "standard output", table, names, error);
+    struct stat what = {0};
+    const bool regular = file && fstat(fileno(to), &what) == 0 && S_ISREG(what.st_mode);
     if (file && fclose(to) != 0 && status == AD_OK) status = ad_fail(error, AD_EIO, "%s: %s", file, strerror(errno));
+    if (status != AD_OK && regular) unlink(file);  // no half of a table
     return status;
 }

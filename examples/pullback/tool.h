@@ -11,8 +11,8 @@
 
 enum { TOOL_MOST_COLUMNS = 100000 };
 
-// Names separated by commas, in order; freed in one by free(). NULL when text is NULL or memory is out; *n their
-// number.
+// Names separated by commas, in order, those with commas or quotes in them quoted as in tables; freed in one by free().
+// NULL when text is NULL or memory is out; *n their number.
 char **tool_split(const char *text, int64_t *n);
 
 // A table as a model takes it.
@@ -56,12 +56,13 @@ void tool_mean(const double *v, int64_t n, double *mean, double *standard_error)
 ad_status tool_plot_log(const char *log, const char *picture, ad_error *error);
 
 // Results for scripts: numbers (null where not finite), names in an array, and an object printed on a line of its own
-// and freed: 0, or 1 when it could not be.
+// and freed. Fails where there is none; main tells that standard output could not be written.
 struct json_t *tool_real(double v);
 struct json_t *tool_names(const char *names);
-int tool_print(struct json_t *object);
+ad_status tool_print(struct json_t *object, ad_error *error);
 
-// Commands. What run returns, after the command line has been read into the rows' values, is the exit status.
+// Commands. What run returns, after the command line has been read into the rows' values, is the exit status, unless
+// standard output could not be written.
 typedef struct tool_command {
     const char *name, *summary, *text;  // summary: in the list of commands; text: what it does, in sentences
     const struct option_row *rows;
