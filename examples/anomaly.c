@@ -11,6 +11,7 @@
 #include "flows.h"
 #include "optim.h"
 #include "options.h"
+#include "output.h"
 #include "progress.h"
 
 typedef struct settings {
@@ -121,8 +122,9 @@ int main(int argc, char **argv) {
     options_read(argc, argv, "Learns the density of normal rows, and ranks the others by how unlikely they are.", rows,
                  sizeof rows / sizeof *rows);
     ad_error error = {0};
-    anomaly_rows a;
-    ad_status status = anomaly_read(&a, *s.data ? s.data : NULL, s.none, &error);
+    anomaly_rows a = {0};
+    ad_status status = s.picture ? output_check(s.picture, &error) : AD_OK;
+    if (status == AD_OK) status = anomaly_read(&a, *s.data ? s.data : NULL, s.none, &error);
     ad_engine *engine = status == AD_OK ? ad_engine_new(&(ad_engine_options){.threads = (int)s.threads}, &error) : NULL;
     scored *list = engine ? calloc((size_t)a.x->rows, sizeof *list) : NULL;
     status = list ? AD_OK : error.status ? error.status : ad_fail(&error, AD_ENOMEM, "out of memory");

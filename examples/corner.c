@@ -65,8 +65,9 @@ static bool pair(page *p, int i, int j) {
         const double sd = 1.8 * fmax(1, pow(5e4 / (double)p->lines->n, 1 / 6.0));  // fewer draws, smoother
         ok = estimate_2d(p->lines->x + j, p->lines->x + i, p->lines->n, (size_t)p->D, f.x, f.y, CELLS, sd, p->work);
         frame_ink(p->cr, FRAME_ORANGE);
-        frame_contour(&f, p->work, CELLS, CELLS, estimate_level(p->work, CELLS * CELLS, 0.5), 4.5);
-        frame_contour(&f, p->work, CELLS, CELLS, estimate_level(p->work, CELLS * CELLS, 0.9), 3);
+        const double area = (f.x.high - f.x.low) / CELLS * (f.y.high - f.y.low) / CELLS;
+        frame_contour(&f, p->work, CELLS, CELLS, estimate_level(p->work, CELLS * CELLS, area, 0.5), 4.5);
+        frame_contour(&f, p->work, CELLS, CELLS, estimate_level(p->work, CELLS * CELLS, area, 0.9), 3);
     }
     frame_axes(&f, i == p->D - 1 ? p->names[j] : NULL, j == 0 ? p->names[i] : NULL);
     return ok;
@@ -114,12 +115,22 @@ static void lay_out(page *p) {
     p->cr = canvas_new(CANVAS_WIDTH, CANVAS_PAD + p->D * p->side + (p->D - 1) * GAP + frame_bottom_margin());
 }
 
+// Of the data, and so wide that the regions of the model fit in.
+static plot_range range_of(const page *p, int i) {
+    const corner_set *all = p->dots ? p->dots : p->lines;
+    plot_range range = estimate_range(all->x + i, all->n, (size_t)p->D, 0.995);
+    if (p->dots && p->lines) {
+        const plot_range drawn = estimate_range(p->lines->x + i, p->lines->n, (size_t)p->D, 0.98);
+        range = (plot_range){fmin(range.low, drawn.low), fmax(range.high, drawn.high)};
+    }
+    return range;
+}
+
 const char *corner_draw(const char *file, const char *const *names, int D, const corner_set *dots,
                         const corner_set *lines) {
     page p = {.names = names, .D = D, .dots = dots, .lines = lines, .work = malloc(CELLS * CELLS * sizeof(double))};
-    const corner_set *all = dots ? dots : lines;
     if (!p.work || D < 2 || D > CORNER_MOST) return free(p.work), p.work ? "columns" : "out of memory";
-    for (int i = 0; i < D; i++) p.range[i] = estimate_range(all->x + i, all->n, (size_t)D, 0.995);
+    for (int i = 0; i < D; i++) p.range[i] = range_of(&p, i);
     lay_out(&p);
     bool ok = true;
     for (int i = 0; i < D; i++) {

@@ -15,6 +15,7 @@
 #include "flows.h"
 #include "optim.h"
 #include "options.h"
+#include "output.h"
 #include "progress.h"
 #include "standardised.h"
 
@@ -90,6 +91,7 @@ static ad_status learn(const request *r, flow_model *student, const optim_target
 
 static ad_status work(const request *r, const data_table *table, ad_engine *engine, flow_model *models[2],
                       ad_error *error) {
+    if (r->picture && output_check(r->picture, error) != AD_OK) return error->status;
     data_split *split = data_split_new(table->rows, 0.1, 0.1, (uint64_t)r->seed, error);
     models[0] = split ? flow_from_text(r->teacher, table->columns, 0, error) : NULL;
     models[1] = models[0] ? flow_from_text(r->student, table->columns, 0, error) : NULL;

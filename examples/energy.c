@@ -17,6 +17,7 @@
 #include "flows.h"
 #include "optim.h"
 #include "options.h"
+#include "output.h"
 #include "progress.h"
 
 typedef struct request {
@@ -114,6 +115,7 @@ static ad_status work(const request *r, ad_engine *engine, flow_model **model, a
     if (!density) return ad_fail(error, AD_EARG, "there is no target '%s': see data.h", r->target);
     const optim_target target = {log_prob, (void *)(uintptr_t)density, density->name};
     optim_target_result result;
+    if (r->picture && output_check(r->picture, error) != AD_OK) return error->status;
     *model = flow_from_text(r->model, density->dimension, 0, error);
     if (!*model) return error->status;
     ad_status status = fit(r, &target, engine, *model, &result, error);

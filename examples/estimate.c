@@ -76,13 +76,12 @@ bool estimate_2d(const double *x, const double *y, int64_t n, size_t stride, plo
     return smooth_lines(density, bins, 1, bins, bins, smooth) && smooth_lines(density, bins, bins, bins, 1, smooth);
 }
 
-double estimate_level(const double *density, int cells, double share) {
-    double *sorted = malloc((size_t)cells * sizeof *sorted), total = 0, sum = 0, level = NAN;
+double estimate_level(const double *density, int cells, double area, double share) {
+    double *sorted = malloc((size_t)cells * sizeof *sorted), sum = 0, level = NAN;
     if (!sorted) return NAN;
     memcpy(sorted, density, (size_t)cells * sizeof *sorted);
     qsort(sorted, (size_t)cells, sizeof *sorted, ascending);
-    for (int i = 0; i < cells; i++) total += sorted[i];
-    for (int i = cells - 1; i >= 0 && sum < share * total; i--) sum += sorted[i], level = sorted[i];
+    for (int i = cells - 1; i >= 0 && sum < share; i--) sum += sorted[i] * area, level = sorted[i];
     free(sorted);
-    return level;
+    return sum < share ? NAN : level;
 }

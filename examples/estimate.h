@@ -18,7 +18,8 @@ bool estimate_1d(const double *x, int64_t n, size_t stride, plot_range range, in
 // The same of n pairs, x and y alike: density [bins][bins], lowest y first.
 bool estimate_2d(const double *x, const double *y, int64_t n, size_t stride, plot_range xs, plot_range ys, int bins,
                  double smooth, double *density);
-// The level above which a share of the mass of the cells lies: NAN when out of memory.
-double estimate_level(const double *density, int cells, double share);
+// The level above which lies this share of all mass, in cells of this area; NAN when less than that is in the cells, or
+// out of memory.
+double estimate_level(const double *density, int cells, double area, double share);
 
 #endif

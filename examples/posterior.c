@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "output.h"
 #include "posterior_models.h"
 #include "progress.h"
 
@@ -110,7 +111,9 @@ int main(int argc, char **argv) {
     ad_error error = {0};
     posterior p = {.name = NULL};
     ad_engine *engine = ad_engine_new(&(ad_engine_options){.threads = (int)r.threads}, &error);
-    ad_status status = engine ? posterior_open(&p, r.model, r.data, &error) : error.status;
+    ad_status status = engine ? AD_OK : error.status;
+    if (status == AD_OK && r.with.picture) status = output_check(r.with.picture, &error);
+    if (status == AD_OK) status = posterior_open(&p, r.model, r.data, &error);
     flow_model *model = status == AD_OK ? build(&r, &p, &error) : NULL;
     if (status == AD_OK && !model) status = error.status;
     if (status == AD_OK) status = fit(&r, &p, engine, model, &error);

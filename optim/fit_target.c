@@ -217,17 +217,17 @@ static void identify(fit *f) {
     const optim_target_options *o = &f->o;
     const optim_fit_options *c = &o->fit;
     const optim_annealing_options *a = &o->annealing;
-    snprintf(
+    const int n = snprintf(
         f->identity, sizeof f->identity,
         "target %.60s, divergence %d, alpha %.17g, draws %lld x %lld, seed %llu, lr %.17g, schedule %d, warm-up %lld, "
         "last %.17g, average %.17g, max_norm %.17g, decay %.17g, type %d, beta %.17g over %lld, data %lld by %.17g, "
-        "chains %d %d %d %.17g %d %d, noise %.17g",
+        "chains %d %d %d %.17g %d %d",
         f->target->name ? f->target->name : "", (int)o->divergence, o->alpha, (long long)c->batch,
         (long long)c->accumulate, (unsigned long long)c->seed, c->lr, (int)c->schedule, (long long)c->warm_up,
         c->last_lr, c->average, c->optimizer.max_norm, c->optimizer.weight_decay, (int)c->type, o->beta,
         o->beta < 1 ? (long long)(o->beta_share * (double)c->steps) : 0, o->data ? (long long)o->data_batch : 0,
-        o->data_weight, a->distributions, a->transitions, a->leapfrog, a->step_size, a->fixed_step, a->to_target,
-        c->noise);
+        o->data_weight, a->distributions, a->transitions, a->leapfrog, a->step_size, a->fixed_step, a->to_target);
+    if (c->noise > 0) snprintf(f->identity + n, sizeof f->identity - (size_t)n, ", noise %.17g", c->noise);
 }
 
 static ad_status make(fit *f, ad_error *error) {

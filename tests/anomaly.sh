@@ -29,4 +29,7 @@ awk -v a="$auroc" 'BEGIN { exit !(a > 0.8 && a < 0.97) }' || complain "AUROC of 
 if [ -n "${PICTURES-}" ] && [ "$(head -c 8 scores.png | od -An -tx1 | tr -d ' ')" != 89504e470d0a1a0a ]; then complain "no picture"; fi
 "$program" nothing.npz 2> said && complain "a file that is not there: status 0"
 grep -q "nothing.npz" said || complain "said of a file that is not there: $(cat said)"
+# A picture that cannot be written is told before anything is learnt.
+"$program" --picture nowhere/scores.png 2> said && complain "a picture in no folder: status 0"
+[ "$(wc -l < said)" = 1 ] || complain "said of a picture in no folder: $(cat said)"
 exit $wrong
