@@ -13,6 +13,7 @@
 #include "options.h"
 #include "output.h"
 #include "progress.h"
+#include "show_step.h"
 
 typedef struct settings {
     const char *data, *model, *picture;
@@ -20,11 +21,6 @@ typedef struct settings {
     double noise, reach, lr;
     bool none, quiet;
 } settings;
-
-static bool show_step(void *arg, const optim_progress *p) {
-    progress_show(arg, "step %" PRId64 " of %" PRId64 "  loss %.4f", p->step, p->steps, p->loss);
-    return true;
-}
 
 // Adds minus the log-density of each row, over the number of models.
 static ad_status score(const flow_model *model, const data_table *x, double models, ad_engine *engine, scored *out,

@@ -17,6 +17,7 @@
 #include "options.h"
 #include "output.h"
 #include "progress.h"
+#include "show_step.h"
 #include "standardised.h"
 
 typedef struct request {
@@ -25,12 +26,6 @@ typedef struct request {
     double lr, noise, beta, share, alpha;
     bool plain, quiet;
 } request;
-
-static bool show_step(void *arg, const optim_progress *p) {
-    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  validation %s", p->step, p->steps, p->loss,
-                  progress_number(p->validation).text);
-    return true;
-}
 
 // How long each model takes for N draws, at best, for others may want the machine; and both in a picture.
 static ad_status draw(const request *r, flow_model *const models[2], ad_engine *engine, ad_error *error) {
@@ -53,8 +48,7 @@ static ad_status draw(const request *r, flow_model *const models[2], ad_engine *
 
 static optim_fit_options recipe(const request *r, int64_t steps, ad_engine *engine, progress *meter) {
     optim_fit_options how = {.steps = steps, .lr = r->lr, .schedule = OPTIM_COSINE, .seed = (uint64_t)r->seed};
-    how.engine = engine, how.progress = show_step, how.progress_arg = meter;
-    return how;
+    return how.engine = engine, how.progress = show_step, how.progress_arg = meter, how;
 }
 
 static ad_status teach(const request *r, flow_model *teacher, const flow_rows part[3], ad_engine *engine,
@@ -114,9 +108,8 @@ static ad_status work(const request *r, const data_table *table, ad_engine *engi
 }
 
 int main(int argc, char **argv) {
-    request r = {.density = "banana",
-                 .teacher = "nsf-ar:layers=2,hidden=64x2",
-                 .student = "nsf-ar:layers=3,hidden=64x2,inverse=yes"};
+    request r = {.density = "banana", .teacher = "nsf-ar:layers=2,hidden=64x2"};
+    r.student = "nsf-ar:layers=3,hidden=64x2,inverse=yes";
     r.teacher_steps = 2000, r.steps = 3000, r.draws = 256, r.seed = 1, r.report = 20000, r.lr = 2e-3;
     r.beta = 0.2, r.share = 0.5, r.alpha = 1;
     const option_row rows[] = {
@@ -127,15 +120,12 @@ int main(int argc, char **argv) {
         {"teacher-steps", "N", "steps of Adam", OPTION_COUNT, &r.teacher_steps, 1, 1e9},
         {"steps", "N", "of the student", OPTION_COUNT, &r.steps, 1, 1e9},
         {"draws", "N", "of the student, a step", OPTION_COUNT, &r.draws, 2, 1e6},
-        {"noise", "X", "standard deviation of what is added to rows for the teacher, at each step anew", OPTION_NUMBER,
-         &r.noise, 0, 100},
+        {"noise", "X", "standard deviation of what is added to the teacher's rows", OPTION_NUMBER, &r.noise, 0, 100},
         {"beta", "X", "power of the teacher's density that the student starts on", OPTION_NUMBER, &r.beta, 1e-6, 1},
         {"share", "X", "of the steps until it is 1", OPTION_NUMBER, &r.share, 1e-6, 1},
-        {"alpha", "X", "Renyi's divergence of that order, along paths; 1: the reverse one", OPTION_NUMBER, &r.alpha,
-         -100, 100},
+        {"alpha", "X", "order of Renyi's divergence; 1: the reverse one", OPTION_NUMBER, &r.alpha, -100, 100},
         {"lr", "X", "learning rate at first; falls to 0 as half a cosine", OPTION_NUMBER, &r.lr, 1e-12, 10},
-        {"plain", NULL, "gradients with the score in them, not along paths: noisier, for students slow to normalize",
-         OPTION_FLAG, &r.plain, 0, 0},
+        {"plain", NULL, "gradients not along paths: for students slow to normalize", OPTION_FLAG, &r.plain, 0, 0},
         {"report", "N", "draws for the report", OPTION_COUNT, &r.report, 100, 1e8},
         {"seed", "N", "same seed, same models", OPTION_COUNT, &r.seed, 0, 1e15},
         {"threads", "N", "threads to compute with; 0: all there are", OPTION_COUNT, &r.threads, 0, 256},
@@ -143,13 +133,12 @@ int main(int argc, char **argv) {
         {"picture", "FILE", "draws of both: .png, .svg or .pdf", OPTION_TEXT, &r.picture, 0, 0},
         {"quiet", NULL, "no progress on stderr", OPTION_FLAG, &r.quiet, 0, 0},
     };
-    options_read(argc, argv, "Distils a density fitted to data into a model that samples fast.", rows,
-                 sizeof rows / sizeof *rows);
+    options_read(argc, argv, "Distils a density into a model that samples fast.", rows, sizeof rows / sizeof *rows);
     ad_error error = {0};
     flow_model *models[2] = {NULL, NULL};
     ad_engine *engine = ad_engine_new(&(ad_engine_options){.threads = (int)r.threads}, &error);
-    data_table *table = NULL;
     const data_density *density = data_find_density(r.density);
+    data_table *table = NULL;
     if (engine && r.data) table = standardised_normals(r.data, &error);
     if (engine && !r.data && density) table = data_density_table(density, AD_F64, 20000, (uint64_t)r.seed, &error);
     if (!r.data && !density) ad_fail(&error, AD_EARG, "there is no density '%s'", r.density);

@@ -3,9 +3,8 @@
 // Targets are densities of data.h by name: U1 to U4 of Rezende and Mohamed 2015, double_well, many_well_6, funnel, ...
 // Their normalisers are known exactly, so that the report shows what a fit says of itself beside what is true.
 //
-// Fits start on a low power of the density, whose wells are joined (beta): wells found then are kept. All of
-// many_well_32 are by --model nsf-coupling:layers=4,hidden=32x1,bound=4,map-kept=yes,mix=halves,raw=yes --beta 0.05
-// --steps 1500.
+// Fits start on a low power of the density, whose wells are joined (beta): wells found then are kept. For many_well_32:
+// --model nsf-coupling:layers=4,hidden=32x1,bound=4,map-kept=yes,mix=halves,raw=yes --beta 0.05 --steps 1500.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include "options.h"
 #include "output.h"
 #include "progress.h"
+#include "show_step.h"
 
 typedef struct request {
     const char *target, *model, *method, *save, *picture;
@@ -31,12 +31,6 @@ static const char *const methods[] = {"path", "reverse", "alpha", "forward", "fo
 
 static ad_var log_prob(void *arg, ad_var x) {
     return ((const data_density *)arg)->log_prob(x);
-}
-
-static bool show_step(void *arg, const optim_progress *p) {
-    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  ELBO %s  %.0f draws/s", p->step, p->steps, p->loss,
-                  progress_number(-p->validation).text, p->rows_per_second);
-    return true;
 }
 
 static ad_status fit(const request *r, const optim_target *target, ad_engine *engine, flow_model *model,

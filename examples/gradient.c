@@ -99,15 +99,14 @@ static ad_status look(work *w, double step[P], double *noise, ad_error *error) {
 }
 
 static ad_status minimise(work *w, ad_error *error) {
-    double noise, step[P], size = 1;
-    int steps = 0;
+    double noise, step[P], size = 1, steps = 0;
     for (observe(w); size > 1e-9 && steps < MOST_STEPS; steps++) {
         if (look(w, step, &noise, error) != AD_OK) return error->status;
         size = 0;
         for (int k = 0; k < P; k++) size += fabs(step[k]), w->theta[k] += step[k];
     }
-    if (!(size <= 1e-9)) return ad_fail(error, AD_ECONVERGE, "no least squares in %d steps: too much noise?", steps);
-    printf("y = a exp(-b t) cos(w t + p) by least squares in %d steps, noise %.4f (%g):\n", steps, noise, w->noise);
+    if (!(size <= 1e-9)) return ad_fail(error, AD_ECONVERGE, "no least squares in %g steps: too much noise?", steps);
+    printf("y = a exp(-b t) cos(w t + p) by least squares in %g steps, noise %.4f (%g):\n", steps, noise, w->noise);
     for (int k = 0; k < P; k++) printf("  %c %8.4f +- %.4f (%g)\n", "abwp"[k], w->theta[k], w->errors[k], truth[k]);
     return AD_OK;
 }
@@ -143,8 +142,7 @@ int main(int argc, char **argv) {
     };
     options_read(argc, argv, "Differentiates functions, and fits a curve by its derivatives.", rows, 4);
     ad_error error = {0};
-    w.ty = calloc((size_t)w.points, sizeof *w.ty);
-    w.tape = ad_tape_new(NULL, AD_F64);
+    w.ty = calloc((size_t)w.points, sizeof *w.ty), w.tape = ad_tape_new(NULL, AD_F64);
     bool ok = w.ty && w.tape ? output_check(w.picture, &error) == AD_OK : !ad_fail(&error, AD_ENOMEM, "out of memory");
     ok = ok && !derive(&w, &error) && !polar(&w, &error) && !minimise(&w, &error) && !draw(&w, &error);
     if (!ok) fprintf(stderr, "gradient: %s\n", error.message);

@@ -13,6 +13,7 @@
 #include "output.h"
 #include "posterior_models.h"
 #include "progress.h"
+#include "show_step.h"
 
 typedef struct request {
     const char *model, *data, *save;
@@ -45,12 +46,6 @@ static flow_model *build(const request *r, posterior *p, ad_error *error) {
     }
     layers[n++] = flow_lu_linear(D, &(flow_lu_linear_options){.type = AD_F64}, error);
     return flow_model_new(flow_chain(layers, n, error), flow_standard_normal(D, error), error);
-}
-
-static bool show_step(void *arg, const optim_progress *p) {
-    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.4f  ELBO %s  %.0f draws/s", p->step, p->steps, p->loss,
-                  progress_number(-p->validation).text, p->rows_per_second);
-    return true;
 }
 
 static ad_status fit(const request *r, const posterior *p, ad_engine *engine, flow_model *model, ad_error *error) {

@@ -1,7 +1,6 @@
 // progress.c -- one updating line on a terminal, now and then a plain line elsewhere; no colours, nothing on stdout.
 #include "progress.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,10 +48,4 @@ void progress_end(progress *p, const char *format, ...) {
     va_start(args, format);
     print(p, false, format, args);
     va_end(args);
-}
-
-progress_text progress_number(double value) {
-    progress_text number = {"..."};
-    if (!isnan(value)) snprintf(number.text, sizeof number.text, "%.4f", value);
-    return number;
 }

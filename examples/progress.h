@@ -16,10 +16,4 @@ void progress_show(progress *p, const char *format, ...) __attribute__((format(p
 // Ends the updating line and prints this one.
 void progress_end(progress *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-typedef struct progress_text {
-    char text[24];
-} progress_text;
-// A number with four digits, "..." where there is none yet (NaN).
-progress_text progress_number(double value);
-
 #endif

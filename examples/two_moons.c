@@ -14,6 +14,7 @@
 #include "picture.h"
 #include "points.h"
 #include "progress.h"
+#include "show_step.h"
 #include "settings.h"
 
 typedef struct outcome {
@@ -21,13 +22,6 @@ typedef struct outcome {
     double nll, standard_error;
     int64_t parameters;
 } outcome;
-
-static bool show_step(void *arg, const optim_progress *p) {
-    double left = p->seconds / (double)p->step * (double)(p->steps - p->step);
-    progress_show(arg, "step %" PRId64 "/%" PRId64 "  loss %.3f  validation %s  %.0f points/s  %.0f s left", p->step,
-                  p->steps, p->loss, progress_number(p->validation).text, p->rows_per_second, left);
-    return true;
-}
 
 // A new model fitted to the points, or NULL.
 static flow_model *train(const settings *s, const points *p, ad_engine *engine, optim_fit_result *fit,

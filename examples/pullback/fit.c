@@ -10,6 +10,7 @@
 #include "../options.h"
 #include "../output.h"
 #include "../progress.h"
+#include "../show_step.h"
 #include "optim.h"
 #include "tool.h"
 
@@ -27,12 +28,9 @@ typedef struct outcome {
     int64_t rows, train, held_out, features;
 } outcome;
 
-static bool show_step(void *arg, const optim_progress *p) {
-    progress *meter = arg;
+static bool show(void *meter, const optim_progress *p) {
     if (p->trouble) progress_end(meter, "%s", p->trouble);
-    progress_show(meter, "step %" PRId64 "  loss %.3f  validation %s  %.0f rows/s  %.0f s", p->step, p->loss,
-                  progress_number(p->validation).text, p->rows_per_second, p->seconds);
-    return true;
+    return show_step(meter, p);
 }
 
 // Values that repeat much have no density: a flow's likelihood on them grows without bound, and says nothing.
@@ -88,7 +86,7 @@ static ad_status fit(const asked *a, const tool_rows *rows, flow_model *model, a
                                    .care = {.checkpoint = a->checkpoint, .log = a->log, .signals = true},
                                    .seed = (uint64_t)a->seed,
                                    .engine = engine,
-                                   .progress = show_step,
+                                   .progress = show,
                                    .progress_arg = &meter};
     ad_status status = flow_init_from_data(model, &train, error);
     optim_catch_signals(true);
