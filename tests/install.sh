@@ -3,21 +3,23 @@
 # Installs what is missing with apt where there is apt (asking sudo when not root); elsewhere names it and fails.
 set -u
 
-try_compiler() {
-    printf '#include <stdio.h>\nint main(void) { return 0; }\n' | "$1" -x "$2" -fsyntax-only - >/dev/null 2>&1
+try_compiler() { # try_compiler COMPILER LANGUAGE [HEADER]
+    printf '#include <%s>\nint main(void) { return 0; }\n' "${3-stdio.h}" | "$1" -x "$2" -fsyntax-only - >/dev/null 2>&1
 }
 
-# here KIND NAME: whether a command, a compiler for a language, a pkg-config module or a Python module is there.
+# here KIND NAME: whether a command, a compiler for a language, a header, a pkg-config module or a Python module is there.
 here() {
     case $1 in
         command) command -v "$2" >/dev/null 2>&1 ;;
         compiler) if [ "$2" = c ]; then try_compiler "${CC:-cc}" c; else try_compiler "${CXX:-c++}" c++; fi ;;
+        header) try_compiler "${CC:-cc}" c "$2" ;;
         library) pkg-config --exists "$2" >/dev/null 2>&1 ;;
         python) /usr/bin/python3 -c "import $2" >/dev/null 2>&1 ;;
     esac
 }
 
-# What is looked for, whether it is needed or optional, and the Debian packages that bring it.
+# What is looked for, whether it is needed or optional, and the Debian packages that bring it. Programs linked with static
+# libraries alone want all that libzip is made from, which its package does not bring.
 wanted() {
     cat <<'END'
 needed compiler c gcc libc6-dev
@@ -37,6 +39,8 @@ END
     [ "$1" = tests ] || return 0
     cat <<'END'
 needed library cmocka libcmocka-dev
+needed header bzlib.h libbz2-dev
+needed library openssl libssl-dev
 optional compiler c++ g++
 optional python numpy python3-numpy
 optional command strace strace
