@@ -3,7 +3,8 @@
 #
 # A row for each preset with its usual options, and for nsf-ar with each transformer: parameters, milliseconds a step, and the
 # KL gap (NLL of 100,000 fresh points above the exact entropy, nats) on checkerboard and 2spirals after so many seconds of
-# training, in as many steps as a trial run says fit in. Adam at 0.003, falling to 0 as half a cosine.
+# training, in as many steps as a trial run says fit in. Adam at 0.003, falling to 0 as half a cosine. Of some models only:
+# MODELS="maf nsf-ar:transformer=cubic" models.sh ...
 set -eu
 program=$1 pullback=$2 seconds=$3
 shift 3
@@ -14,10 +15,11 @@ fit() { "$program" --lr 0.003 --picture "$scratch/picture.png" --json --quiet "$
 
 presets=$("$pullback" models | sed -n 's/^\([a-z-]*\): .*/\1/p')
 transformers=$("$pullback" models | sed -n 's/^transformer=\([^:]*\): .*/\1/p' | tr -d ',' | sed 's/ or / /')
-models=$presets
+every=$presets
 for transformer in $transformers; do
-    [ "$transformer" = circular ] || models="$models nsf-ar:transformer=$transformer" # circular: the torus, not the plane
+    [ "$transformer" = circular ] || every="$every nsf-ar:transformer=$transformer" # circular: the torus, not the plane
 done
+models=${MODELS:-$every}
 
 echo "| model | parameters | ms a step | steps | checkerboard | 2spirals |"
 echo "|---|---|---|---|---|---|"
