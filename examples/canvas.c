@@ -97,13 +97,14 @@ canvas_ticks canvas_ticks_of(plot_range range, int most) {
     double size = log10(fmax(fabs(first), fabs(last)) * step);  // -inf for a single tick, at 0
     if (!(last - first < 2 * most) || !(size < 300)) return (canvas_ticks){0};
     int exponent = fabs(size) < 4 || size < -300 ? 0 : (int)floor(size);
-    return (canvas_ticks){first * step, step, 1 + (int)(last - first), exponent};
+    return (canvas_ticks){first * step, step, 1 + (int)(last - first), exponent, 1};
 }
 
 const char *canvas_tick_text(canvas_ticks t, int i, char text[32]) {
-    double value = t.first + i * t.step, unit = pow(10, t.exponent);
+    double value = t.first + i * t.step, unit = pow(10, t.exponent), between = t.step * t.every;
+    if (fabs(remainder(value, between)) > t.step / 2) return "";
     if (fabs(value) < t.step / 2) return "0";
-    int decimals = (int)fmin(fmax(0, ceil(-log10(t.step / unit) - 1e-9)), 7);
+    int decimals = (int)fmin(fmax(0, ceil(-log10(between / unit) - 1e-9)), 7);
     snprintf(text, 32, "%s%.*f", value < 0 ? "−" : "", decimals, fabs(value / unit));
     return text;
 }
@@ -149,11 +150,10 @@ double canvas_widest_label(cairo_t *cr, canvas_ticks t) {
 }
 
 canvas_ticks canvas_ticks_that_fit(cairo_t *cr, plot_range range, double width) {
-    int most = CANVAS_TICKS;
-    canvas_ticks t = canvas_ticks_of(range, most);
-    while (most > 1 && t.step / (range.high - range.low) * width < canvas_widest_label(cr, t) + CANVAS_PAD) {
-        t = canvas_ticks_of(range, --most);
-    }
+    static const int every[] = {1, 2, 5, 10};
+    canvas_ticks t = canvas_ticks_of(range, CANVAS_TICKS);
+    const double across = t.step / (range.high - range.low) * width;
+    for (int i = 1; i < 4 && t.every * across < canvas_widest_label(cr, t) + CANVAS_PAD; i++) t.every = every[i];
     return t;
 }
 

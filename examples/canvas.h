@@ -17,15 +17,16 @@ cairo_t *canvas_new(double width, double height);
 // wrong: static text.
 const char *canvas_save(cairo_t *cr, const char *file);
 
-// Multiples of step = 1, 2 or 5 times a power of ten; labels leave out a common factor 10^exponent.
+// Multiples of step = 1, 2 or 5 times a power of ten; labels leave out a common factor 10^exponent, and stand at
+// multiples of every steps.
 typedef struct canvas_ticks {
     double first, step;
-    int n, exponent;
+    int n, exponent, every;
 } canvas_ticks;
 canvas_ticks canvas_ticks_of(plot_range range, int most);
-// As many ticks along an axis of this width as have labels that keep clear of each other.
+// With labels as often as they keep clear of each other along an axis of this width.
 canvas_ticks canvas_ticks_that_fit(cairo_t *cr, plot_range range, double width);
-// Label of tick i, with as many decimals as the step has.
+// Label of tick i, with as many decimals as the step has; or "".
 const char *canvas_tick_text(canvas_ticks t, int i, char text[32]);
 double canvas_widest_label(cairo_t *cr, canvas_ticks t);
 // "name", or "name (10⁴)" when tick labels leave a factor out.

@@ -69,10 +69,8 @@ static ad_status work(request *r, ad_engine *engine, ad_error *error) {
                                .frames = r->frames,
                                .frame = r->frames ? draw_frame : NULL,
                                .frame_arg = r};
-    const data_density *density = data_find_density(r->density);
-    if (!density || density->dimension != 2 || !density->sample) {
-        return ad_fail(error, AD_EARG, "there is no density '%s' of the plane: data.h lists them", r->density);
-    }
+    const data_density *density = fresh_density(r->density, error);
+    if (!density) return error->status;
     ad_status status = output_check(r->picture, error);
     if (status == AD_OK && r->save) status = output_check(r->save, error);
     if (status == AD_OK && !(r->fitted = flow_from_text(r->model, 2, 0, error))) status = error->status;

@@ -11,6 +11,13 @@
 enum { FIRST_LOOK = 20000 };  // points that numbers of the model are set by before training
 enum { TRUTH_SHARE = 5 };     // the density is evaluated at one point of so many: some are slow
 
+const data_density *fresh_density(const char *name, ad_error *error) {
+    const data_density *density = data_find_density(name);
+    if (density && density->dimension == 2 && density->sample) return density;
+    ad_fail(error, AD_EARG, "there is no density '%s' of the plane: data.h lists them", name);
+    return NULL;
+}
+
 // Points for different ends must not be the same ones.
 static uint64_t train_seed(int64_t seed) {
     return 2 * (uint64_t)seed;

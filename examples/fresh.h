@@ -19,6 +19,9 @@ typedef struct fresh_options {
     void *frame_arg;
 } fresh_options;
 
+// The density of the plane of that name, to draw points from and to judge by; NULL with a message.
+const data_density *fresh_density(const char *name, ad_error *error);
+
 // Fits by maximum likelihood with Adam.
 ad_status fresh_fit(flow_model *model, const data_density *density, const fresh_options *options,
                     optim_fit_result *result, ad_error *error);

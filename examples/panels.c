@@ -43,11 +43,11 @@ static void measure(panels *p) {
     const double bar =
         l->bar ? 2 * CANVAS_PAD + BAR + CANVAS_TICK + CANVAS_PAD + canvas_text_width(p->cr, "−10") + 1.6 * CANVAS_FONT
                : label / 2 + CANVAS_PAD;
-    p->left = 1.3 * CANVAS_FONT + CANVAS_PAD + widest(p, false) + CANVAS_TICK + CANVAS_PAD;
-    p->top = (l->title_lines > 1 ? l->title_lines : 1) * 1.2 * CANVAS_FONT + CANVAS_PAD;
-    p->bottom = CANVAS_TICK + 3 * CANVAS_PAD + 2 * CANVAS_FONT;
-    const double gap = l->each ? p->left + label / 2 : fmax(label, CANVAS_FONT) + CANVAS_PAD;
-    p->width = floor((CANVAS_WIDTH - bar - p->left - (columns - 1) * gap) / columns);
+    p->left = l->rows ? CANVAS_PAD : 1.3 * CANVAS_FONT + CANVAS_PAD + widest(p, false) + CANVAS_TICK + CANVAS_PAD;
+    p->top = ((l->title_lines > 1 ? l->title_lines : 1) + (l->rows != NULL)) * 1.2 * CANVAS_FONT + CANVAS_PAD;
+    p->bottom = CANVAS_PAD + (l->rows ? 0 : CANVAS_TICK + 2 * CANVAS_PAD + 2 * CANVAS_FONT);
+    const double gap = l->each ? p->left + label / 2 : (l->rows ? 0 : fmax(label, CANVAS_FONT)) + CANVAS_PAD;
+    p->width = floor((l->page - bar - p->left - (columns - 1) * gap) / columns);
     p->height = floor(p->width * aspect_of(l));
     p->across = p->width + gap;
     p->down = p->top + p->height + (l->each ? p->bottom : CANVAS_PAD);
@@ -58,11 +58,12 @@ panels *panels_new(const panels_layout *layout) {
     panels_axes *axes = calloc((size_t)layout->n, sizeof *axes);
     if (!p || !axes) return free(p), free(axes), NULL;
     *p = (panels){.cr = canvas_new(1, 1), .layout = *layout, .axes = axes};  // a page to measure labels with
+    if (!layout->page) p->layout.page = CANVAS_WIDTH;
     for (int i = 0; i < layout->n; i++) axes[i] = layout->each ? layout->each[i] : layout->all;
     measure(p);
     canvas_save(p->cr, NULL);
     const int rows = rows_of(p);
-    p->cr = canvas_new(CANVAS_WIDTH, p->top + (rows - 1) * p->down + p->height + p->bottom);
+    p->cr = canvas_new(p->layout.page, p->top + (rows - 1) * p->down + p->height + p->bottom);
     return p;
 }
 
@@ -173,10 +174,15 @@ void panels_frame(panels *p, int panel, const char *title) {
     cairo_set_source_rgb(p->cr, 0.1, 0.1, 0.1);
     cairo_rectangle(p->cr, left, top, p->width, p->height);
     cairo_stroke(p->cr);
-    x_axis(p, panel, each || panel + p->layout.columns >= p->layout.n);
-    y_axis(p, panel, each || panel % p->layout.columns == 0);
+    const int row = panel / p->layout.columns, column = panel % p->layout.columns, named = p->layout.rows != NULL;
+    if (named) {
+        if (column == 0) canvas_text(p->cr, p->layout.rows[row], left, top - p->top + 0.25 * CANVAS_FONT, 0, 0);
+    } else {
+        x_axis(p, panel, each || panel + p->layout.columns >= p->layout.n);
+        y_axis(p, panel, each || column == 0);
+    }
     char line[128];
-    for (int i = 0; *title; i++) {
+    for (int i = named; *title; i++) {
         size_t n = strcspn(title, "\n"), kept = n < sizeof line ? n : sizeof line - 1;
         memcpy(line, title, kept);
         line[kept] = 0;
@@ -201,7 +207,7 @@ void panels_bar(panels *p, int first_row, int rows, plot_range scale, const char
         canvas_line(p->cr, x + BAR, at, CANVAS_TICK, 0);
         canvas_text(p->cr, canvas_tick_text(t, i, text), x + BAR + CANVAS_TICK + CANVAS_PAD, at, 0, 0.5);
     }
-    canvas_upright(p->cr, unit, CANVAS_WIDTH - 1.2 * CANVAS_FONT, top + height / 2);
+    canvas_upright(p->cr, unit, p->layout.page - 1.2 * CANVAS_FONT, top + height / 2);
 }
 
 const char *panels_save(panels *p, const char *file) {

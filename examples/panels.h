@@ -16,7 +16,9 @@ typedef struct panels_layout {
     int n, columns;           // panels from left to right, row by row
     panels_axes all;          // labelled at the left and at the bottom of the picture only
     const panels_axes *each;  // [n] instead: each panel has its own
+    const char *const *rows;  // names of rows instead, above the titles: there are no axes
     double aspect;            // height of a panel over its width; 0: as all's ranges have it, from 0.75 to 1.25
+    double page;              // width of the picture; 0: CANVAS_WIDTH
     int title_lines;          // 0: 1
     bool bar;                 // room for colour bars
 } panels_layout;

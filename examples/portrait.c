@@ -16,7 +16,7 @@ enum { LOOK = 20000, DOTS = 6000, LINES = 17, ALONG = 801, WARP = 2 * LINES * AL
 static plot_range scale_of(const double *log_p) {
     double high = -INFINITY;
     for (int i = 0; i < PORTRAIT_CELLS; i++) high = fmax(high, log_p[i]);
-    return (plot_range){ceil(high) - 8, ceil(high)};
+    return (plot_range){high - 8, high};
 }
 
 ad_status portrait_open(portrait *p, const data_density *density, ad_engine *engine, ad_error *error) {

@@ -27,11 +27,31 @@ case $1 in
     all) # a row for each model that has a name, with a gap that is near what so few steps give; a picture
         show >out
         "$density2d" --model none --quiet 2>&1 | sed 's/.*known are //; s/, /\n/g' | sort >names
-        awk '/[+]-/ { print $1 }' out | sort >rows
+        sed '1d; /standard errors/,$d' out >table
+        awk '{ print $1 }' table | sort >rows
         [ "$(wc -l <names)" -ge 9 ] || fail "names: $(cat names)"
         cmp names rows || fail "rows: $(cat out)"
-        awk '/[+]-/ && !($4 > -0.1 && $4 < 1.2) { exit 1 }' out || fail "a gap is out of range: $(cat out)"
+        awk '!($4 > -0.1 && $4 < 1.2) { exit 1 }' table || fail "a gap is out of range: $(cat out)"
         head -c 4 gallery.png | grep -aq PNG || fail "no picture"
+        ;;
+    several) # some models and densities: the same gaps as one by one
+        chosen='planar:layers=2 nsf-ar:layers=1,transformer=linear'
+        for density in moons circles; do
+            show --density $density --models "$chosen" --steps 5 | awk '/^(planar|nsf)/ { print $4 }' >$density
+        done
+        show --density moons,circles --models "$chosen" --steps 5 --picture both.png >out
+        awk '/^(planar|nsf)/ { print $4 }' out >first
+        awk '/^(planar|nsf)/ { print $5 }' out >second
+        [ "$(wc -l <first)" -eq 2 ] || fail "rows: $(cat out)"
+        { cmp first moons && cmp second circles; } || fail "not as alone: $(cat out)"
+        head -c 4 both.png | grep -aq PNG || fail "no picture"
+        ;;
+    eight) # all: the densities that the help names
+        show --density all --models planar:layers=1 --steps 1 >out
+        "$program" --help | grep -o '8gaussians[^ ]*checkerboard' | tr ',' '\n' | sort >names
+        awk 'NR == 1 { for (i = 4; i <= NF; i++) print $i }' out | sort >columns
+        [ "$(wc -l <names)" -eq 8 ] || fail "names: $(cat names)"
+        cmp names columns || fail "columns: $(cat out)"
         ;;
     svg)
         show --picture g.svg --steps 2 >out
@@ -39,9 +59,14 @@ case $1 in
         ;;
     help)
         "$program" --help >out
-        for option in density steps batch lr average test-points picture seed threads quiet help; do
+        for option in density models steps batch lr average test-points picture seed threads quiet help; do
             grep -Eq "^  --$option .*[a-z]{3}" out || fail "--$option is not in the help"
         done
+        ;;
+    bad-model) refuses 1 "'cubism'" --models "planar cubism" ;;
+    nothing)
+        refuses 1 "0 models" --models ' '
+        refuses 1 "0 densities" --density ,
         ;;
     no-density) refuses 1 "'colours'" --density colours ;;
     bad-number) refuses 2 --steps --steps 0 ;;
