@@ -10,9 +10,14 @@ enum { MAX_BINS = 4096 };
 
 // ---- transformers of bins -------------------------------------------------------------------------------------------
 
+static const flow_spline_form *form_of(const flow_transformer_type *type) {
+    return type->family;
+}
+
 // Defaults filled in, ranges those of ad_rational_quadratic.
-static bool settle(const flow_spline_form *form, flow_spline_transformer_options *o, ad_error *error) {
-    const char *name = form->type->name;
+static bool settle(const flow_transformer_type *type, flow_spline_transformer_options *o, ad_error *error) {
+    const char *name = type->name;
+    const int64_t least = form_of(type)->least;
     ad_spline_options *s = &o->spline;
     if (o->bins == 0) o->bins = 8;
     if (s->bound == 0) s->bound = 3;
@@ -20,8 +25,8 @@ static bool settle(const flow_spline_form *form, flow_spline_transformer_options
     if (s->min_height == 0) s->min_height = 1e-3;
     if (s->min_derivative == 0) s->min_derivative = 1e-3;
     if (s->scale == 0) s->scale = o->divide > 0 ? 1 / sqrt(o->divide) : 1;
-    if (o->bins < form->least || o->bins > MAX_BINS) {
-        ad_fail(error, AD_EARG, "%s: %lld bins, expected %lld to %d", name, (long long)o->bins, (long long)form->least,
+    if (o->bins < least || o->bins > MAX_BINS) {
+        ad_fail(error, AD_EARG, "%s: %lld bins, expected %lld to %d", name, (long long)o->bins, (long long)least,
                 MAX_BINS);
     } else if (!(s->bound >= 1e-3 && s->bound <= 1e6)) {
         ad_fail(error, AD_EARG, "%s: bound %g, expected 1e-3 to 1e6", name, s->bound);
@@ -37,27 +42,29 @@ static bool settle(const flow_spline_form *form, flow_spline_transformer_options
     return false;
 }
 
-flow_transformer *flow_spline_new(const flow_spline_form *form, const flow_spline_transformer_options *options,
+flow_transformer *flow_spline_new(const flow_transformer_type *type, const flow_spline_transformer_options *options,
                                   ad_error *error) {
     flow_spline_transformer_options o = options ? *options : (flow_spline_transformer_options){.bins = 0};
-    flow_spline *s = settle(form, &o, error)
-                         ? flow_transformer_new(form->type, sizeof *s, form->per_bin * o.bins + form->more, error)
+    const flow_spline_form *form = form_of(type);
+    flow_spline *s = settle(type, &o, error)
+                         ? flow_transformer_new(type, sizeof *s, form->per_bin * o.bins + form->more, error)
                          : NULL;
     if (!s) return NULL;
-    s->form = form;
     s->bins = o.bins;
     s->options = o.spline;
+    if (form->circle) {
+        s->transformer.low = s->transformer.z_low = -o.spline.bound;
+        s->transformer.high = s->transformer.z_high = o.spline.bound;
+    }
     return &s->transformer;
 }
 
 flow_result flow_spline_normalize(const flow_transformer *t, flow_parameters p, ad_var v) {
-    const flow_spline *s = (const flow_spline *)t;
-    return s->form->transform(s, p, v, false);
+    return form_of(t->type)->transform((const flow_spline *)t, p, v, false);
 }
 
 flow_result flow_spline_generate(const flow_transformer *t, flow_parameters p, ad_var v) {
-    const flow_spline *s = (const flow_spline *)t;
-    return s->form->transform(s, p, v, true);
+    return form_of(t->type)->transform((const flow_spline *)t, p, v, true);
 }
 
 json_t *flow_spline_describe(const flow_transformer *t) {
@@ -67,9 +74,11 @@ json_t *flow_spline_describe(const flow_transformer *t) {
                      o->min_width, "min_height", o->min_height, "min_derivative", o->min_derivative, "scale", o->scale);
 }
 
-flow_transformer *flow_spline_make(const flow_spline_form *form, const json_t *options, ad_error *error) {
+flow_transformer *flow_spline_make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                                   ad_error *error) {
+    (void)making;
     flow_spline_transformer_options o = {.bins = 0};
-    if (!flow_json_int(options, "bins", form->least, MAX_BINS, &o.bins, error) ||
+    if (!flow_json_int(options, "bins", form_of(type)->least, MAX_BINS, &o.bins, error) ||
         !flow_json_number(options, "bound", &o.spline.bound, error) ||
         !flow_json_number(options, "min_width", &o.spline.min_width, error) ||
         !flow_json_number(options, "min_height", &o.spline.min_height, error) ||
@@ -77,21 +86,21 @@ flow_transformer *flow_spline_make(const flow_spline_form *form, const json_t *o
         !flow_json_number(options, "scale", &o.spline.scale, error)) {
         return NULL;
     }
-    return flow_spline_new(form, &o, error);
+    return flow_spline_new(type, &o, error);
 }
 
-flow_transformer *flow_spline_usual(const flow_spline_form *form, const flow_usual_transformer_options *o,
+flow_transformer *flow_spline_usual(const flow_transformer_type *type, const flow_usual_transformer_options *o,
                                     ad_error *error) {
     const flow_spline_transformer_options spline = {.bins = o->bins, .spline = {.bound = o->bound}, .divide = o->width};
-    return flow_spline_new(form, &spline, error);
+    return flow_spline_new(type, &spline, error);
 }
 
-flow_transformer *flow_spline_example(const flow_spline_form *form, int i, ad_error *error) {
+flow_transformer *flow_spline_example(const flow_transformer_type *type, int i, ad_error *error) {
     flow_spline_transformer_options o = {
-        .bins = form->least + i % 7,
+        .bins = form_of(type)->least + i % 7,
         .spline = {.bound = 1 + i % 3, .min_width = i % 4 ? 0 : 0.02, .min_derivative = i % 4 ? 0 : 0.05},
         .divide = i % 2 ? 16 : 0};
-    return flow_spline_new(form, &o, error);
+    return flow_spline_new(type, &o, error);
 }
 
 flow_gauges flow_spline_gauge(const flow_transformer *t, flow_parameters p, ad_var v) {

@@ -5,30 +5,34 @@
 #include "internal.h"
 
 typedef struct flow_spline flow_spline;
-// One kind of spline: P = per_bin K + more raw parameters of at least so many bins K, and both directions.
+// The family of a type of splines: P = per_bin K + more raw parameters of at least so many bins K, and both directions.
 typedef struct flow_spline_form {
-    const flow_transformer_type *type;
     int64_t per_bin, more, least;
     flow_result (*transform)(const flow_spline *s, flow_parameters p, ad_var v, bool inverse);
+    bool circle;  // features lie in the box, before and after
 } flow_spline_form;
 
 // A transformer of bins: options as of flow_spline_transformer, settled.
 struct flow_spline {
     flow_transformer transformer;
-    const flow_spline_form *form;
     int64_t bins;  // K
     ad_spline_options options;
 };
 
-flow_transformer *flow_spline_new(const flow_spline_form *form, const flow_spline_transformer_options *options,
+flow_transformer *flow_spline_new(const flow_transformer_type *type, const flow_spline_transformer_options *options,
                                   ad_error *error);
+// The calls of such a type.
 flow_result flow_spline_normalize(const flow_transformer *transformer, flow_parameters p, ad_var v);
 flow_result flow_spline_generate(const flow_transformer *transformer, flow_parameters p, ad_var v);
 json_t *flow_spline_describe(const flow_transformer *transformer);
-flow_transformer *flow_spline_make(const flow_spline_form *form, const json_t *options, ad_error *error);
-flow_transformer *flow_spline_usual(const flow_spline_form *form, const flow_usual_transformer_options *options,
+flow_transformer *flow_spline_make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                                   ad_error *error);
+flow_transformer *flow_spline_usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
                                     ad_error *error);
-flow_transformer *flow_spline_example(const flow_spline_form *form, int i, ad_error *error);
+flow_transformer *flow_spline_example(const flow_transformer_type *type, int i, ad_error *error);
+#define FLOW_SPLINE_CALLS                                                                                   \
+    .normalize = flow_spline_normalize, .generate = flow_spline_generate, .describe = flow_spline_describe, \
+    .make = flow_spline_make, .example = flow_spline_example, .usual = flow_spline_usual, .by_feature = true
 // How many features are outside the box.
 flow_gauges flow_spline_gauge(const flow_transformer *transformer, flow_parameters p, ad_var v);
 

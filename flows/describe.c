@@ -49,7 +49,7 @@ const flow_transformer_type *const *flow_transformer_types(void) {
 flow_transformer *flow_example_transformer(int i, ad_error *error) {
     int n = 0;
     while (transformer_types[n]) n++;
-    return transformer_types[i % n]->example(i / n, error);
+    return transformer_types[i % n]->example(transformer_types[i % n], i / n, error);
 }
 const flow_layer_type *const *flow_layer_types(void) {
     return layer_types;
@@ -158,7 +158,7 @@ flow_transformer *flow_make_transformer(const json_t *description, const flow_ma
     const char *name = type_of(description);
     const flow_transformer_type *type = making ? find_transformer(making->transformers, name) : NULL;
     if (!type) type = find_transformer(transformer_types, name);
-    if (type) return type->make(description, making, error);
+    if (type) return type->make(type, description, making, error);
     ad_fail(error, AD_EFORMAT, "unknown transformer '%.64s': not one of the library's, nor of the types given", name);
     return NULL;
 }

@@ -112,7 +112,7 @@ AD_API void *flow_layer_new(const flow_layer_type *type, size_t size, int64_t D,
 //         return (flow_result){value, ad_log(ad_offset(ad_mul(a, square), 1))};
 //     }
 //
-// generate finds v by ad_root; make is flow_transformer_new(&type, sizeof(flow_transformer), 1, error).
+// generate finds v by ad_root; make is flow_transformer_new(type, sizeof(flow_transformer), 1, error).
 struct flow_transformer_type {
     const char *name;
     // Both directions of n features v [n], recorded as ops; log_det: log-slopes, of any shape, or AD_NONE for zero. v and
@@ -120,8 +120,10 @@ struct flow_transformer_type {
     flow_result (*normalize)(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
     flow_result (*generate)(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
     struct json_t *(*describe)(const flow_transformer *transformer);
-    flow_transformer *(*make)(const struct json_t *options, const flow_making *making, ad_error *error);
-    flow_transformer *(*example)(int i, ad_error *error);
+    // As a layer's; type is the one whose call it is, so that types of one family may share them.
+    flow_transformer *(*make)(const flow_transformer_type *type, const struct json_t *options,
+                              const flow_making *making, ad_error *error);
+    flow_transformer *(*example)(const flow_transformer_type *type, int i, ad_error *error);
     // Raw parameters [P] of the identity, or of what comes near it: raw is 0 at the call. NULL: zeros.
     void (*identity)(const flow_transformer *transformer, double *raw);
     bool by_feature;  // how parameters lie where a net may choose; see flow_parameters
@@ -129,7 +131,9 @@ struct flow_transformer_type {
     // As a layer's, at v on the side that normalize takes. NULL: nothing.
     flow_gauges (*gauge)(const flow_transformer *transformer, flow_parameters parameters, ad_var v);
     // One for flow_usual_transformer, and so for presets and lines of text. NULL: none, it has no name there.
-    flow_transformer *(*usual)(const flow_usual_transformer_options *options, ad_error *error);
+    flow_transformer *(*usual)(const flow_transformer_type *type, const flow_usual_transformer_options *options,
+                               ad_error *error);
+    const void *family;  // for the type's own calls: what sets it apart from others that share them. NULL: nothing
 };
 struct flow_transformer {
     flow_owner owner;

@@ -20,18 +20,20 @@ static json_t *describe(const flow_transformer *t) {
     return json_object();
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)options, (void)making;
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)type, (void)options, (void)making;
     return flow_additive_transformer(error);
 }
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
-    (void)options;
+static flow_transformer *usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
+                               ad_error *error) {
+    (void)type, (void)options;
     return flow_additive_transformer(error);
 }
 
-static flow_transformer *example(int i, ad_error *error) {
-    (void)i;
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    (void)type, (void)i;
     return flow_additive_transformer(error);
 }
 

@@ -107,8 +107,9 @@ static json_t *describe(const flow_transformer *t) {
                      "no_shift", a->no_shift);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)type, (void)making;
     int scale;
     flow_affine_transformer_options o = {.no_shift = false};
     if (!flow_json_choice(options, "scale", scale_names, SCALES, &scale, error) ||
@@ -120,11 +121,14 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_affine_transformer(&o, error);
 }
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+static flow_transformer *usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
+                               ad_error *error) {
+    (void)type;
     return flow_affine_transformer(&(flow_affine_transformer_options){.bound = options->bound}, error);
 }
 
-static flow_transformer *example(int i, ad_error *error) {
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    (void)type;
     flow_affine_transformer_options o = {.scale = (flow_scale)(i % SCALES),
                                          .bound = i % 7 == 6 ? INFINITY : 0.5 + i % 4,
                                          .floor = i % 3 ? 0 : 0.05,

@@ -117,8 +117,9 @@ static json_t *describe(const flow_transformer *t) {
     return json_pack("{s:I, s:f, s:f}", "degree", (json_int_t)b->degree, "bound", b->bound, "floor", b->floor);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)type, (void)making;
     flow_bernstein_transformer_options o = {.degree = 0};
     if (!flow_json_int(options, "degree", 1, MAX_DEGREE, &o.degree, error) ||
         !flow_json_number(options, "bound", &o.bound, error) || !flow_json_number(options, "floor", &o.floor, error)) {
@@ -127,12 +128,15 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_bernstein_transformer(&o, error);
 }
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+static flow_transformer *usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
+                               ad_error *error) {
+    (void)type;
     return flow_bernstein_transformer(
         &(flow_bernstein_transformer_options){.degree = options->bins, .bound = options->bound}, error);
 }
 
-static flow_transformer *example(int i, ad_error *error) {
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    (void)type;
     const flow_bernstein_transformer_options o = {
         .degree = i % 5 == 4 ? 16 : 2 + i % 5, .bound = 1 + i % 4, .floor = i % 3 ? 0 : 0.05};
     return flow_bernstein_transformer(&o, error);

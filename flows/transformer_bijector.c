@@ -107,8 +107,9 @@ static json_t *describe(const flow_transformer *transformer) {
                      "high", t->curve.high);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)type, (void)making;
     flow_bijector_transformer_options o = {.inverse = false};
     const char *name = json_string_value(json_object_get(options, "map"));
     if (!flow_json_bool(options, "inverse", &o.inverse, error) || !flow_json_bool(options, "plain", &o.plain, error) ||
@@ -121,7 +122,8 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
 }
 
 // Maps of all numbers onto all, that do not grow beyond them: for any layer, also with others about it.
-static flow_transformer *example(int i, ad_error *error) {
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    (void)type;
     static const char *const names[] = {"leaky relu", "sneaky relu", "bent identity", "leaky tanh"};
     const flow_bijector_transformer_options o = {
         .inverse = i / 4 % 2, .plain = i % 4 == 0 && i / 8 % 2, .bound = i % 3 ? 0 : 1, .a = i % 4 < 2 ? 0.5 : 0};

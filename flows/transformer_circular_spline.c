@@ -5,16 +5,6 @@
 // square, without its limit to slopes of 1 at the ends.
 #include "bins.h"
 
-static const flow_spline_form form;
-
-static flow_transformer *narrowed(flow_transformer *t) {
-    if (!t) return NULL;
-    const double bound = ((const flow_spline *)t)->options.bound;
-    t->low = t->z_low = -bound;
-    t->high = t->z_high = bound;
-    return t;
-}
-
 // The point of the box that v is on the circle.
 static ad_var turned(const flow_spline *s, ad_var v) {
     const double bound = s->options.bound, round = 2 * bound;
@@ -55,29 +45,10 @@ static flow_result transform(const flow_spline *s, flow_parameters p, ad_var v, 
 }
 
 flow_transformer *flow_circular_spline_transformer(const flow_spline_transformer_options *options, ad_error *error) {
-    return narrowed(flow_spline_new(&form, options, error));
+    return flow_spline_new(&flow_circular_spline_transformer_type, options, error);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return narrowed(flow_spline_make(&form, options, error));
-}
+static const flow_spline_form form = {.per_bin = 3, .more = 1, .least = 2, .transform = transform, .circle = true};
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
-    return narrowed(flow_spline_usual(&form, options, error));
-}
-
-static flow_transformer *example(int i, ad_error *error) {
-    return narrowed(flow_spline_example(&form, i, error));
-}
-
-const flow_transformer_type flow_circular_spline_transformer_type = {.name = "circular spline",
-                                                                     .normalize = flow_spline_normalize,
-                                                                     .generate = flow_spline_generate,
-                                                                     .describe = flow_spline_describe,
-                                                                     .make = make,
-                                                                     .example = example,
-                                                                     .usual = usual,
-                                                                     .by_feature = true};
-
-static const flow_spline_form form = {&flow_circular_spline_transformer_type, 3, 1, 2, transform};
+const flow_transformer_type flow_circular_spline_transformer_type = {
+    .name = "circular spline", FLOW_SPLINE_CALLS, .family = &form};

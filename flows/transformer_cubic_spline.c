@@ -5,8 +5,6 @@
 // nothing jumps there.
 #include "bins.h"
 
-static const flow_spline_form form;
-
 // Steffen's slopes min(2 s_left, 2 s_right, (s_left w_right + s_right w_left) / (w_left + w_right)) at inner knots.
 static ad_var steffen(ad_var steep, ad_var w, int64_t K) {
     ad_var s0 = ad_slice(steep, -1, 0, K - 1), s1 = ad_slice(steep, -1, 1, K - 1);
@@ -33,31 +31,10 @@ static void identity(const flow_transformer *t, double *raw) {
 }
 
 flow_transformer *flow_cubic_spline_transformer(const flow_spline_transformer_options *options, ad_error *error) {
-    return flow_spline_new(&form, options, error);
+    return flow_spline_new(&flow_cubic_spline_transformer_type, options, error);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return flow_spline_make(&form, options, error);
-}
+static const flow_spline_form form = {.per_bin = 2, .more = 2, .least = 2, .transform = transform};
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
-    return flow_spline_usual(&form, options, error);
-}
-
-static flow_transformer *example(int i, ad_error *error) {
-    return flow_spline_example(&form, i, error);
-}
-
-const flow_transformer_type flow_cubic_spline_transformer_type = {.name = "cubic spline",
-                                                                  .normalize = flow_spline_normalize,
-                                                                  .generate = flow_spline_generate,
-                                                                  .describe = flow_spline_describe,
-                                                                  .make = make,
-                                                                  .example = example,
-                                                                  .usual = usual,
-                                                                  .gauge = flow_spline_gauge,
-                                                                  .identity = identity,
-                                                                  .by_feature = true};
-
-static const flow_spline_form form = {&flow_cubic_spline_transformer_type, 2, 2, 2, transform};
+const flow_transformer_type flow_cubic_spline_transformer_type = {
+    .name = "cubic spline", FLOW_SPLINE_CALLS, .gauge = flow_spline_gauge, .identity = identity, .family = &form};

@@ -170,7 +170,9 @@ static json_t *describe(const flow_transformer *transformer) {
                      "precision", flow_type_text(t->type));
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)type;
     flow_dense_sigmoidal_transformer_options o = {.units = 0};
     int64_t layers;
     if (!flow_json_int(options, "units", 1, MOST_UNITS, &o.units, error) ||
@@ -183,13 +185,16 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_dense_sigmoidal_transformer(&o, error);
 }
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+static flow_transformer *usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
+                               ad_error *error) {
+    (void)type;
     const flow_dense_sigmoidal_transformer_options o = {
         .units = options->bins, .bound = options->bound, .seed = options->seed, .type = options->type};
     return flow_dense_sigmoidal_transformer(&o, error);
 }
 
-static flow_transformer *example(int i, ad_error *error) {
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    (void)type;
     const flow_dense_sigmoidal_transformer_options o = {.units = 1 + i % 3,
                                                         .layers = 1 + (i + 1) % 3,
                                                         .bound = i % 4 ? 0 : 2,

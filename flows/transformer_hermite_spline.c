@@ -4,8 +4,6 @@
 // times those of the bins to both sides. It is learned as a part of that; lines go on outside of the box.
 #include "bins.h"
 
-static const flow_spline_form form;
-
 static flow_result transform(const flow_spline *s, flow_parameters p, ad_var v, bool inverse) {
     const int64_t K = s->bins;
     ad_var x = flow_spline_knots(s, flow_spline_shares(s, flow_spline_raw(p, 0, K), s->options.min_width));
@@ -25,31 +23,10 @@ static void identity(const flow_transformer *t, double *raw) {
 }
 
 flow_transformer *flow_hermite_spline_transformer(const flow_spline_transformer_options *options, ad_error *error) {
-    return flow_spline_new(&form, options, error);
+    return flow_spline_new(&flow_hermite_spline_transformer_type, options, error);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return flow_spline_make(&form, options, error);
-}
+static const flow_spline_form form = {.per_bin = 3, .more = 1, .least = 2, .transform = transform};
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
-    return flow_spline_usual(&form, options, error);
-}
-
-static flow_transformer *example(int i, ad_error *error) {
-    return flow_spline_example(&form, i, error);
-}
-
-const flow_transformer_type flow_hermite_spline_transformer_type = {.name = "hermite spline",
-                                                                    .normalize = flow_spline_normalize,
-                                                                    .generate = flow_spline_generate,
-                                                                    .describe = flow_spline_describe,
-                                                                    .make = make,
-                                                                    .example = example,
-                                                                    .usual = usual,
-                                                                    .gauge = flow_spline_gauge,
-                                                                    .identity = identity,
-                                                                    .by_feature = true};
-
-static const flow_spline_form form = {&flow_hermite_spline_transformer_type, 3, 1, 2, transform};
+const flow_transformer_type flow_hermite_spline_transformer_type = {
+    .name = "hermite spline", FLOW_SPLINE_CALLS, .gauge = flow_spline_gauge, .identity = identity, .family = &form};

@@ -50,13 +50,15 @@ static json_t *describe(const flow_transformer *t) {
     return json_pack("{s:f}", "bound", ((const incompressible *)t)->bound);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)type, (void)making;
     double bound;
     return flow_json_number(options, "bound", &bound, error) ? flow_incompressible_transformer(bound, error) : NULL;
 }
 
-static flow_transformer *example(int i, ad_error *error) {
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    (void)type;
     return flow_incompressible_transformer(i % 4 ? 0.5 + i % 5 : 0, error);
 }
 

@@ -7,8 +7,6 @@
 // their inverses, are quotients of sums of positive terms.
 #include "bins.h"
 
-static const flow_spline_form form;
-
 // l from 0.025 to 0.975.
 static const double least_part = 0.025;
 
@@ -55,30 +53,10 @@ static flow_result transform(const flow_spline *s, flow_parameters p, ad_var v, 
 
 flow_transformer *flow_linear_rational_spline_transformer(const flow_spline_transformer_options *options,
                                                           ad_error *error) {
-    return flow_spline_new(&form, options, error);
+    return flow_spline_new(&flow_linear_rational_spline_transformer_type, options, error);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return flow_spline_make(&form, options, error);
-}
+static const flow_spline_form form = {.per_bin = 4, .more = -1, .least = 2, .transform = transform};
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
-    return flow_spline_usual(&form, options, error);
-}
-
-static flow_transformer *example(int i, ad_error *error) {
-    return flow_spline_example(&form, i, error);
-}
-
-const flow_transformer_type flow_linear_rational_spline_transformer_type = {.name = "linear-rational spline",
-                                                                            .normalize = flow_spline_normalize,
-                                                                            .generate = flow_spline_generate,
-                                                                            .describe = flow_spline_describe,
-                                                                            .make = make,
-                                                                            .example = example,
-                                                                            .usual = usual,
-                                                                            .gauge = flow_spline_gauge,
-                                                                            .by_feature = true};
-
-static const flow_spline_form form = {&flow_linear_rational_spline_transformer_type, 4, -1, 2, transform};
+const flow_transformer_type flow_linear_rational_spline_transformer_type = {
+    .name = "linear-rational spline", FLOW_SPLINE_CALLS, .gauge = flow_spline_gauge, .family = &form};

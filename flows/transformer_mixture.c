@@ -11,8 +11,8 @@
 enum { MOST_COMPONENTS = 4096, MOST_LAYERS = 16 };
 #define FARTHEST 1e6  // location
 
+// The family of its type.
 typedef struct form {
-    const flow_transformer_type *type;
     bool direct;    // u = a v + b, else (v - location) / scale
     bool quantile;  // the normal quantile of F, else its logit
     bool affine;    // and then a scale and a shift
@@ -26,8 +26,6 @@ typedef struct mixture {
     double bound, scale_bound;
     bool logistic;  // components
 } mixture;
-
-static const form logistic_form, gaussian_form, sigmoidal_form;
 
 // ---- the map --------------------------------------------------------------------------------------------------------
 
@@ -142,32 +140,35 @@ static void identity(const flow_transformer *transformer, double *raw) {
 
 // ---- made and described ---------------------------------------------------------------------------------------------
 
-static bool settle(const form *f, flow_mixture_transformer_options *o, ad_error *error) {
+static bool settle(const flow_transformer_type *type, flow_mixture_transformer_options *o, ad_error *error) {
+    const form *f = type->family;
     if (o->components == 0) o->components = 8;
     if (o->layers == 0) o->layers = 1;
     if (o->bound == 0) o->bound = 7;
     if (o->scale_bound == 0) o->scale_bound = 2;
     if (o->components < 1 || o->components > MOST_COMPONENTS || o->layers < 1 || o->layers > MOST_LAYERS) {
-        ad_fail(error, AD_EARG, "%s: %lld components, %d layers; expected 1 to %d, and 1 to %d", f->type->name,
+        ad_fail(error, AD_EARG, "%s: %lld components, %d layers; expected 1 to %d, and 1 to %d", type->name,
                 (long long)o->components, o->layers, MOST_COMPONENTS, MOST_LAYERS);
     } else if (!(o->bound >= 1 && o->bound <= 20) || !(o->scale_bound >= 0.1 && o->scale_bound <= 20)) {
         ad_fail(error, AD_EARG, "%s: log-scales within %g, rescaling within %g; expected 1 to 20, and 0.1 to 20",
-                f->type->name, o->bound, o->scale_bound);
+                type->name, o->bound, o->scale_bound);
     } else if (o->layers > 1 && !f->direct) {
-        ad_fail(error, AD_EARG, "%s: %d layers; only a deep sigmoidal one has several", f->type->name, o->layers);
+        ad_fail(error, AD_EARG, "%s: %d layers; only a deep sigmoidal one has several", type->name, o->layers);
     } else if (o->logistic && !f->quantile) {
-        ad_fail(error, AD_EARG, "%s: logistic is for gaussianization", f->type->name);
+        ad_fail(error, AD_EARG, "%s: logistic is for gaussianization", type->name);
     } else {
         return true;
     }
     return false;
 }
 
-static flow_transformer *new_mixture(const form *f, const flow_mixture_transformer_options *options, ad_error *error) {
+static flow_transformer *new_mixture(const flow_transformer_type *type, const flow_mixture_transformer_options *options,
+                                     ad_error *error) {
+    const form *f = type->family;
     flow_mixture_transformer_options o = options ? *options : (flow_mixture_transformer_options){.components = 0};
     mixture *t = NULL;
-    if (settle(f, &o, error)) {
-        t = flow_transformer_new(f->type, sizeof *t, 3 * o.components * o.layers + 2 * f->affine, error);
+    if (settle(type, &o, error)) {
+        t = flow_transformer_new(type, sizeof *t, 3 * o.components * o.layers + 2 * f->affine, error);
     }
     if (!t) return NULL;
     t->form = f;
@@ -180,13 +181,13 @@ static flow_transformer *new_mixture(const form *f, const flow_mixture_transform
 }
 
 flow_transformer *flow_logistic_mixture_transformer(const flow_mixture_transformer_options *options, ad_error *error) {
-    return new_mixture(&logistic_form, options, error);
+    return new_mixture(&flow_logistic_mixture_transformer_type, options, error);
 }
 flow_transformer *flow_gaussianization_transformer(const flow_mixture_transformer_options *options, ad_error *error) {
-    return new_mixture(&gaussian_form, options, error);
+    return new_mixture(&flow_gaussianization_transformer_type, options, error);
 }
 flow_transformer *flow_sigmoidal_transformer(const flow_mixture_transformer_options *options, ad_error *error) {
-    return new_mixture(&sigmoidal_form, options, error);
+    return new_mixture(&flow_sigmoidal_transformer_type, options, error);
 }
 
 static json_t *describe(const flow_transformer *transformer) {
@@ -195,7 +196,9 @@ static json_t *describe(const flow_transformer *transformer) {
                      t->bound, "scale_bound", t->scale_bound, "logistic", t->logistic && t->form->quantile);
 }
 
-static flow_transformer *make(const form *f, const json_t *options, ad_error *error) {
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)making;
     flow_mixture_transformer_options o = {.components = 0};
     int64_t layers;
     if (!flow_json_int(options, "components", 1, MOST_COMPONENTS, &o.components, error) ||
@@ -206,82 +209,31 @@ static flow_transformer *make(const form *f, const json_t *options, ad_error *er
         return NULL;
     }
     o.layers = (int)layers;
-    return new_mixture(f, &o, error);
+    return new_mixture(type, &o, error);
 }
 
-static flow_transformer *make_logistic(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return make(&logistic_form, options, error);
-}
-static flow_transformer *make_gaussian(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return make(&gaussian_form, options, error);
-}
-static flow_transformer *make_sigmoidal(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return make(&sigmoidal_form, options, error);
-}
-
-static flow_transformer *usual(const form *f, const flow_usual_transformer_options *options, ad_error *error) {
+static flow_transformer *usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
+                               ad_error *error) {
     const flow_mixture_transformer_options o = {.components = options->bins, .bound = options->bound};
-    return new_mixture(f, &o, error);
-}
-static flow_transformer *usual_logistic(const flow_usual_transformer_options *options, ad_error *error) {
-    return usual(&logistic_form, options, error);
-}
-static flow_transformer *usual_gaussian(const flow_usual_transformer_options *options, ad_error *error) {
-    return usual(&gaussian_form, options, error);
-}
-static flow_transformer *usual_sigmoidal(const flow_usual_transformer_options *options, ad_error *error) {
-    return usual(&sigmoidal_form, options, error);
+    return new_mixture(type, &o, error);
 }
 
-static flow_transformer *example(const form *f, int i, ad_error *error) {
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    const form *f = type->family;
     flow_mixture_transformer_options o = {.components = 1 + i % 4,
                                           .layers = f->direct ? 1 + i / 2 % 2 : 0,
                                           .bound = i % 3 ? 0 : 2,
                                           .scale_bound = f->affine && i % 5 == 4 ? 0.5 : 0,
                                           .logistic = f->quantile && i / 3 % 2};
-    return new_mixture(f, &o, error);
-}
-static flow_transformer *example_logistic(int i, ad_error *error) {
-    return example(&logistic_form, i, error);
-}
-static flow_transformer *example_gaussian(int i, ad_error *error) {
-    return example(&gaussian_form, i, error);
-}
-static flow_transformer *example_sigmoidal(int i, ad_error *error) {
-    return example(&sigmoidal_form, i, error);
+    return new_mixture(type, &o, error);
 }
 
-const flow_transformer_type flow_logistic_mixture_transformer_type = {.name = "logistic mixture",
-                                                                      .normalize = normalize,
-                                                                      .generate = generate,
-                                                                      .describe = describe,
-                                                                      .make = make_logistic,
-                                                                      .example = example_logistic,
-                                                                      .usual = usual_logistic,
-                                                                      .identity = identity,
-                                                                      .by_feature = true};
-const flow_transformer_type flow_gaussianization_transformer_type = {.name = "gaussianization",
-                                                                     .normalize = normalize,
-                                                                     .generate = generate,
-                                                                     .describe = describe,
-                                                                     .make = make_gaussian,
-                                                                     .example = example_gaussian,
-                                                                     .usual = usual_gaussian,
-                                                                     .identity = identity,
-                                                                     .by_feature = true};
-const flow_transformer_type flow_sigmoidal_transformer_type = {.name = "deep sigmoidal",
-                                                               .normalize = normalize,
-                                                               .generate = generate,
-                                                               .describe = describe,
-                                                               .make = make_sigmoidal,
-                                                               .example = example_sigmoidal,
-                                                               .usual = usual_sigmoidal,
-                                                               .identity = identity,
-                                                               .by_feature = true};
-
-static const form logistic_form = {.type = &flow_logistic_mixture_transformer_type, .affine = true};
-static const form gaussian_form = {.type = &flow_gaussianization_transformer_type, .quantile = true};
-static const form sigmoidal_form = {.type = &flow_sigmoidal_transformer_type, .direct = true};
+#define CALLS                                                                                             \
+    .normalize = normalize, .generate = generate, .describe = describe, .make = make, .example = example, \
+    .usual = usual, .identity = identity, .by_feature = true
+const flow_transformer_type flow_logistic_mixture_transformer_type = {
+    .name = "logistic mixture", CALLS, .family = &(const form){.affine = true}};
+const flow_transformer_type flow_gaussianization_transformer_type = {
+    .name = "gaussianization", CALLS, .family = &(const form){.quantile = true}};
+const flow_transformer_type flow_sigmoidal_transformer_type = {
+    .name = "deep sigmoidal", CALLS, .family = &(const form){.direct = true}};

@@ -44,7 +44,7 @@ flow_transformer *flow_usual_transformer(const char *name, const flow_usual_tran
     for (int i = 0; name && *types; types++) {
         if (!(*types)->usual) continue;
         flow_transformer_text(i++, text, sizeof text);
-        if (strcmp(text, name) == 0 || strcmp((*types)->name, name) == 0) return (*types)->usual(&o, error);
+        if (strcmp(text, name) == 0 || strcmp((*types)->name, name) == 0) return (*types)->usual(*types, &o, error);
     }
     ad_fail(error, AD_EARG, "unknown transformer '%.40s'; known are %s", name ? name : "", flow_transformer_texts(buffer, sizeof buffer));
     return NULL;

@@ -109,8 +109,9 @@ static json_t *describe(const flow_transformer *t) {
     return json_pack("{s:f, s:f}", "bound", s->bound, "most", s->most);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)type, (void)making;
     flow_nonlinear_squared_transformer_options o = {.bound = 0};
     if (!flow_json_number(options, "bound", &o.bound, error) || !flow_json_number(options, "most", &o.most, error)) {
         return NULL;
@@ -118,12 +119,15 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_nonlinear_squared_transformer(&o, error);
 }
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+static flow_transformer *usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
+                               ad_error *error) {
+    (void)type;
     return flow_nonlinear_squared_transformer(
         &(flow_nonlinear_squared_transformer_options){.bound = options->bound}, error);
 }
 
-static flow_transformer *example(int i, ad_error *error) {
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    (void)type;
     const flow_nonlinear_squared_transformer_options o = {.bound = 1 + i % 3, .most = i % 4 ? 0 : 0.5};
     return flow_nonlinear_squared_transformer(&o, error);
 }

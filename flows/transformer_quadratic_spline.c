@@ -7,8 +7,6 @@
 // is 2 sqrt(p0^2 (1 - q) + p1^2 q) / (p0 + p1): sums of positive terms in either direction.
 #include "bins.h"
 
-static const flow_spline_form form;
-
 // Densities at all knots, from min_derivative on: [n, K + 1].
 static ad_var densities(const flow_spline *s, ad_var raw, ad_var widths) {
     const int64_t K = s->bins;
@@ -42,30 +40,10 @@ static flow_result transform(const flow_spline *s, flow_parameters p, ad_var v, 
 }
 
 flow_transformer *flow_quadratic_spline_transformer(const flow_spline_transformer_options *options, ad_error *error) {
-    return flow_spline_new(&form, options, error);
+    return flow_spline_new(&flow_quadratic_spline_transformer_type, options, error);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return flow_spline_make(&form, options, error);
-}
+static const flow_spline_form form = {.per_bin = 2, .more = -1, .least = 3, .transform = transform};
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
-    return flow_spline_usual(&form, options, error);
-}
-
-static flow_transformer *example(int i, ad_error *error) {
-    return flow_spline_example(&form, i, error);
-}
-
-const flow_transformer_type flow_quadratic_spline_transformer_type = {.name = "quadratic spline",
-                                                                      .normalize = flow_spline_normalize,
-                                                                      .generate = flow_spline_generate,
-                                                                      .describe = flow_spline_describe,
-                                                                      .make = make,
-                                                                      .example = example,
-                                                                      .usual = usual,
-                                                                      .gauge = flow_spline_gauge,
-                                                                      .by_feature = true};
-
-static const flow_spline_form form = {&flow_quadratic_spline_transformer_type, 2, -1, 3, transform};
+const flow_transformer_type flow_quadratic_spline_transformer_type = {
+    .name = "quadratic spline", FLOW_SPLINE_CALLS, .gauge = flow_spline_gauge, .family = &form};

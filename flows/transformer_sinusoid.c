@@ -6,8 +6,6 @@
 // where layers start as the identity, to 1 - min_derivative.
 #include "bins.h"
 
-static const flow_spline_form form;
-
 enum { STEPS = 4 };  // of Halley's, from the sine's own root: more than rounding lets one see, for any c
 
 typedef struct wave {
@@ -54,31 +52,10 @@ static void identity(const flow_transformer *t, double *raw) {
 }
 
 flow_transformer *flow_sinusoid_transformer(const flow_spline_transformer_options *options, ad_error *error) {
-    return flow_spline_new(&form, options, error);
+    return flow_spline_new(&flow_sinusoid_transformer_type, options, error);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return flow_spline_make(&form, options, error);
-}
+static const flow_spline_form form = {.per_bin = 1, .more = 1, .least = 2, .transform = transform};
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
-    return flow_spline_usual(&form, options, error);
-}
-
-static flow_transformer *example(int i, ad_error *error) {
-    return flow_spline_example(&form, i, error);
-}
-
-const flow_transformer_type flow_sinusoid_transformer_type = {.name = "sinusoid",
-                                                              .normalize = flow_spline_normalize,
-                                                              .generate = flow_spline_generate,
-                                                              .describe = flow_spline_describe,
-                                                              .make = make,
-                                                              .example = example,
-                                                              .usual = usual,
-                                                              .gauge = flow_spline_gauge,
-                                                              .identity = identity,
-                                                              .by_feature = true};
-
-static const flow_spline_form form = {&flow_sinusoid_transformer_type, 1, 1, 2, transform};
+const flow_transformer_type flow_sinusoid_transformer_type = {
+    .name = "sinusoid", FLOW_SPLINE_CALLS, .gauge = flow_spline_gauge, .identity = identity, .family = &form};

@@ -6,8 +6,6 @@
 
 #include "bins.h"
 
-static const flow_spline_form form;
-
 static flow_result transform(const flow_spline *s, flow_parameters p, ad_var v, bool inverse) {
     ad_var both = ad_rational_quadratic(v, flow_parameters_by_feature(p), &s->options, inverse);
     return (flow_result){ad_reshape(ad_slice(both, 0, 0, 1), ad_shape1(p.n)), ad_slice(both, 0, 1, 1)};
@@ -19,31 +17,13 @@ static void identity(const flow_transformer *t, double *raw) {
 }
 
 flow_transformer *flow_spline_transformer(const flow_spline_transformer_options *options, ad_error *error) {
-    return flow_spline_new(&form, options, error);
+    return flow_spline_new(&flow_spline_transformer_type, options, error);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
-    return flow_spline_make(&form, options, error);
-}
-
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
-    return flow_spline_usual(&form, options, error);
-}
-
-static flow_transformer *example(int i, ad_error *error) {
-    return flow_spline_example(&form, i, error);
-}
+static const flow_spline_form form = {.per_bin = 3, .more = -1, .least = 2, .transform = transform};
 
 const flow_transformer_type flow_spline_transformer_type = {.name = "rational-quadratic spline",
-                                                            .normalize = flow_spline_normalize,
-                                                            .generate = flow_spline_generate,
-                                                            .describe = flow_spline_describe,
-                                                            .make = make,
-                                                            .example = example,
-                                                            .usual = usual,
+                                                            FLOW_SPLINE_CALLS,
                                                             .gauge = flow_spline_gauge,
                                                             .identity = identity,
-                                                            .by_feature = true};
-
-static const flow_spline_form form = {&flow_spline_transformer_type, 3, -1, 2, transform};
+                                                            .family = &form};

@@ -148,8 +148,9 @@ static json_t *describe(const flow_transformer *t) {
                      (json_int_t)s->degree, "scale", s->scale, "bound", s->bound, "floor", s->floor);
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)type, (void)making;
     flow_sum_of_squares_transformer_options o = {.degree = 0};
     if (!flow_json_int(options, "polynomials", 1, MAX_POLYNOMIALS, &o.polynomials, error) ||
         !flow_json_int(options, "degree", 1, MAX_DEGREE, &o.degree, error) ||
@@ -160,12 +161,15 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_sum_of_squares_transformer(&o, error);
 }
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+static flow_transformer *usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
+                               ad_error *error) {
+    (void)type;
     return flow_sum_of_squares_transformer(
         &(flow_sum_of_squares_transformer_options){.degree = options->bins, .scale = options->bound}, error);
 }
 
-static flow_transformer *example(int i, ad_error *error) {
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    (void)type;
     const flow_sum_of_squares_transformer_options o = {
         .polynomials = 1 + i % 3, .degree = 1 + i % 5, .scale = i % 4 ? 0 : 3, .bound = i % 3 ? 0 : 5};
     return flow_sum_of_squares_transformer(&o, error);

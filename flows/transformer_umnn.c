@@ -215,7 +215,9 @@ static json_t *describe(const flow_transformer *transformer) {
                      t->softsign, "bound", t->bound, "reach", t->reach, "precision", flow_type_text(t->type));
 }
 
-static flow_transformer *make(const json_t *options, const flow_making *making, ad_error *error) {
+static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                              ad_error *error) {
+    (void)type;
     flow_umnn_transformer_options o = {.signal = 0};
     int64_t layers, nodes;
     if (!flow_json_int(options, "signal", 1, MOST_SIGNAL, &o.signal, error) ||
@@ -234,13 +236,16 @@ static flow_transformer *make(const json_t *options, const flow_making *making, 
     return flow_umnn_transformer(&o, error);
 }
 
-static flow_transformer *usual(const flow_usual_transformer_options *options, ad_error *error) {
+static flow_transformer *usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
+                               ad_error *error) {
+    (void)type;
     const flow_umnn_transformer_options o = {.bound = options->bound, .seed = options->seed, .type = options->type};
     return flow_umnn_transformer(&o, error);
 }
 
 // With nodes enough for differences of values to be their derivatives.
-static flow_transformer *example(int i, ad_error *error) {
+static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
+    (void)type;
     const flow_umnn_transformer_options o = {.signal = 1 + i % 3,
                                              .layers = 1 + i % 5 / 4,
                                              .width = 2 + i % 2,

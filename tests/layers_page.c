@@ -83,7 +83,7 @@ static int print_transformer(const flow_transformer_type *type) {
     seen s = {.options = json_object(), .tensors = json_object()};
     int64_t least = INT64_MAX, most = 0;
     for (int i = 0; i < EXAMPLES; i++) {
-        flow_transformer *t = type->example(i, NULL);
+        flow_transformer *t = type->example(type, i, NULL);
         if (!t) continue;
         s.made++;
         least = t->P < least ? t->P : least, most = t->P > most ? t->P : most;

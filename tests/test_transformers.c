@@ -119,7 +119,7 @@ static void starts_are_near_the_identity(void **state) {
     for (const flow_transformer_type *const *type = flow_transformer_types(); *type; type++) {
         if (strcmp((*type)->name, "bijector") == 0) continue;  // starts as the map that it is
         for (int i = 0; i < 20; i++) {
-            flow_transformer *t = (*type)->example(i, &layers_error);
+            flow_transformer *t = (*type)->example(*type, i, &layers_error);
             layers_assert_made(t);
             const double v = 0.4;
             double value, log_det, *raw = calloc((size_t)t->P, sizeof *raw);
@@ -153,7 +153,7 @@ static void every_transformer_keeps_the_laws(void **state) {
     (void)state;
     for (const flow_transformer_type *const *type = flow_transformer_types(); *type; type++) {
         for (int i = 0; i < (UTIL_SANITIZED ? 6 : 18); i++) {
-            flow_transformer *t = (*type)->example(i, &layers_error);
+            flow_transformer *t = (*type)->example(*type, i, &layers_error);
             layers_assert_made(t);
             flow_layer *layer = layer_of(t, i);
             layers_assert_made(layer);
@@ -170,7 +170,7 @@ static void examples_of_transformers_do_not_end(void **state) {
     (void)state;
     for (const flow_transformer_type *const *type = flow_transformer_types(); *type; type++) {
         for (int i = 0; i < 200; i++) {
-            flow_transformer *t = (*type)->example(i, &layers_error);
+            flow_transformer *t = (*type)->example(*type, i, &layers_error);
             layers_assert_made(t);
             flow_transformer_free(t);
         }
@@ -497,10 +497,10 @@ static json_t *cube_describe(const flow_transformer *t) {
     (void)t;
     return json_object();
 }
-static const flow_transformer_type cube_type;
-static flow_transformer *cube_make(const json_t *options, const flow_making *making, ad_error *error) {
+static flow_transformer *cube_make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
+                                   ad_error *error) {
     (void)options, (void)making;
-    return flow_transformer_new(&cube_type, sizeof(flow_transformer), 1, error);
+    return flow_transformer_new(type, sizeof(flow_transformer), 1, error);
 }
 static const flow_transformer_type cube_type = {.name = "cube",
                                                 .normalize = cube_normalize,
@@ -513,9 +513,9 @@ static void own_transformers_go_into_every_layer(void **state) {
     const flow_coupling_options coupling = {.mlp = {.layers = 1, .width = 6, .activation = FLOW_TANH}};
     const flow_autoregressive_options autoregressive = {.made = {.mlp = coupling.mlp}};
     flow_layer *layers[3] = {
-        flow_coupling(3, 0, cube_make(NULL, NULL, &layers_error), &coupling, &layers_error),
-        flow_autoregressive(3, 0, cube_make(NULL, NULL, &layers_error), &autoregressive, &layers_error),
-        flow_elementwise(3, 0, cube_make(NULL, NULL, &layers_error), NULL, &layers_error)};
+        flow_coupling(3, 0, cube_make(&cube_type, NULL, NULL, &layers_error), &coupling, &layers_error),
+        flow_autoregressive(3, 0, cube_make(&cube_type, NULL, NULL, &layers_error), &autoregressive, &layers_error),
+        flow_elementwise(3, 0, cube_make(&cube_type, NULL, NULL, &layers_error), NULL, &layers_error)};
     flow_model *model =
         flow_model_new(flow_chain(layers, 3, &layers_error), flow_standard_normal(3, &layers_error), &layers_error);
     layers_assert_made(model);
@@ -537,7 +537,7 @@ static void own_transformers_go_into_every_layer(void **state) {
 
 // Of a range: a layer has the same, and takes no other transformer of another.
 static flow_transformer *boxed(double low, double high) {
-    flow_transformer *t = cube_make(NULL, NULL, &layers_error);
+    flow_transformer *t = cube_make(&cube_type, NULL, NULL, &layers_error);
     layers_assert_made(t);
     t->low = low, t->high = high;
     t->z_low = -1, t->z_high = 2;
