@@ -23,7 +23,8 @@ static const flow_layer_type *const layer_types[] = {&flow_coupling_type, &flow_
                                                      &flow_simplex_type, &flow_ordered_type,
                                                      &flow_correlation_type,
                                                      &flow_coupling_pair_type, &flow_hint_type,
-                                                     &flow_ladder_type, &flow_ranked_type, NULL};
+                                                     &flow_ladder_type, &flow_ranked_type,
+                                                     &flow_leapfrog_type, NULL};
 static const flow_net_type *const net_types[] = {&flow_made_type, &flow_mlp_type, &flow_residual_net_type, NULL};
 static const flow_base_type *const base_types[] = {&flow_standard_normal_type, &flow_base_normal_type,
                                                    &flow_base_logistic_type, &flow_base_laplace_type,
