@@ -191,7 +191,7 @@ flow_base *flow_make_base(const json_t *description, const flow_making *making, 
     const char *name = type_of(description);
     const flow_base_type *type = making ? find_base(making->bases, name) : NULL;
     if (!type) type = find_base(base_types, name);
-    if (type) return type->make(description, making, error);
+    if (type) return type->make(type, description, making, error);
     ad_fail(error, AD_EFORMAT, "unknown base density '%.64s': not one of the library's, nor of the types given", name);
     return NULL;
 }
