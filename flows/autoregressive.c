@@ -217,9 +217,11 @@ static flow_layer *example(int i, ad_error *error) {
                                               .adjacency = i % 5 ? NULL : adjacency,
                                               .residual = i / 2 % 3 == 1}};
     flow_transformer *t = flow_example_transformer(i, error);
-    if (t && t->type->jointly) {
+    // Of scales without bound a feature grows as the exponential of those before it, beyond all numbers of a wild net.
+    static const flow_scale bounded[] = {FLOW_SCALE_TANH, FLOW_SCALE_SOFTSIGN, FLOW_SCALE_SOFTPLUS, FLOW_SCALE_SIGMOID};
+    if (t && (t->type->jointly || t->type == &flow_affine_transformer_type)) {
         flow_transformer_free(t);
-        t = flow_affine_transformer(NULL, error);
+        t = flow_affine_transformer(&(flow_affine_transformer_options){.scale = bounded[i % 4]}, error);
     }
     return flow_autoregressive(D, C, t, &o, error);
 }
