@@ -48,6 +48,25 @@ AD_API flow_transformer *flow_circular_spline_transformer(const flow_spline_tran
 // starts with a part of 0.02. min_width is not used. Back by Halley's steps, without a loop.
 AD_API flow_transformer *flow_sinusoid_transformer(const flow_spline_transformer_options *options, ad_error *error);
 
+typedef struct flow_censored_mixture_transformer_options {
+    int64_t bins;        // n, 2 to 65536: one a value; 0: 256
+    int64_t components;  // K, 1 to 4096; 0: 8
+    double bound;        // of the box, 1e-3 to 1e6; 0: 3
+    double scale_bound;  // of log-scales, 1 to 20; 0: log(bins) + 3, at which a component has all but 4e-9 in one bin
+    double floor;        // what all bins share alike of the probability, 1e-6 to 0.5; 0: 1e-4
+} flow_censored_mixture_transformer_options;
+// For discrete data. normalize: straight pieces over n equal bins of the box [-bound, bound], bin k of them higher by floor / n
+// + (1 - floor) (F_k+1 - F_k), in units of the box (Salimans et al. 2017, "PixelCNN++", eq. 2): F_k the cumulative distribution of
+// a mixture of K logistic distributions at the bin's left edge, but F_0 = 0 and F_n = 1. So where values 0 .. n - 1 with uniform
+// noise (flow_dequantise), scaled to the box, are features of one layer, and the base density is uniform on the box,
+// log_prob is the log-probability of the values, whatever the noise: of an elementwise layer exactly; of others, where the net
+// does not look at the noise of the features that it sees. P = 3 K, however many values: raw weights, locations (held within +-1e6),
+// raw log-scales, both in units of half the box; log-scales are scale_bound tanh(raw / scale_bound). Features lie in the box;
+// outside it is the identity. Back by halving, exactly. It starts with slopes from 0.4 to 3, within 0.014 bound of the identity
+// (of 8 components and 256 bins; of more components nearer).
+AD_API flow_transformer *flow_censored_mixture_transformer(const flow_censored_mixture_transformer_options *options,
+                                                           ad_error *error);
+
 // ---- polynomials, and few parameters --------------------------------------------------------------------------------
 // Back from polynomials goes ad_root: a loop a feature when an autoregressive layer sweeps.
 

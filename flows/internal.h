@@ -185,8 +185,6 @@ typedef struct flow_steps_described {
     flow_couplings_options couplings;
 } flow_steps_described;
 bool flow_steps_read(const json_t *options, const flow_making *making, flow_steps_described *d, ad_error *error);
-// A list of 1 to FLOW_MOST_STEPS nets; the array is the caller's to free.
-flow_net **flow_read_nets(const json_t *list, const flow_making *making, int *n, ad_error *error);
 flow_couplings_options flow_steps_example(int i);
 flow_transformer *flow_steps_example_transformer(int i, ad_error *error);
 
@@ -346,7 +344,6 @@ flow_result flow_curve_back(const flow_curve_settings *s, const flow_curve_numbe
 extern const flow_layer_type flow_autoregressive_type, flow_coupling_type, flow_elementwise_type;
 extern const flow_layer_type flow_inverse_type, flow_split_type;
 extern const flow_layer_type flow_coupling_pair_type, flow_hint_type, flow_ladder_type, flow_ranked_type;
-extern const flow_layer_type flow_leapfrog_type;
 extern const flow_transformer_type flow_incompressible_transformer_type, flow_bijector_transformer_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;
@@ -366,7 +363,7 @@ extern const flow_transformer_type flow_quadratic_spline_transformer_type, flow_
 extern const flow_transformer_type flow_hermite_spline_transformer_type, flow_linear_rational_spline_transformer_type;
 extern const flow_transformer_type flow_circular_spline_transformer_type, flow_sinusoid_transformer_type;
 extern const flow_transformer_type flow_bernstein_transformer_type, flow_sum_of_squares_transformer_type;
-extern const flow_transformer_type flow_nonlinear_squared_transformer_type;
+extern const flow_transformer_type flow_nonlinear_squared_transformer_type, flow_censored_mixture_transformer_type;
 extern const flow_layer_type flow_simplex_type, flow_ordered_type, flow_correlation_type;
 extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type;
 extern const flow_base_type flow_standard_normal_type, flow_base_normal_type, flow_base_logistic_type;
