@@ -63,13 +63,14 @@ static json_t *describe(const flow_base *base) {
     return json_pack("{s:I}", "features", (json_int_t)base->shape.dim[0]);
 }
 
-static flow_base *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
+static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *error) {
+    (void)type, (void)making;
     int64_t D;
     return flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ? flow_standard_normal(D, error) : NULL;
 }
 
-static flow_base *example(int i, ad_error *error) {
+static flow_base *example(const flow_base_type *type, int i, ad_error *error) {
+    (void)type;
     return flow_standard_normal(1 + i % 4, error);
 }
 

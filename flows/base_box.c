@@ -104,8 +104,8 @@ static bool read_list(const json_t *options, const char *key, size_t n, double *
     return fits;
 }
 
-static flow_base *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
+static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *error) {
+    (void)type, (void)making;
     const size_t D = json_array_size(json_object_get(options, "low"));
     double *read = D ? calloc(D, 2 * sizeof *read) : NULL;
     flow_base *base = NULL;
@@ -118,7 +118,8 @@ static flow_base *make(const json_t *options, const flow_making *making, ad_erro
     return base;
 }
 
-static flow_base *example(int i, ad_error *error) {
+static flow_base *example(const flow_base_type *type, int i, ad_error *error) {
+    (void)type;
     const double low[4] = {-1 - i, -1 - i, 0, 3}, high[4] = {0.5 * i, 0.5 * i, 1e-3, 300};
     return flow_base_box(1 + i % 4, i % 3 ? low : NULL, i % 3 ? high : NULL, error);
 }

@@ -62,7 +62,8 @@ static json_t *describe(const flow_base *base) {
                      flow_type_text(f->L->type));
 }
 
-static flow_base *make(const json_t *options, const flow_making *making, ad_error *error) {
+static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *error) {
+    (void)type;
     int64_t D;
     flow_full_options o;
     if (!flow_json_int(options, "features", 1, 8192, &D, error) ||
@@ -73,7 +74,8 @@ static flow_base *make(const json_t *options, const flow_making *making, ad_erro
     return flow_base_full(D, &o, error);
 }
 
-static flow_base *example(int i, ad_error *error) {
+static flow_base *example(const flow_base_type *type, int i, ad_error *error) {
+    (void)type;
     flow_full_options o = {.bound = i % 3 ? 0 : 2, .type = i % 2 ? AD_F32 : AD_F64};
     return flow_base_full(1 + i % 4, &o, error);
 }

@@ -106,7 +106,8 @@ static json_t *describe(const flow_base *base) {
                      flow_type_text(m->type), "net", net);
 }
 
-static flow_base *make(const json_t *options, const flow_making *making, ad_error *error) {
+static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *error) {
+    (void)type;
     int64_t D, C;
     flow_mixture_options o = {.bound = 0};
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ||
@@ -124,7 +125,8 @@ static flow_base *make(const json_t *options, const flow_making *making, ad_erro
     return flow_base_mixture(D, C, &o, error);
 }
 
-static flow_base *example(int i, ad_error *error) {
+static flow_base *example(const flow_base_type *type, int i, ad_error *error) {
+    (void)type;
     flow_mixture_options o = {.components = 1 + i % 5,
                               .bound = i % 3 ? 0 : 2,
                               .mlp = {.layers = 1, .width = 4, .activation = FLOW_TANH, .seed = (uint64_t)i},

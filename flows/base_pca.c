@@ -89,7 +89,8 @@ static json_t *describe(const flow_base *base) {
                      "bound", p->bound, "precision", flow_type_text(p->W->type));
 }
 
-static flow_base *make(const json_t *options, const flow_making *making, ad_error *error) {
+static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *error) {
+    (void)type;
     int64_t D, K;
     flow_pca_options o = {.seed = 0};
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ||
@@ -101,7 +102,8 @@ static flow_base *make(const json_t *options, const flow_making *making, ad_erro
     return flow_base_pca(D, K, &o, error);
 }
 
-static flow_base *example(int i, ad_error *error) {
+static flow_base *example(const flow_base_type *type, int i, ad_error *error) {
+    (void)type;
     flow_pca_options o = {.bound = i % 3 ? 0 : 2, .seed = (uint64_t)i, .type = i % 2 ? AD_F32 : AD_F64};
     int64_t D = 1 + i % 4;
     return flow_base_pca(D, D > 1 ? 1 + i / 4 % (D - 1) : 1, &o, error);

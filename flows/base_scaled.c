@@ -106,16 +106,16 @@ static bool add_tensors(flow_scaled *s, const flow_scaled_options *o, ad_error *
     return true;
 }
 
-void *flow_scaled_new(const flow_family *family, size_t size, int64_t D, int64_t C, const flow_scaled_options *options,
+void *flow_scaled_new(const flow_base_type *type, size_t size, int64_t D, int64_t C, const flow_scaled_options *options,
                       ad_error *error) {
     flow_scaled_options o = options ? *options : (flow_scaled_options){0};
-    flow_scaled *s = flow_base_new(family->type, size, D, C, error);
+    flow_scaled *s = flow_base_new(type, size, D, C, error);
     if (!s || !settle(s, &o, error)) {
         flow_net_free(o.net);
         flow_base_free(s ? &s->base : NULL);
         return NULL;
     }
-    s->family = family;
+    s->family = type->family;
     if (add_tensors(s, &o, error)) return s;
     flow_base_free(&s->base);
     return NULL;
@@ -169,16 +169,16 @@ flow_scaled_options flow_scaled_example_options(int i, int64_t *D, int64_t *C) {
                                  .type = i % 3 ? AD_F64 : AD_F32};
 }
 
-flow_base *flow_scaled_make(const flow_family *family, const json_t *options, const flow_making *making,
+flow_base *flow_scaled_make(const flow_base_type *type, const json_t *options, const flow_making *making,
                             ad_error *error) {
     int64_t D, C;
     flow_scaled_options o;
     if (!flow_scaled_read(options, making, &D, &C, &o, error)) return NULL;
-    return flow_scaled_new(family, sizeof(flow_scaled), D, C, &o, error);
+    return flow_scaled_new(type, sizeof(flow_scaled), D, C, &o, error);
 }
 
-flow_base *flow_scaled_example(const flow_family *family, int i, ad_error *error) {
+flow_base *flow_scaled_example(const flow_base_type *type, int i, ad_error *error) {
     int64_t D, C;
     const flow_scaled_options o = flow_scaled_example_options(i, &D, &C);
-    return flow_scaled_new(family, sizeof(flow_scaled), D, C, &o, error);
+    return flow_scaled_new(type, sizeof(flow_scaled), D, C, &o, error);
 }

@@ -55,7 +55,7 @@ static ad_var draw(const flow_scaled *scaled, ad_rows rows, const ad_random *ran
     return ad_mul(radius, ad_cos(ad_scale(V, 6.28318530717958647693)));
 }
 
-static const flow_family family = {&flow_base_student_type, log_density, draw};
+static const flow_family family = {log_density, draw};
 
 flow_base *flow_base_student(int64_t D, int64_t C, const flow_student_options *options, ad_error *error) {
     flow_student_options o = options ? *options : (flow_student_options){0};
@@ -66,7 +66,7 @@ flow_base *flow_base_student(int64_t D, int64_t C, const flow_student_options *o
         flow_net_free(o.scaled.net);
         return NULL;
     }
-    student *s = flow_scaled_new(&family, sizeof *s, D, C, &o.scaled, error);
+    student *s = flow_scaled_new(&flow_base_student_type, sizeof *s, D, C, &o.scaled, error);
     if (!s) return NULL;
     s->df = o.learn_df ? 0 : df;
     if (!o.learn_df) return &s->scaled.base;
@@ -87,7 +87,8 @@ static json_t *describe(const flow_base *base) {
     return NULL;
 }
 
-static flow_base *make(const json_t *options, const flow_making *making, ad_error *error) {
+static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *error) {
+    (void)type;
     int64_t D, C;
     flow_student_options o = {.df = 0};
     if (!flow_json_number(options, "df", &o.df, error)) return NULL;
@@ -98,7 +99,8 @@ static flow_base *make(const json_t *options, const flow_making *making, ad_erro
     return NULL;
 }
 
-static flow_base *example(int i, ad_error *error) {
+static flow_base *example(const flow_base_type *type, int i, ad_error *error) {
+    (void)type;
     int64_t D, C;
     flow_student_options o = {.learn_df = i % 3 == 1, .df = i % 3 == 2 ? 3 + i : 0};
     o.scaled = flow_scaled_example_options(i, &D, &C);
@@ -106,6 +108,7 @@ static flow_base *example(int i, ad_error *error) {
 }
 
 const flow_base_type flow_base_student_type = {.name = "student",
+                                               .family = &family,
                                                .log_prob = flow_scaled_log_prob,
                                                .sample = flow_scaled_sample,
                                                .describe = describe,

@@ -74,7 +74,8 @@ static json_t *describe(const flow_base *base) {
     return json_pack("{s:f, s:o}", "temperature", t->T, "of", flow_describe_base(t->inner));
 }
 
-static flow_base *make(const json_t *options, const flow_making *making, ad_error *error) {
+static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *error) {
+    (void)type;
     double T;
     const json_t *of = json_object_get(options, "of");
     const char *name = json_string_value(json_object_get(of, "type"));
@@ -86,10 +87,11 @@ static flow_base *make(const json_t *options, const flow_making *making, ad_erro
     return flow_temper(flow_make_base(of, making, error), T, error);
 }
 
-static flow_base *example(int i, ad_error *error) {
+static flow_base *example(const flow_base_type *type, int i, ad_error *error) {
+    (void)type;
     static const flow_base_type *const types[] = {&flow_standard_normal_type, &flow_base_normal_type,
                                                   &flow_base_laplace_type, &flow_base_full_type, &flow_base_pca_type};
-    return flow_temper(types[i % 5]->example(i, error), 0.5 + i % 3 * 0.4, error);
+    return flow_temper(types[i % 5]->example(types[i % 5], i, error), 0.5 + i % 3 * 0.4, error);
 }
 
 const flow_base_type flow_base_tempered_type = {

@@ -41,8 +41,8 @@ static json_t *describe(const flow_base *base) {
                      base->high);
 }
 
-static flow_base *make(const json_t *options, const flow_making *making, ad_error *error) {
-    (void)making;
+static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *error) {
+    (void)type, (void)making;
     int64_t D;
     double low, high;
     if (!flow_json_int(options, "features", 1, FLOW_MAX_FEATURES, &D, error) ||
@@ -52,7 +52,8 @@ static flow_base *make(const json_t *options, const flow_making *making, ad_erro
     return flow_base_uniform(D, low, high, error);
 }
 
-static flow_base *example(int i, ad_error *error) {
+static flow_base *example(const flow_base_type *type, int i, ad_error *error) {
+    (void)type;
     return flow_base_uniform(1 + i % 4, i % 3 ? -i : 0, i % 3 ? 0.5 * i : 0, error);
 }
 

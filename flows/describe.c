@@ -23,7 +23,8 @@ static const flow_layer_type *const layer_types[] = {&flow_coupling_type, &flow_
                                                      &flow_simplex_type, &flow_ordered_type,
                                                      &flow_correlation_type,
                                                      &flow_coupling_pair_type, &flow_hint_type,
-                                                     &flow_ladder_type, &flow_ranked_type, NULL};
+                                                     &flow_ladder_type, &flow_ranked_type,
+                                                     &flow_leapfrog_type, NULL};
 static const flow_net_type *const net_types[] = {&flow_made_type, &flow_mlp_type, &flow_residual_net_type, NULL};
 static const flow_base_type *const base_types[] = {&flow_standard_normal_type, &flow_base_normal_type,
                                                    &flow_base_logistic_type, &flow_base_laplace_type,
@@ -190,7 +191,7 @@ flow_base *flow_make_base(const json_t *description, const flow_making *making, 
     const char *name = type_of(description);
     const flow_base_type *type = making ? find_base(making->bases, name) : NULL;
     if (!type) type = find_base(base_types, name);
-    if (type) return type->make(description, making, error);
+    if (type) return type->make(type, description, making, error);
     ad_fail(error, AD_EFORMAT, "unknown base density '%.64s': not one of the library's, nor of the types given", name);
     return NULL;
 }

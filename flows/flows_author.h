@@ -164,13 +164,15 @@ struct flow_base_type {
     ad_var (*log_prob)(const flow_base *base, ad_var z, ad_var context);
     ad_var (*sample)(const flow_base *base, ad_rows rows, const ad_random *random, uint32_t stream, ad_var context);
     struct json_t *(*describe)(const flow_base *base);
-    flow_base *(*make)(const struct json_t *options, const flow_making *making, ad_error *error);
-    // A configuration for the law tests: number i of as many as one likes.
-    flow_base *(*example)(int i, ad_error *error);
+    // As a transformer's.
+    flow_base *(*make)(const flow_base_type *type, const struct json_t *options, const flow_making *making,
+                       ad_error *error);
+    flow_base *(*example)(const flow_base_type *type, int i, ad_error *error);
     // Where the density is the same to both sides, [D] shared or per row; and the p with which scaling about it by T^p is
     // the density to the power 1/T^2 (1 of normals). NULL: there is none, flow_temper fails.
     ad_var (*center)(const flow_base *base, ad_tape *tape, ad_var context);
     double noise_power;
+    const void *family;  // as a transformer's
 };
 struct flow_base {
     flow_owner owner;

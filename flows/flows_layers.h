@@ -107,6 +107,26 @@ typedef struct flow_ladder_options {
 AD_API flow_layer *flow_ladder(int64_t D, int64_t C, flow_transformer *transformer, const flow_ladder_options *options,
                                ad_error *error);
 
+typedef enum flow_leapfrog_kind { FLOW_LEAPFROG = 0, FLOW_HAMILTONIAN } flow_leapfrog_kind;
+typedef struct flow_leapfrog_options {
+    flow_leapfrog_kind kind;
+    int steps;      // T; 0: 8. At most 4,096, Hamiltonian ones half as many
+    double step;    // h at the start, to 100; 0: 0, the identity; with fixed 1 / T
+    bool fixed;     // h is not learned
+    int64_t split;  // m, features in the first part; 0: (D + 1) / 2
+    bool free;      // forces are nets, of couplings; or nets are given. Else width (0: 64) and activation of its mlp are
+                    // those of K's units, seed and type those of K
+    flow_couplings_options couplings;  // nets: in the order of normalize; they start at random. The type of mlp is h's, too
+} flow_leapfrog_options;
+// Steps of reversible dynamics (Chang et al. 2018; Lensink et al. 2022), fully connected, |det| = 1. A row is velocities v (first
+// part) and positions y (second part); normalize does T times v += h f(y), y += h v, with f(y) = -K^T s(K y + U context + b),
+// s the activation: their y_{t+1} = 2 y_t - y_{t-1} + h^2 f(y_t) from y_0 = y - h v and y_1 = y on. Or, Hamiltonian,
+// v += h K^T s(K y + U context + b), y -= h K'^T s(K' v + U' context + b'). Free: v += h net(y, context), in a Hamiltonian one
+// y += h net'(v, context) as well; with h = 1 and T = 1 that is flow_revnet_pair. All T forces are different. Parameters "h" [1],
+// "K0", "K1", ... [width,max(n,m)], "b0" [width], "U0" [width,C]. Where parts differ in size each takes the first columns of
+// K, and the first min(n, m) velocities move as many positions. Any D, of one feature v alone; free a context is then needed.
+AD_API flow_layer *flow_leapfrog(int64_t D, int64_t C, const flow_leapfrog_options *options, ad_error *error);
+
 // How an autoregressive layer goes the way in which a feature's parameters depend on others not known yet.
 typedef enum flow_solve {
     FLOW_SOLVE_SWEEP = 0,   // level by level, each hidden unit computed once (flow_made_sweep)

@@ -185,6 +185,8 @@ typedef struct flow_steps_described {
     flow_couplings_options couplings;
 } flow_steps_described;
 bool flow_steps_read(const json_t *options, const flow_making *making, flow_steps_described *d, ad_error *error);
+// A list of 1 to FLOW_MOST_STEPS nets; the array is the caller's to free.
+flow_net **flow_read_nets(const json_t *list, const flow_making *making, int *n, ad_error *error);
 flow_couplings_options flow_steps_example(int i);
 flow_transformer *flow_steps_example_transformer(int i, ad_error *error);
 
@@ -344,6 +346,7 @@ flow_result flow_curve_back(const flow_curve_settings *s, const flow_curve_numbe
 extern const flow_layer_type flow_autoregressive_type, flow_coupling_type, flow_elementwise_type;
 extern const flow_layer_type flow_inverse_type, flow_split_type;
 extern const flow_layer_type flow_coupling_pair_type, flow_hint_type, flow_ladder_type, flow_ranked_type;
+extern const flow_layer_type flow_leapfrog_type;
 extern const flow_transformer_type flow_incompressible_transformer_type, flow_bijector_transformer_type;
 extern const flow_layer_type flow_permutation_type, flow_standardise_type, flow_chain_type;
 extern const flow_layer_type flow_clip_type, flow_dequantise_type, flow_logit_type, flow_whiten_type;

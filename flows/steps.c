@@ -244,7 +244,7 @@ json_t *flow_steps_describe(const flow_layer *layer) {
                      flow_describe_transformer(s->transformer), "nets", nets);
 }
 
-static flow_net **read_nets(const json_t *list, const flow_making *making, int *n, ad_error *error) {
+flow_net **flow_read_nets(const json_t *list, const flow_making *making, int *n, ad_error *error) {
     const size_t count = json_array_size(list);
     *n = 0;
     if (count < 1 || count > FLOW_MOST_STEPS) {
@@ -272,7 +272,7 @@ bool flow_steps_read(const json_t *options, const flow_making *making, flow_step
         return false;
     }
     d->transformer = flow_make_transformer(json_object_get(options, "transformer"), making, error);
-    if (d->transformer) d->nets = read_nets(json_object_get(options, "nets"), making, &d->couplings.n_nets, error);
+    if (d->transformer) d->nets = flow_read_nets(json_object_get(options, "nets"), making, &d->couplings.n_nets, error);
     d->couplings.nets = d->nets;
     if (d->nets) return true;
     flow_transformer_free(d->transformer);

@@ -101,9 +101,8 @@ static flow_model *nsf_ar(const text_settings *s, int64_t D, int64_t C, ad_error
     return nsf(s, true, D, C, error);
 }
 
-// ---- stacks of one layer
-// ------------------------------------------------------------------------------------------------ Their closed form is
-// normalize, as likelihoods want it, unless inverse.
+// ---- stacks of one layer -----------------------------------------------------------------------------------------
+// Their closed form is normalize, as likelihoods want it, unless inverse.
 
 typedef flow_layer *(*maker)(const text_settings *s, int i, uint64_t seed, int64_t D, int64_t C, ad_error *error);
 
@@ -188,6 +187,37 @@ static flow_model *block_naf(const text_settings *s, int64_t D, int64_t C, ad_er
     return stack(s, block_naf_layer, 4, D, C, error);
 }
 
+// Linear and elementwise in turn: what a context says enters at the elementwise maps, shifted and scaled first, as a
+// spline's box stays where it is.
+static flow_layer *triangular_spline_layer(const text_settings *s, int i, uint64_t seed, int64_t D, int64_t C,
+                                           ad_error *error) {
+    const ad_type type = (ad_type)whole(s, TEXT_TYPE);
+    const flow_elementwise_options o = {.type = type, .mlp = conditioner(s, seed)};
+    const flow_triangular_options triangular = {.upper = i % 2, .linear = {.type = type}};
+    const flow_usual_transformer_options map = {
+        .bins = (int64_t)s->value[TEXT_BINS], .bound = s->value[TEXT_BOUND], .seed = seed, .type = type};
+    char name[64];
+    const bool other = flow_transformer_text(whole(s, TEXT_TRANSFORMER) - 1, name, sizeof name);
+    flow_transformer *chosen = flow_usual_transformer(other ? name : "rational-quadratic", &map, error);
+    if (chosen && chosen->low < chosen->high) {
+        ad_fail(error, AD_EARG,
+                "triangular-spline: with the transformer %s features lie in a box, which linear layers leave", name);
+        flow_transformer_free(chosen);
+        return NULL;
+    }
+    flow_layer *layers[3];
+    int n = 0;
+    bool ok = chosen && (layers[n++] = flow_triangular_linear(D, &triangular, error));
+    if (ok && C > 0)
+        ok = (layers[n++] = flow_elementwise(D, C, flow_affine_transformer(NULL, error), &o, error)) != NULL;
+    if (!ok) flow_transformer_free(chosen);
+    layers[n++] = ok ? flow_elementwise(D, C, chosen, &o, error) : NULL;
+    return flow_chain(layers, n, error);
+}
+static flow_model *triangular_spline(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    return stack(s, triangular_spline_layer, 8, D, C, error);
+}
+
 const text_preset flow_text_presets[] = {
     {"nice", "layers hidden activation mix mask", "additive couplings and a scale (Dinh et al. 2015)", nice},
     {"realnvp", "layers hidden activation bound mix mask", "affine couplings (Dinh et al. 2017)", realnvp},
@@ -207,6 +237,8 @@ const text_preset flow_text_presets[] = {
      "spline couplings (Durkan et al. 2019)", nsf_coupling},
     {"nsf-ar", "layers hidden activation net transformer bins bound mix inverse",
      "autoregressive splines (Durkan et al. 2019)", nsf_ar},
+    {"triangular-spline", "layers hidden activation transformer bins bound",
+     "triangular linear layers and splines of single features in turn", triangular_spline},
     {"planar", "layers hidden activation inverse slope", "planar layers (Rezende and Mohamed 2015)", planar},
     {"radial", "layers hidden activation inverse bound", "radial layers (Rezende and Mohamed 2015)", radial},
     {"sylvester", "layers hidden activation inverse kind directions", "Sylvester layers (van den Berg et al. 2018)",

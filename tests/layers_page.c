@@ -101,7 +101,7 @@ static int print_transformer(const flow_transformer_type *type) {
 static int print_base(const flow_base_type *type) {
     seen s = {.options = json_object(), .tensors = json_object()};
     for (int i = 0; i < EXAMPLES; i++) {
-        flow_base *b = type->example(i, NULL);
+        flow_base *b = type->example(type, i, NULL);
         if (!b) continue;
         s.made++;
         s.context = s.context || b->C > 0;

@@ -70,7 +70,7 @@ typedef void (*law)(flow_base *base, int number, const double *context);
 static void for_all(int count, law check) {
     for (const flow_base_type *const *type = flow_base_types(); *type; type++) {
         for (int i = 0; i < count; i++) {
-            flow_base *base = (*type)->example(i, &error);
+            flow_base *base = (*type)->example(*type, i, &error);
             assert_made(base);
             assert_true(base->C <= 4 && base->shape.dim[0] <= MOST);
             stir(base, (uint64_t)i);
@@ -336,7 +336,7 @@ static void check_file(flow_base *base, int number, const double *context) {
     util_fill(z, 3 * MOST, (uint64_t)number, 0, 0.4);
     log_prob(base, AD_F32, z, 3, context, p[0]);
     sample(base, AD_F32, 0, 3, context, drawn[0]);
-    flow_base *copy = type->example(number, &error);  // the model frees its base, for_all the other
+    flow_base *copy = type->example(type, number, &error);  // the model frees its base, for_all the other
     stir(copy, (uint64_t)number);
     flow_model *model = flow_model_new(flow_permutation(D, NULL, &error), copy, &error);
     assert_made(model);
@@ -374,7 +374,7 @@ static void check_description(flow_base *base, int number, const double *context
             copy = json_deep_copy(right);
             json_t *bad = kind == 0 ? json_string("nonsense") : kind == 1 ? json_integer(-1) : NULL;
             if (bad ? json_object_set_new(copy, key, bad) : json_object_del(copy, key)) fail();
-            flow_base *made = base->type->make(copy, NULL, &error);
+            flow_base *made = base->type->make(base->type, copy, NULL, &error);
             // A context of none needs no net.
             if (made && strcmp(key, "net") != 0) fail_msg("%s: \"%s\" of kind %d", base->type->name, key, kind);
             flow_base_free(made);
@@ -407,7 +407,8 @@ static void descriptions_take_no_memory_they_are_not_worth(void **state) {
         const char *name = json_string_value(json_object_get(json, "type"));
         for (const flow_base_type *const *type = flow_base_types(); *type; type++) {
             if (strcmp((*type)->name, name) != 0) continue;
-            assert_refused((*type)->make(json, &making, &error), AD_EFORMAT, "far more parameters than the file");
+            assert_refused((*type)->make(*type, json, &making, &error), AD_EFORMAT,
+                           "far more parameters than the file");
         }
         json_decref(json);
     }
@@ -811,17 +812,17 @@ static struct json_t *own_describe(const flow_base *base) {
     (void)base;
     return json_object();
 }
-static const flow_base_type own_type;
-static flow_base *own_make(const struct json_t *options, const flow_making *making, ad_error *e) {
+static flow_base *own_make(const flow_base_type *type, const struct json_t *options, const flow_making *making,
+                           ad_error *e) {
     (void)options, (void)making;
-    return flow_base_new(&own_type, sizeof(flow_base), 2, 0, e);
+    return flow_base_new(type, sizeof(flow_base), 2, 0, e);
 }
 static const flow_base_type own_type = {
     .name = "own", .log_prob = own_log_prob, .sample = own_sample, .describe = own_describe, .make = own_make};
 
 static void own_bases_are_loaded_by_name(void **state) {
     (void)state;
-    flow_model *model = model_of(own_make(NULL, NULL, &error));
+    flow_model *model = model_of(own_make(&own_type, NULL, NULL, &error));
     if (flow_save(model, files_path("own.safetensors"), &error) != AD_OK) fail_msg("%s", error.message);
     assert_refused(flow_load(files_path("own.safetensors"), NULL, &error), AD_EFORMAT, "unknown base density 'own'");
     const flow_base_type *const bases[] = {&own_type, NULL};

@@ -11,13 +11,13 @@ static int number;
 static json_t *description;
 
 static bool makes_an_example(ad_error *error) {
-    flow_base *base = type->example(number, error);
+    flow_base *base = type->example(type, number, error);
     flow_base_free(base);
     return base != NULL;
 }
 
 static bool makes_what_is_described(ad_error *error) {
-    flow_base *base = type->make(description, NULL, error);
+    flow_base *base = type->make(type, description, NULL, error);
     flow_base_free(base);
     return base != NULL;
 }
@@ -29,7 +29,7 @@ static void each_base(void **state) {
         type = *t;
         for (number = 0; number < 5; number++) {
             failing_each(makes_an_example);
-            flow_base *base = type->example(number, NULL);
+            flow_base *base = type->example(type, number, NULL);
             description = type->describe(base);
             assert_non_null(description);
             failing_each(makes_what_is_described);

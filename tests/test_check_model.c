@@ -75,8 +75,8 @@ static flow_base *new_faulty(fault_kind fault, double gain, bool more, ad_error 
     return &f->base;
 }
 
-static flow_base *make(const json_t *options, const flow_making *making, ad_error *e) {
-    (void)making;
+static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *e) {
+    (void)type, (void)making;
     fault_kind fault = (fault_kind)json_integer_value(json_object_get(options, "fault"));
     if (fault != BAD_MAKE) return new_faulty(fault, json_number_value(json_object_get(options, "gain")), false, e);
     ad_fail(e, AD_EFORMAT, "faulty: no \"colour\"");
@@ -130,7 +130,7 @@ static void the_bases_of_the_library_pass(void **state) {
     (void)state;
     for (const flow_base_type *const *type = flow_base_types(); *type; type++) {
         for (int i = 0; i < 8; i++) {
-            flow_base *base = (*type)->example(i, &error);
+            flow_base *base = (*type)->example(*type, i, &error);
             assert_non_null(base);
             int64_t D = base->shape.dim[0];
             // A box keeps its latents in a layer that knows of it: here on the model's side.

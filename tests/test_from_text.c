@@ -26,7 +26,8 @@ static void log_prob(const flow_model *model, const double *x, const double *con
 // ---- what comes of a line ------------------------------------------------------------------------------------------
 
 static const char *const names[] = {"nice", "realnvp",      "gin",    "revnet", "hint",   "maf",
-                                    "iaf",  "nsf-coupling", "nsf-ar", "planar", "radial", "sylvester", "block-naf"};
+                                    "iaf",  "nsf-coupling", "nsf-ar", "triangular-spline",
+                                    "planar", "radial", "sylvester", "block-naf"};
 enum { NAMES = sizeof names / sizeof *names };
 
 // Each alone and with a context; a model of a file without code of one's own is the same to the bit, its line too.
@@ -286,7 +287,7 @@ static void names_are_listed(void **state) {
 static const struct refusal {
     const char *line, *words;
 } refusals[] = {
-    {"", "unknown model ''; known are nice, realnvp, gin, revnet, hint, maf, iaf, nsf-coupling, nsf-ar, planar, radial, sylvester, block-naf"},
+    {"", "unknown model ''; known are nice, realnvp, gin, revnet, hint, maf, iaf, nsf-coupling, nsf-ar, triangular-spline, planar, radial, sylvester, block-naf"},
     {"nsf", "unknown model 'nsf'; known are nice"},
     {"nsf-ar :layers=2", "unknown model 'nsf-ar '"},
     {"maf:bin=3", "maf: unknown key 'bin'; it takes layers, hidden, activation, bound, scale, mix, embed, raw, base"},
@@ -297,6 +298,7 @@ static const struct refusal {
     {"nsf-ar:transformer=circular,mix=lu", "nsf: with the transformer circular features lie in a box: nothing but a"},
     {"nsf-ar:transformer=circular,base=logistic", "latent features lie between -3 and 3: expected base=uniform,box=3"},
     {"nsf-ar:transformer=circular,base=uniform,box=2", "expected base=uniform,box=3"},
+    {"triangular-spline:transformer=circular", "with the transformer circular features lie in a box, which linear"},
     {"nsf-ar:transformer=septic", "transformer is 'septic'; expected additive, affine, rational-quadratic, "},
     {"nsf-ar:transformer=sum-of-squares,bins=32", "3 polynomials of degree 32"},
     {"maf:layers=", "maf: layers is ''; expected a whole number from 1 to 10000"},
