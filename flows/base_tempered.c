@@ -75,13 +75,12 @@ static json_t *describe(const flow_base *base) {
 }
 
 static flow_base *make(const flow_base_type *type, const json_t *options, const flow_making *making, ad_error *error) {
-    (void)type;
     double T;
     const json_t *of = json_object_get(options, "of");
     const char *name = json_string_value(json_object_get(of, "type"));
     if (!flow_json_number(options, "temperature", &T, error)) return NULL;
-    if (name && strcmp(name, flow_base_tempered_type.name) == 0) {  // would nest as deep as a file likes
-        ad_fail(error, AD_EFORMAT, "tempered: of a tempered base density");
+    if (name && (strcmp(name, type->name) == 0 || strcmp(name, flow_base_folded_type.name) == 0)) {
+        ad_fail(error, AD_EFORMAT, "tempered: of a %s base density", name);  // would nest as deep as a file likes
         return NULL;
     }
     return flow_temper(flow_make_base(of, making, error), T, error);

@@ -31,7 +31,7 @@ static const flow_base_type *const base_types[] = {&flow_standard_normal_type, &
                                                    &flow_base_gumbel_type, &flow_base_student_type,
                                                    &flow_base_full_type, &flow_base_pca_type,
                                                    &flow_base_mixture_type, &flow_base_uniform_type, &flow_base_box_type,
-                                                   &flow_base_tempered_type, NULL};
+                                                   &flow_base_tempered_type, &flow_base_folded_type, NULL};
 
 static const flow_transformer_type *const transformer_types[] = {
     &flow_additive_transformer_type, &flow_affine_transformer_type, &flow_spline_transformer_type,

@@ -77,6 +77,12 @@ AD_API flow_base *flow_base_box(int64_t D, const double *low, const double *high
 // failure too; of NULL, NULL with *error left alone. Fails (AD_EARG) on bases whose power is no scaled copy of themselves.
 AD_API flow_base *flow_temper(flow_base *base, double T, ad_error *error);
 
+// Of z of base the n features listed (ascending, at most 8; NULL: all) as |z_i|: log_prob is the logarithm of the sum of the
+// base's densities at all 2^n choices of their signs, minus infinity where one of them is below 0. No bijection does that. A
+// standard normal of one feature and a map that squares make the chi-squared density. Owns base, on failure too; of NULL, NULL
+// with *error left alone. Cannot be tempered, nor folded again.
+AD_API flow_base *flow_base_folded(flow_base *base, const int64_t *features, int64_t n, ad_error *error);
+
 AD_API void flow_base_free(flow_base *base);
 // One base on its own: the log-density of each row of z [D], shape [] per row, summed in f64; samples as flow_sample's.
 // Both fail on the tape (AD_ESHAPE) when D or C are not the base's.

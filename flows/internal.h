@@ -372,6 +372,7 @@ extern const flow_net_type flow_made_type, flow_mlp_type, flow_residual_net_type
 extern const flow_base_type flow_standard_normal_type, flow_base_normal_type, flow_base_logistic_type;
 extern const flow_base_type flow_base_laplace_type, flow_base_gumbel_type, flow_base_student_type, flow_base_full_type;
 extern const flow_base_type flow_base_box_type, flow_base_pca_type, flow_base_mixture_type, flow_base_uniform_type, flow_base_tempered_type;
+extern const flow_base_type flow_base_folded_type;
 // Whether a net is a made of these sizes.
 bool flow_is_made(const flow_net *net, int64_t D, int64_t C, int64_t P);
 // Of a made: after so many passes a fixed point of it is exact.
