@@ -168,24 +168,11 @@ flow_bins flow_bins_find(const flow_spline *s, ad_var v, ad_var knots_x, ad_var 
     return b;
 }
 
-// What lies outside: value and log-slope of normalize.
-static flow_result result(const flow_bins *b, ad_var other, ad_var slope, ad_var outside, ad_var log_outside) {
+flow_result flow_bins_result(const flow_bins *b, ad_var other, ad_var slope) {
     ad_var log_slope = ad_log(ad_is_none(slope) ? b->steep : ad_mul(b->steep, slope));
     ad_var value = b->inverse ? ad_add(b->x0, ad_mul(b->w, other)) : ad_add(b->y0, ad_mul(b->h, other));
-    log_slope = ad_where(b->inside, log_slope, log_outside);
-    return (flow_result){ad_where(b->inside, value, outside), b->inverse ? ad_neg(log_slope) : log_slope};
-}
-
-flow_result flow_bins_result(const flow_bins *b, ad_var other, ad_var slope) {
-    return result(b, other, slope, b->v, ad_number(b->v.tape, 0));
-}
-
-flow_result flow_bins_result_on_lines(const flow_bins *b, ad_var other, ad_var slope, ad_var below, ad_var above) {
-    const double bound = b->spline->options.bound;
-    ad_var edge = ad_clamp(b->v, -bound, bound), over = ad_sub(b->v, edge);
-    ad_var line = ad_where(ad_greater(b->v, ad_number(b->v.tape, 0)), above, below);
-    ad_var outside = ad_add(edge, b->inverse ? ad_div(over, line) : ad_mul(over, line));
-    return result(b, other, slope, outside, ad_log(line));
+    log_slope = ad_where(b->inside, log_slope, ad_number(b->v.tape, 0));
+    return (flow_result){ad_where(b->inside, value, b->v), b->inverse ? ad_neg(log_slope) : log_slope};
 }
 
 // Halley's step is 2 f f' / (2 f'^2 - f f''); the divisor is kept from what Newton's step is half of.

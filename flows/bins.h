@@ -71,8 +71,6 @@ void flow_bins_ends(const flow_bins *b, ad_var at_knots, ad_var *low, ad_var *hi
 ad_var flow_bins_own(const flow_bins *b, ad_var of_bins);
 // The point on the other side: q (inverse: t), and the slope dq/dt there, AD_NONE for 1; outside the identity.
 flow_result flow_bins_result(const flow_bins *b, ad_var other, ad_var slope);
-// The same with lines outside, of these slopes below and above the box.
-flow_result flow_bins_result_on_lines(const flow_bins *b, ad_var other, ad_var slope, ad_var below, ad_var above);
 
 // t nearer to the root of f by Halley's step: f, its slope (positive) and its second derivative there.
 ad_var flow_halley(ad_var t, ad_var f, ad_var slope, ad_var bend);
@@ -84,7 +82,7 @@ ad_var flow_halley(ad_var t, ad_var f, ad_var slope, ad_var bend);
 // From min_derivative to FLOW_CUBIC_MOST, of raw numbers; and the raw number of 1.
 ad_var flow_cubic_ratios(const flow_spline *s, ad_var raw);
 double flow_cubic_raw_of_one(const flow_spline *s);
-// Through cubic Hermite bins of slopes at_knots [n, K + 1], lines outside.
+// Through cubic Hermite bins of slopes at_knots [n, K + 1].
 flow_result flow_cubic_bins(const flow_bins *b, ad_var at_knots);
 
 #endif

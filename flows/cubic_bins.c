@@ -62,12 +62,9 @@ static ad_var root(cubic *c, ad_var p) {
 
 flow_result flow_cubic_bins(const flow_bins *b, ad_var at_knots) {
     ad_var d0, d1, zero = ad_number(b->v.tape, 0);
-    const int64_t n = ad_dim(b->v, 0), K = b->spline->bins;
     flow_bins_ends(b, at_knots, &d0, &d1);
     cubic c = {ad_div(d0, b->steep), ad_div(d1, b->steep), b->inverse ? b->at : zero};
     ad_var t = b->inverse ? root(&c, b->left) : b->at, u = b->inverse ? ad_offset(ad_neg(t), 1) : b->left;
     ad_var other = b->inverse ? t : residual(&c, t);
-    ad_var below = ad_reshape(ad_slice(at_knots, -1, 0, 1), ad_shape1(n));
-    ad_var above = ad_reshape(ad_slice(at_knots, -1, K, 1), ad_shape1(n));
-    return flow_bins_result_on_lines(b, other, slope_at(&c, t, u), below, above);
+    return flow_bins_result(b, other, slope_at(&c, t, u));
 }

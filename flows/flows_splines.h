@@ -17,7 +17,6 @@ extern "C" {
 // raw heights. Of the options min_width and min_derivative are not used.
 AD_API flow_transformer *flow_linear_spline_transformer(const flow_spline_transformer_options *options, ad_error *error);
 
-
 // The integral of a density that is linear in each bin and 1 at both ends of the box (Mueller et al. 2019), the identity
 // outside. P = 2 K - 1: raw widths [K], raw densities at inner knots [K - 1], K >= 3. min_derivative: least density; min_height
 // is not used.
@@ -29,8 +28,8 @@ AD_API flow_transformer *flow_quadratic_spline_transformer(const flow_spline_tra
 AD_API flow_transformer *flow_linear_rational_spline_transformer(const flow_spline_transformer_options *options,
                                                                  ad_error *error);
 
-// Monotone cubics with Steffen's slopes at inner knots (Durkan et al. 2019, "Cubic-spline flows"); outside lines of the learned
-// slopes at the ends of the box. P = 2 K + 2: raw widths and heights [K] each, raw slopes of both ends, which lie between
+// Monotone cubics with Steffen's slopes at inner knots (Durkan et al. 2019, "Cubic-spline flows"), the identity outside the
+// box, where the density jumps. P = 2 K + 2: raw widths and heights [K] each, raw slopes of both ends, which lie between
 // min_derivative and 2.99 times that of the first or last bin. Back by Halley's steps, without a loop.
 AD_API flow_transformer *flow_cubic_spline_transformer(const flow_spline_transformer_options *options, ad_error *error);
 

@@ -1,8 +1,8 @@
 // transformer_cubic_spline.c -- the element map of monotone cubics through knots (Steffen's slopes).
 //
 // Durkan et al. 2019, "Cubic-spline flows": slopes at inner knots are those of Steffen 1990, of the bins'
-// heights and widths alone; those at the ends of the box are learned, and lines of these slopes go on outside, so that
-// nothing jumps there.
+// heights and widths alone; those at the ends of the box are learned. Outside is the identity, though the density then
+// jumps there: few data say what these slopes are, and on lines of them samples outside go to anywhere, layer by layer.
 #include "bins.h"
 
 // Steffen's slopes min(2 s_left, 2 s_right, (s_left w_right + s_right w_left) / (w_left + w_right)) at inner knots.

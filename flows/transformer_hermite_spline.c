@@ -1,7 +1,8 @@
 // transformer_hermite_spline.c -- the element map of monotone cubics of learned slopes at knots.
 //
 // Cubic Hermite interpolation within the region that Fritsch and Carlson 1980 show to be enough: a slope at most three
-// times those of the bins to both sides. It is learned as a part of that; lines go on outside of the box.
+// times those of the bins to both sides. It is learned as a part of that. Outside of the box is the
+// identity, as with cubic splines.
 #include "bins.h"
 
 static flow_result transform(const flow_spline *s, flow_parameters p, ad_var v, bool inverse) {
