@@ -83,7 +83,7 @@ AD_API flow_transformer *flow_monotone_net_transformer(const flow_monotone_net_t
                                                        ad_error *error);
 
 typedef struct flow_block_naf_options {
-    int64_t width;  // hidden units of each feature; 0: 8
+    int64_t width;  // hidden units of each feature; 0: 16
     int layers;     // hidden ones, 1 to 16; 0: 2
     bool reversed;  // a feature sees those behind it, else those before it
     double bound;   // of log-weights on the diagonal and of logarithms of rows' lengths, 1 to 20; 0: 5

@@ -42,6 +42,9 @@ case $1 in
         fit --steps 300 --lr 0.01 --average 0.98 >out
         holds "gap < 0.15 && kl > 0 && kl < 0.15 && nll - entropy - gap < 1e-6" out
         holds "integral > 0.999 && integral < 1.001 && trip < 1e-9" out
+        # so does a net of units, from what it starts with and at a small rate
+        fit --model block-naf:layers=2 --steps 150 --lr 0.003 --test-points 1000 >out
+        holds "gap < 0.4 && kl < 0.4" out
         ;;
     affine) # the control: one affine layer cannot
         fit --model maf:layers=1,hidden=16x1 --steps 300 --lr 0.01 >out
