@@ -1,5 +1,7 @@
 // test_folded.c -- base densities without signs: closed forms, chi-squared numbers, folds of some features, samples
 // against their distribution, what lies outside, files, refusals.
+#include <jansson.h>
+
 #include "files.h"
 #include "layers.h"
 
@@ -299,6 +301,24 @@ static void refused(flow_base *base, const char *words) {
     util_assert_contains(layers_error.message, words);
 }
 
+// Neither kind holds the other in a file, or both could go on without end.
+static void a_nest_in_a_file_is_refused(void **state) {
+    (void)state;
+    static const char *const texts[][2] = {
+        {"folded", "{\"folds\":[0],\"of\":{\"type\":\"folded\"}}"},
+        {"tempered", "{\"temperature\":0.5,\"of\":{\"type\":\"folded\"}}"},
+        {"folded", "{\"folds\":[\"0\"],\"of\":{\"type\":\"standard normal\",\"features\":1}}"}};
+    static const char *const words[] = {"of a folded", "tempered: of a folded", "feature -1"};
+    for (int i = 0; i < 3; i++) {
+        json_t *json = json_loads(texts[i][1], 0, NULL);
+        const flow_base_type *const *type = flow_base_types();
+        while (strcmp((*type)->name, texts[i][0]) != 0) type++;
+        assert_null((*type)->make(*type, json, NULL, &layers_error));
+        util_assert_contains(layers_error.message, words[i]);
+        json_decref(json);
+    }
+}
+
 static void bad_folds_are_refused(void **state) {
     (void)state;
     ad_error *e = &layers_error;
@@ -329,6 +349,7 @@ int main(void) {
         cmocka_unit_test(samples_have_the_distribution),
         cmocka_unit_test(samples_keep_what_is_not_folded),
         cmocka_unit_test(a_file_brings_it_back),
+        cmocka_unit_test(a_nest_in_a_file_is_refused),
         cmocka_unit_test(bad_folds_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
