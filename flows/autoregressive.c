@@ -25,7 +25,8 @@ enum { SOLVES = 3, MOST_PASSES = 1 << 20 };
 // ---- the two ways ---------------------------------------------------------------------------------------------------
 
 static flow_parameters parameters_at(const autoregressive *a, ad_var v, ad_var context) {
-    return (flow_parameters){flow_made_apply(a->net, v, context), a->layer.x_shape.dim[0], a->transformer->P, true};
+    ad_var raw = flow_made_apply(a->net, flow_seen(a->transformer, v), context);
+    return (flow_parameters){raw, a->layer.x_shape.dim[0], a->transformer->P, true};
 }
 
 typedef struct sweeping {
@@ -39,7 +40,7 @@ static ad_var step(void *arg, ad_var parameters, ad_var v) {
     flow_parameters p = {parameters, ad_dim(v, 0), s->transformer->P, true};
     flow_result r = flow_transform(s->transformer, FLOW_GENERATE, p, v);
     if (!ad_is_none(r.log_det)) s->log_det[s->n++] = r.log_det;
-    return r.value;
+    return flow_seen(s->transformer, r.value);
 }
 
 static ad_var flat(ad_var v) {
@@ -53,7 +54,13 @@ static flow_result by_level(const autoregressive *a, ad_var v, ad_var context) {
         ad_tape_fail(v.tape, AD_ENOMEM, "autoregressive: out of memory");
         return (flow_result){flow_inert(v), flow_inert(v)};
     }
-    flow_result r = {flow_made_sweep(a->net, v, context, step, &s).value, AD_NONE};
+    const flow_sweep sweep = flow_made_sweep(a->net, v, context, step, &s);
+    if (a->transformer->type->seen) {  // the sweep's values are what the net sees, but its parameters are those of all
+        free(s.log_det);
+        const flow_parameters p = {sweep.parameters, a->layer.x_shape.dim[0], a->transformer->P, true};
+        return flow_transform(a->transformer, FLOW_GENERATE, p, v);
+    }
+    flow_result r = {sweep.value, AD_NONE};
     for (int64_t i = 0; i < s.n; i++) s.log_det[i] = flat(s.log_det[i]);
     if (s.n) r.log_det = flow_join(s.log_det, s.n);
     free(s.log_det);

@@ -37,6 +37,7 @@ static flow_result map_kept(const coupling *c, flow_direction direction, ad_var 
 
 static flow_parameters parameters_at(const coupling *c, ad_var kept, ad_var context) {
     const flow_transformer *t = c->transformer;
+    if (c->n_kept) kept = flow_seen(t, kept);
     ad_var in[2] = {kept, context};
     ad_var u = ad_is_none(context) ? kept : c->n_kept == 0 ? context : ad_concat(in, 2, 0);
     return (flow_parameters){flow_net_apply(c->net, u), c->layer.x_shape.dim[0] - c->n_kept, t->P, t->type->by_feature};

@@ -134,6 +134,9 @@ struct flow_transformer_type {
     flow_transformer *(*usual)(const flow_transformer_type *type, const flow_usual_transformer_options *options,
                                ad_error *error);
     const void *family;  // for the type's own calls: what sets it apart from others that share them. NULL: nothing
+    // What of features v, on the side that normalize takes, conditions others in couplings and autoregressive layers: a var
+    // of the same shape, and of itself itself. NULL: v.
+    ad_var (*seen)(const flow_transformer *transformer, ad_var v);
 };
 struct flow_transformer {
     flow_owner owner;

@@ -50,19 +50,19 @@ AD_API flow_transformer *flow_sinusoid_transformer(const flow_spline_transformer
 typedef struct flow_censored_mixture_transformer_options {
     int64_t bins;        // n, 2 to 65536: one a value; 0: 256
     int64_t components;  // K, 1 to 4096; 0: 8
-    double bound;        // of the box, 1e-3 to 1e6; 0: 3
+    double low, high;    // of the box, 1e-3 to 1e6 in size; both 0: -3 and 3
     double scale_bound;  // of log-scales, 1 to 20; 0: log(bins) + 3, at which a component has all but 4e-9 in one bin
     double floor;        // what all bins share alike of the probability, 1e-6 to 0.5; 0: 1e-4
 } flow_censored_mixture_transformer_options;
-// For discrete data. normalize: straight pieces over n equal bins of the box [-bound, bound], bin k of them higher by floor / n
-// + (1 - floor) (F_k+1 - F_k), in units of the box (Salimans et al. 2017, "PixelCNN++", eq. 2): F_k the cumulative distribution of
-// a mixture of K logistic distributions at the bin's left edge, but F_0 = 0 and F_n = 1. So where values 0 .. n - 1 with uniform
-// noise (flow_dequantise), scaled to the box, are features of one layer, and the base density is uniform on the box,
-// log_prob is the log-probability of the values, whatever the noise: of an elementwise layer exactly; of others, where the net
-// does not look at the noise of the features that it sees. P = 3 K, however many values: raw weights, locations (held within +-1e6),
-// raw log-scales, both in units of half the box; log-scales are scale_bound tanh(raw / scale_bound). Features lie in the box;
-// outside it is the identity. Back by halving, exactly. It starts with slopes from 0.4 to 3, within 0.014 bound of the identity
-// (of 8 components and 256 bins; of more components nearer).
+// For discrete data. normalize: straight pieces over n equal bins of the box, bin k of them higher by floor / n + (1 - floor)
+// (F_k+1 - F_k), in units of the box (Salimans et al. 2017, "PixelCNN++", eq. 2): F_k the cumulative distribution of a mixture of
+// K logistic distributions at the bin's left edge, but F_0 = 0 and F_n = 1. So where features are values 0 .. n - 1 with uniform
+// noise, scaled to the box (flow_dequantise does all that for a box from 0 to 1), and the base density is uniform on the box,
+// log_prob of one elementwise, coupling or autoregressive layer of it is the log-probability of the values, whatever the noise:
+// the nets of these see features as the middles of their bins. (Of several layers the first alone knows values.) P = 3 K, however
+// many values: raw weights, locations (held within +-1e6), raw log-scales, both in units in which the box is [-1, 1]; log-scales
+// are scale_bound tanh(raw / scale_bound). Features lie in the box; outside it is the identity. Back by halving, exactly. It starts
+// with slopes from 0.4 to 3, within 0.007 of the box of the identity (of 8 components and 256 bins; of more components nearer).
 AD_API flow_transformer *flow_censored_mixture_transformer(const flow_censored_mixture_transformer_options *options,
                                                            ad_error *error);
 

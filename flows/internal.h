@@ -117,6 +117,7 @@ bool flow_linear_net_read(const json_t *options, const flow_depth *depth, flow_l
 
 flow_result flow_transform(const flow_transformer *t, flow_direction direction, flow_parameters p, ad_var v);
 flow_gauges flow_gauge(const flow_transformer *t, flow_parameters p, ad_var v);
+ad_var flow_seen(const flow_transformer *t, ad_var v);
 // The raw parameters [P] of (nearly) the identity.
 void flow_identity(const flow_transformer *t, double *raw);
 // Puts them into the first n P elements of param, by feature or by parameter.

@@ -82,6 +82,10 @@ flow_gauges flow_gauge(const flow_transformer *t, flow_parameters p, ad_var v) {
     return t->type->gauge ? t->type->gauge(t, p, v) : (flow_gauges){AD_NONE, AD_NONE};
 }
 
+ad_var flow_seen(const flow_transformer *t, ad_var v) {
+    return t->type->seen ? t->type->seen(t, v) : v;
+}
+
 flow_result flow_transformer_normalize(const flow_transformer *t, flow_parameters p, ad_var v) {
     return flow_transform(t, FLOW_NORMALIZE, p, v);
 }

@@ -4,7 +4,8 @@
 // Salimans et al. 2017, "PixelCNN++", eq. 2: value k of n has the probability F(k + 1) - F(k), F the mixture's
 // cumulative distribution at the edges of bins, but 0 at the first and 1 at the last, so that tails belong to the outer
 // values. Values plus noise, uniform in a bin each, then have a density that is constant in bins, and no dequantisation
-// gap. Parameters are the mixture's, however many values there are; of the bins none is computed but a point's own.
+// gap; nets see the value alone. Parameters are the mixture's, however many values there are; of the bins none is
+// computed but a point's own.
 #include "internal.h"
 
 enum { MOST_BINS = 65536, MOST_COMPONENTS = 4096 };
@@ -13,7 +14,7 @@ enum { MOST_BINS = 65536, MOST_COMPONENTS = 4096 };
 typedef struct censored {
     flow_transformer transformer;
     int64_t bins, K;
-    double bound, scale_bound, floor;
+    double low, high, scale_bound, floor;
 } censored;
 
 // ---- the mixture ----------------------------------------------------------------------------------------------------
@@ -67,14 +68,18 @@ static ad_var own(const censored *t, const mixture *m, ad_var k) {
 
 // ---- the bin of a point ---------------------------------------------------------------------------------------------
 
+static double width_of(const censored *t) {
+    return (t->high - t->low) / (double)t->bins;
+}
+
 static ad_var edge_at(const censored *t, ad_var k) {
-    return ad_offset(ad_scale(k, 2 * t->bound / (double)t->bins), -t->bound);
+    return ad_offset(ad_scale(k, width_of(t)), t->low);
 }
 
 // The last bin whose left edge is not beyond v.
 static ad_var bin_of(const censored *t, ad_var v) {
     ad_var last = ad_number(v.tape, (double)t->bins - 1);
-    ad_var k = ad_floor(ad_scale(ad_offset(v, t->bound), (double)t->bins / (2 * t->bound)));
+    ad_var k = ad_floor(ad_scale(ad_offset(v, -t->low), 1 / width_of(t)));
     k = ad_minimum(ad_sub(k, ad_less(v, edge_at(t, k))), last);  // the quotient may be rounded over an edge
     return ad_minimum(ad_add(k, ad_greater_equal(v, edge_at(t, ad_offset(k, 1)))), last);
 }
@@ -96,10 +101,11 @@ static ad_var bin_at(const censored *t, const mixture *m, ad_var u) {
 
 // ---- both directions ------------------------------------------------------------------------------------------------
 
-// A point in the box, or 0 for one outside.
+// A point in the box, or its low end for one outside.
 static ad_var inner(const censored *t, ad_var v, ad_var *inside) {
-    *inside = ad_less_equal(ad_abs(v), ad_number(v.tape, t->bound));
-    return ad_where(*inside, v, ad_number(v.tape, 0));
+    ad_var low = ad_number(v.tape, t->low), high = ad_number(v.tape, t->high);
+    *inside = ad_mul(ad_greater_equal(v, low), ad_less_equal(v, high));
+    return ad_where(*inside, v, low);
 }
 
 // In the upper half of the last bin, a share left of which is to its right, a point is seen from the box's end, lest
@@ -111,14 +117,14 @@ static ad_var near_end(const censored *t, ad_var k, ad_var left) {
 
 static flow_result normalize(const flow_transformer *transformer, flow_parameters p, ad_var v) {
     const censored *t = (const censored *)transformer;
-    const double per_unit = (double)t->bins / (2 * t->bound), box = 2 * t->bound;
+    const double per_unit = 1 / width_of(t), size = t->high - t->low;
     const mixture m = mixture_at(t, p);
     ad_var inside, in = inner(t, v, &inside), k = bin_of(t, in), height = own(t, &m, k);
     ad_var done = ad_scale(ad_sub(in, edge_at(t, k)), per_unit);
-    ad_var left = ad_scale(ad_sub(ad_number(v.tape, t->bound), in), per_unit);
-    ad_var low = ad_offset(ad_scale(ad_add(before(t, &m, k), ad_mul(height, done)), box), -t->bound);
-    ad_var high = ad_offset(ad_scale(ad_mul(height, left), -box), t->bound);
-    ad_var value = ad_clamp(ad_where(near_end(t, k, left), high, low), -t->bound, t->bound);
+    ad_var left = ad_scale(ad_sub(ad_number(v.tape, t->high), in), per_unit);
+    ad_var from_low = ad_offset(ad_scale(ad_add(before(t, &m, k), ad_mul(height, done)), size), t->low);
+    ad_var from_high = ad_offset(ad_scale(ad_mul(height, left), -size), t->high);
+    ad_var value = ad_clamp(ad_where(near_end(t, k, left), from_high, from_low), t->low, t->high);
     ad_var log_slope = ad_log(ad_scale(height, (double)t->bins));
     return (flow_result){ad_where(inside, value, v), ad_where(inside, log_slope, ad_number(v.tape, 0))};
 }
@@ -132,22 +138,31 @@ static ad_var held(const censored *t, ad_var done) {
 
 static flow_result generate(const flow_transformer *transformer, flow_parameters p, ad_var v) {
     const censored *t = (const censored *)transformer;
-    const double width = 2 * t->bound / (double)t->bins, box = 2 * t->bound;
+    const double width = width_of(t), size = t->high - t->low;
     const mixture m = mixture_at(t, p);
-    ad_var inside, in = inner(t, v, &inside), u = ad_scale(ad_offset(in, t->bound), 1 / box);
+    ad_var inside, in = inner(t, v, &inside), u = ad_scale(ad_offset(in, -t->low), 1 / size);
     ad_var k = bin_at(t, &m, u), height = own(t, &m, k);
     ad_var done = ad_div(ad_sub(u, before(t, &m, k)), height);
-    ad_var left = ad_div(ad_scale(ad_sub(ad_number(v.tape, t->bound), in), 1 / box), height);
-    ad_var low = ad_add(edge_at(t, k), ad_scale(held(t, done), width));
-    ad_var high = ad_offset(ad_scale(left, -width), t->bound);
+    ad_var left = ad_div(ad_scale(ad_sub(ad_number(v.tape, t->high), in), 1 / size), height);
+    ad_var from_low = ad_add(edge_at(t, k), ad_scale(held(t, done), width));
+    ad_var from_high = ad_offset(ad_scale(left, -width), t->high);
     ad_var log_slope = ad_neg(ad_log(ad_scale(height, (double)t->bins)));
-    return (flow_result){ad_where(inside, ad_where(near_end(t, k, left), high, low), v),
+    return (flow_result){ad_where(inside, ad_where(near_end(t, k, left), from_high, from_low), v),
                          ad_where(inside, log_slope, ad_number(v.tape, 0))};
 }
 
 static flow_gauges gauge(const flow_transformer *transformer, flow_parameters p, ad_var v) {
     (void)p;
-    return (flow_gauges){AD_NONE, ad_greater(ad_abs(v), ad_number(v.tape, ((const censored *)transformer)->bound))};
+    ad_var inside;
+    inner((const censored *)transformer, v, &inside);
+    return (flow_gauges){AD_NONE, ad_offset(ad_neg(inside), 1)};
+}
+
+// The middle of its bin, which is what the value says, without the noise.
+static ad_var seen(const flow_transformer *transformer, ad_var v) {
+    const censored *t = (const censored *)transformer;
+    ad_var inside, k = bin_of(t, inner(t, v, &inside));
+    return ad_where(inside, edge_at(t, ad_offset(k, 0.5)), v);
 }
 
 // Components evenly over the box, a fifth as wide as they are apart: as near the uniform distribution as they come
@@ -167,7 +182,7 @@ static bool settle(flow_censored_mixture_transformer_options *o, ad_error *error
     const char *name = flow_censored_mixture_transformer_type.name;
     if (o->bins == 0) o->bins = 256;
     if (o->components == 0) o->components = 8;
-    if (o->bound == 0) o->bound = 3;
+    if (o->low == 0 && o->high == 0) o->low = -3, o->high = 3;
     if (o->floor == 0) o->floor = 1e-4;
     if (o->bins < 2 || o->bins > MOST_BINS || o->components < 1 || o->components > MOST_COMPONENTS) {
         ad_fail(error, AD_EARG, "%s: %lld bins, %lld components; expected 2 to %d, and 1 to %d", name,
@@ -175,11 +190,13 @@ static bool settle(flow_censored_mixture_transformer_options *o, ad_error *error
         return false;
     }
     if (o->scale_bound == 0) o->scale_bound = log((double)o->bins) + 3;
-    if (!(o->bound >= 1e-3 && o->bound <= 1e6) || !(o->scale_bound >= 1 && o->scale_bound <= 20) ||
+    const double size = o->high - o->low;
+    if (!(size >= 1e-3 && size <= 1e6 && fabs(o->low) <= 10 * size) || !(o->scale_bound >= 1 && o->scale_bound <= 20) ||
         !(o->floor >= 1e-6 && o->floor <= 0.5)) {
         ad_fail(error, AD_EARG,
-                "%s: bound %g, log-scales within %g, floor %g; expected 1e-3 to 1e6, 1 to 20, 1e-6 to 0.5", name,
-                o->bound, o->scale_bound, o->floor);
+                "%s: from %g to %g, log-scales within %g, floor %g; expected a box of 1e-3 to 1e6, not farther from 0 "
+                "than 10 of it, 1 to 20, 1e-6 to 0.5",
+                name, o->low, o->high, o->scale_bound, o->floor);
         return false;
     }
     return true;
@@ -195,8 +212,8 @@ flow_transformer *flow_censored_mixture_transformer(const flow_censored_mixture_
     if (!t) return NULL;
     t->bins = o.bins;
     t->K = o.components;
-    t->bound = t->transformer.high = t->transformer.z_high = o.bound;
-    t->transformer.low = t->transformer.z_low = -o.bound;
+    t->low = t->transformer.low = t->transformer.z_low = o.low;
+    t->high = t->transformer.high = t->transformer.z_high = o.high;
     t->scale_bound = o.scale_bound;
     t->floor = o.floor;
     return &t->transformer;
@@ -204,8 +221,8 @@ flow_transformer *flow_censored_mixture_transformer(const flow_censored_mixture_
 
 static json_t *describe(const flow_transformer *transformer) {
     const censored *t = (const censored *)transformer;
-    return json_pack("{s:I, s:I, s:f, s:f, s:f}", "bins", (json_int_t)t->bins, "components", (json_int_t)t->K, "bound",
-                     t->bound, "scale_bound", t->scale_bound, "floor", t->floor);
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "bins", (json_int_t)t->bins, "components", (json_int_t)t->K,
+                     "low", t->low, "high", t->high, "scale_bound", t->scale_bound, "floor", t->floor);
 }
 
 static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
@@ -214,7 +231,7 @@ static flow_transformer *make(const flow_transformer_type *type, const json_t *o
     flow_censored_mixture_transformer_options o = {.bins = 0};
     if (!flow_json_int(options, "bins", 2, MOST_BINS, &o.bins, error) ||
         !flow_json_int(options, "components", 1, MOST_COMPONENTS, &o.components, error) ||
-        !flow_json_number(options, "bound", &o.bound, error) ||
+        !flow_json_number(options, "low", &o.low, error) || !flow_json_number(options, "high", &o.high, error) ||
         !flow_json_number(options, "scale_bound", &o.scale_bound, error) ||
         !flow_json_number(options, "floor", &o.floor, error)) {
         return NULL;
@@ -225,7 +242,8 @@ static flow_transformer *make(const flow_transformer_type *type, const json_t *o
 static flow_transformer *usual(const flow_transformer_type *type, const flow_usual_transformer_options *options,
                                ad_error *error) {
     (void)type;
-    const flow_censored_mixture_transformer_options o = {.bins = options->bins, .bound = options->bound};
+    const flow_censored_mixture_transformer_options o = {
+        .bins = options->bins, .low = -options->bound, .high = options->bound};
     return flow_censored_mixture_transformer(&o, error);
 }
 
@@ -234,7 +252,8 @@ static flow_transformer *example(const flow_transformer_type *type, int i, ad_er
     static const int64_t bins[] = {5, 2, 256, 16};
     const flow_censored_mixture_transformer_options o = {.bins = bins[i % 4],
                                                          .components = 1 + i % 5,
-                                                         .bound = i % 3 ? i % 3 : 0,
+                                                         .low = i % 3 == 1 ? -1 : 0,
+                                                         .high = i % 3 ? i % 3 : 0,
                                                          .scale_bound = i % 5 == 4 ? 2 : 0,
                                                          .floor = i % 2 ? 0 : 0.01};
     return flow_censored_mixture_transformer(&o, error);
@@ -249,4 +268,5 @@ const flow_transformer_type flow_censored_mixture_transformer_type = {.name = "c
                                                                       .identity = identity,
                                                                       .usual = usual,
                                                                       .gauge = gauge,
+                                                                      .seen = seen,
                                                                       .by_feature = true};

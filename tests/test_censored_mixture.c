@@ -13,7 +13,7 @@ static flow_transformer *made(const options *o) {
 
 // Edges at -3, -1.5, 0, 1.5 and 3, as transformers.h has them.
 static flow_transformer *four_bins(ad_error *error) {
-    return flow_censored_mixture_transformer(&(options){.bins = 4, .components = 3, .bound = 3}, error);
+    return flow_censored_mixture_transformer(&(options){.bins = 4, .components = 3, .low = -3, .high = 3}, error);
 }
 static const transformers_maker maker = {"censored mixture", four_bins, 9.3, false, 0.12};
 
@@ -37,7 +37,7 @@ static void gradients_are_right_to_second_order(void **state) {
     transformers_check_gradients(&maker, 1);
 }
 
-// How near, of many bins: bounds on |z - v| / bound and on both sides of log-slopes.
+// How near, of many bins: bounds on |z - v| in a box from -1 to 1 and on both sides of log-slopes.
 static void many_bins_start_near_the_identity(void **state) {
     (void)state;
     enum { N = 1024 };
@@ -51,7 +51,8 @@ static void many_bins_start_near_the_identity(void **state) {
     double v[N], z[N], log_det[N];
     for (int i = 0; i < N; i++) v[i] = -1 + (i + 0.5) * 2 / N;
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        flow_transformer *t = made(&(options){.bins = cases[c].bins, .components = cases[c].components, .bound = 1});
+        flow_transformer *t =
+            made(&(options){.bins = cases[c].bins, .components = cases[c].components, .low = -1, .high = 1});
         double *raw = transformers_start(t);
         transformers_run(t, AD_F64, true, raw, v, N, z, log_det);
         for (int i = 0; i < N; i++) {
@@ -90,7 +91,7 @@ static double probability(const reference *r, const double *raw, int64_t k) {
 static void logs_of(const flow_transformer *t, ad_type type, const double *raw, int64_t bins, double at, double *z,
                     double *log_p) {
     double *v = calloc((size_t)bins, sizeof *v);
-    for (int64_t k = 0; k < bins; k++) v[k] = -t->high + ((double)k + at) * 2 * t->high / (double)bins;
+    for (int64_t k = 0; k < bins; k++) v[k] = t->low + ((double)k + at) * (t->high - t->low) / (double)bins;
     transformers_run(t, type, true, raw, v, bins, z, log_p);
     for (int64_t k = 0; k < bins; k++) log_p[k] -= log((double)bins);
     free(v);
@@ -103,7 +104,7 @@ static void check_formula(const options *o, const reference *r, const double *ra
     for (int64_t k = 0; k < o->bins; k++) {
         const double P = probability(r, raw, k);
         if (!(fabs(exp(log_p[k]) / P - 1) < 1e-12)) fail_msg("value %d: %.17g, not %.17g", (int)k, exp(log_p[k]), P);
-        util_assert_close(z[k], o->bound * (2 * (sum + P / 4) - 1), 1e-14 * o->bound);
+        util_assert_close(z[k], o->low + (o->high - o->low) * (sum + P / 4), 1e-13);
         sum += P;
         whole += exp(log_p[k]);
     }
@@ -117,11 +118,13 @@ static void probabilities_are_the_formula(void **state) {
     // Weights, locations (one outside the box), log-scales.
     const double raw[9] = {0.3, -1, 0.5, -0.4, 0.35, 1.2, -2, -3.5, 0.4};
     const reference r = {16, 3, 1e-3, 5};
-    check_formula(&(options){.bins = 16, .components = 3, .bound = 2, .scale_bound = 5, .floor = 1e-3}, &r, raw);
+    check_formula(&(options){.bins = 16, .components = 3, .low = -2, .high = 2, .scale_bound = 5, .floor = 1e-3}, &r,
+                  raw);
     const reference bytes = {256, 3, 1e-6, 8};
-    check_formula(&(options){.bins = 256, .components = 3, .bound = 3, .scale_bound = 8, .floor = 1e-6}, &bytes, raw);
+    check_formula(&(options){.bins = 256, .components = 3, .high = 1, .scale_bound = 8, .floor = 1e-6}, &bytes, raw);
     const reference coin = {2, 1, 0.5, 20};
-    check_formula(&(options){.bins = 2, .components = 1, .bound = 1, .scale_bound = 20, .floor = 0.5}, &coin, raw + 1);
+    check_formula(&(options){.bins = 2, .components = 1, .low = 2, .high = 5, .scale_bound = 20, .floor = 0.5}, &coin,
+                  raw + 1);
 }
 
 // Wide components, of which the edges of bins are so near that F there differs by little more than rounding; narrow
@@ -177,7 +180,8 @@ static void likelihoods_are_exact_whatever_the_noise(void **state) {
     const double raw[6] = {0.4, -0.3, -0.5, 0.6, -1.5, -2.5}, noise[N] = {1e-12, 0.1, 0.5, 0.987, 1 - 1e-12};
     const reference r = {BINS, 2, 1e-4, 5};
     double x[2 * N], log_p[N];
-    flow_model *model = model_of(made(&(options){.bins = BINS, .components = 2, .bound = 6, .scale_bound = 5}), raw, 2);
+    flow_model *model =
+        model_of(made(&(options){.bins = BINS, .components = 2, .low = -6, .high = 6, .scale_bound = 5}), raw, 2);
     for (int k = 0; k < BINS; k++) {
         const double want = log(probability(&r, raw, k)) + log(probability(&r, raw, BINS - 1 - k));
         for (int i = 0; i < N; i++) {
@@ -205,7 +209,8 @@ static void edges_come_back(void **state) {
         const ad_type type = i / 5 % 2 ? AD_F64 : AD_F32;
         const double eps = type == AD_F64 ? 0x1p-52 : 0x1p-23,
                      bound = type == AD_F64 ? bounds[i / 10] : (float)bounds[i / 10];
-        flow_transformer *t = made(&(options){.bins = bins, .components = 2, .bound = bound, .scale_bound = 3});
+        flow_transformer *t =
+            made(&(options){.bins = bins, .components = 2, .low = -bound, .high = bound, .scale_bound = 3});
         for (int64_t k = 0; k < n; k++) {
             const double edge = -bound + (double)(k / 3) * (2 * bound / (double)bins);
             v[k] = fmin(fmax(edge + (double)(k % 3 - 1) * bound * eps, -bound), bound);
@@ -232,7 +237,7 @@ static void latents_come_to_the_value_that_holds_them(void **state) {
     double *z = malloc(3 * N * sizeof *z), *v = z + N, *log_det = v + N, upto[BINS + 1] = {0};
     for (int k = 0; k < BINS; k++) upto[k + 1] = upto[k] + probability(&r, raw, k);
     for (int i = 0; i < N; i++) z[i] = -8 + 16 * (i + 0.5) / N;
-    flow_transformer *t = made(&(options){.bins = BINS, .components = 2, .bound = 8, .scale_bound = 5});
+    flow_transformer *t = made(&(options){.bins = BINS, .components = 2, .low = -8, .high = 8, .scale_bound = 5});
     transformers_run(t, AD_F64, false, raw, z, N, v, log_det);
     for (int i = 0; i < N; i++) {
         const int k = (int)floor(v[i] + 8);
@@ -242,6 +247,79 @@ static void latents_come_to_the_value_that_holds_them(void **state) {
     flow_transformer_free(t);
     free(z);
 }
+
+// ---- values that condition others -----------------------------------------------------------------------------------
+
+enum { SIDE = 5, PAIRS = SIDE * SIDE };
+
+// Dequantised pairs of 0 .. 4 through one layer whose nets have been stirred.
+static flow_model *pairs(bool autoregressive, uint64_t seed) {
+    const flow_dequantise_options noise = {.levels = SIDE, .seed = seed};
+    const flow_mlp_options mlp = {.width = 8, .type = AD_F64};
+    flow_transformer *t = made(&(options){.bins = SIDE, .components = 2, .high = 1});
+    flow_layer *layers[2] = {
+        flow_dequantise(2, &noise, &layers_error),
+        autoregressive ? flow_autoregressive(2, 0, t, &(flow_autoregressive_options){.made.mlp = mlp}, &layers_error)
+                       : flow_coupling(2, 0, t, &(flow_coupling_options){.mlp = mlp}, &layers_error)};
+    flow_base *base = flow_base_uniform(2, 0, 1, &layers_error);
+    flow_model *model = flow_model_new(flow_chain(layers, 2, &layers_error), base, &layers_error);
+    layers_assert_made(model);
+    int n;
+    uint64_t random = 4;
+    ad_param *const *params = flow_params(model, &n);
+    for (int i = 0; i < n; i++) {
+        for (int64_t k = 0; k < params[i]->count; k++) {
+            ad_param_set(params[i], k, ad_param_get(params[i], k) + util_uniform(&random, -0.7, 0.7));
+        }
+    }
+    return model;
+}
+
+// Nets see values without their noise: so the joint probability is exact, too, and sums to one over all pairs.
+static void joint_likelihoods_are_exact(void **state) {
+    (void)state;
+    double x[2 * PAIRS], log_p[PAIRS], again[PAIRS];
+    for (int i = 0; i < 2 * PAIRS; i++) x[i] = i % 2 ? i / 2 / SIDE : i / 2 % SIDE;
+    for (int i = 0; i < 4; i++) {
+        double sum = 0, uneven = 0;
+        flow_model *model = pairs(i % 2, 1), *other = pairs(i % 2, 2);
+        log_prob(model, i / 2 ? AD_F32 : AD_F64, x, PAIRS, log_p);
+        log_prob(other, i / 2 ? AD_F32 : AD_F64, x, PAIRS, again);
+        util_assert_all_close(log_p, again, PAIRS, i / 2 ? 1e-5 : 1e-13);
+        for (int k = 0; k < PAIRS; k++) sum += exp(log_p[k]);
+        // What the second is depends on the first: 2 x 2 determinants are not 0.
+        for (int k = 0; k < SIDE; k++) {
+            uneven = fmax(uneven, fabs(log_p[SIDE + k] - log_p[k] - log_p[SIDE] + log_p[0]));
+        }
+        util_assert_close(sum, 1, i / 2 ? 1e-5 : 1e-13);
+        assert_true(uneven > 0.05);
+        flow_model_free(model);
+        flow_model_free(other);
+    }
+}
+
+// Samples of pairs against their probabilities, by the sum of squares of differences over what is expected.
+static void samples_are_of_the_joint_distribution(void **state) {
+    (void)state;
+    enum { N = 20000 };
+    double x[2 * PAIRS], log_p[PAIRS], *z = malloc(2 * N * sizeof *z), seen[PAIRS] = {0}, squares = 0;
+    for (int i = 0; i < 2 * PAIRS; i++) x[i] = i % 2 ? i / 2 / SIDE : i / 2 % SIDE;
+    flow_model *model = pairs(true, 1);
+    log_prob(model, AD_F64, x, PAIRS, log_p);
+    ad_tape *tape = ad_tape_new(NULL, AD_F32);
+    const ad_random random = {8, 0};
+    ad_var v = ad_keep(flow_sample(model, util_rows(tape, "z", N), &random, 1, AD_NONE));
+    util_run(tape);
+    util_read(v, z, 2 * N);
+    for (int i = 0; i < N; i++) seen[(int)z[2 * i] + SIDE * (int)z[2 * i + 1]]++;
+    for (int k = 0; k < PAIRS; k++) squares += pow(seen[k] - N * exp(log_p[k]), 2) / (N * exp(log_p[k]));
+    assert_true(squares < PAIRS - 1 + 4 * sqrt(2 * (PAIRS - 1)));
+    ad_tape_free(tape);
+    flow_model_free(model);
+    free(z);
+}
+
+// ---- learning -------------------------------------------------------------------------------------------------------
 
 // A two-peaked table of 0 .. 15: the fit comes to the entropy of the rows, since no gap is left.
 static void a_table_is_learnt_to_its_entropy(void **state) {
@@ -270,6 +348,36 @@ static void a_table_is_learnt_to_its_entropy(void **state) {
     flow_model_free(model);
 }
 
+// Pairs, the second near the first or far from it as the first is even or odd: only a net that sees the first can tell.
+static void pairs_are_learnt_to_their_entropy(void **state) {
+    (void)state;
+    enum { VALUES = 6, ROWS = 480 };
+    static const int after[2][4] = {{0, 0, 1, 2}, {3, 4, 4, 5}};
+    double x[2 * ROWS], mean;
+    for (int i = 0; i < ROWS; i++) {
+        const int first = i % VALUES;
+        x[2 * i] = first;
+        x[2 * i + 1] = after[first % 2][i / VALUES % 4];
+    }
+    const double entropy = log(VALUES) + 1.5 * log(2);  // 1/2, 1/4, 1/4
+    const flow_dequantise_options noise = {.levels = VALUES, .seed = 1};
+    const flow_autoregressive_options o = {.made.mlp = {.width = 32, .seed = 2}};
+    flow_transformer *t = made(&(options){.bins = VALUES, .components = 4, .high = 1});
+    flow_layer *layers[2] = {flow_dequantise(2, &noise, &layers_error),
+                             flow_autoregressive(2, 0, t, &o, &layers_error)};
+    flow_base *base = flow_base_uniform(2, 0, 1, &layers_error);
+    flow_model *model = flow_model_new(flow_chain(layers, 2, &layers_error), base, &layers_error);
+    layers_assert_made(model);
+    const flow_rows rows = {.x = util_source(x, ROWS)};
+    const optim_fit_options fit = {.steps = 500, .batch = 120, .lr = 0.02, .schedule = OPTIM_COSINE};
+    if (optim_fit(model, &rows, &fit, NULL, &layers_error) != AD_OK ||
+        optim_mean_log_prob(model, &rows, 0, NULL, &mean, NULL, &layers_error) != AD_OK) {
+        fail_msg("%s", layers_error.message);
+    }
+    if (!(-mean - entropy < 0.02 && -mean - entropy > -1e-5)) fail_msg("%.6f above %.6f", -mean - entropy, entropy);
+    flow_model_free(model);
+}
+
 // ---- refusals -------------------------------------------------------------------------------------------------------
 
 static void refused(const options *o, const char *words) {
@@ -283,10 +391,12 @@ static void bad_options_are_refused(void **state) {
     refused(&(options){.bins = 1}, "censored mixture: 1 bins, 8 components; expected 2 to 65536, and 1 to 4096");
     refused(&(options){.bins = 65537}, "65537 bins");
     refused(&(options){.components = -1}, "-1 components");
-    refused(&(options){.bound = NAN}, "censored mixture: bound nan, log-scales within");
-    refused(&(options){.bound = INFINITY}, "bound inf");
+    refused(&(options){.high = NAN}, "censored mixture: from 0 to nan, log-scales within");
+    refused(&(options){.low = 1, .high = 1}, "from 1 to 1");
+    refused(&(options){.high = INFINITY}, "from 0 to inf");
+    refused(&(options){.low = 100, .high = 101}, "not farther from 0 than 10 of it");
     refused(&(options){.scale_bound = 0.5}, "log-scales within 0.5");
-    refused(&(options){.floor = 0.6}, "floor 0.6; expected 1e-3 to 1e6, 1 to 20, 1e-6 to 0.5");
+    refused(&(options){.floor = 0.6}, "floor 0.6; expected a box of 1e-3 to 1e6");
     refused(&(options){.floor = -1}, "floor -1");
 }
 
@@ -302,7 +412,10 @@ int main(void) {
         cmocka_unit_test(likelihoods_are_exact_whatever_the_noise),
         cmocka_unit_test(edges_come_back),
         cmocka_unit_test(latents_come_to_the_value_that_holds_them),
+        cmocka_unit_test(joint_likelihoods_are_exact),
+        cmocka_unit_test(samples_are_of_the_joint_distribution),
         cmocka_unit_test(a_table_is_learnt_to_its_entropy),
+        cmocka_unit_test(pairs_are_learnt_to_their_entropy),
         cmocka_unit_test(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
