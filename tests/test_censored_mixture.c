@@ -248,6 +248,23 @@ static void latents_come_to_the_value_that_holds_them(void **state) {
     free(z);
 }
 
+// Latents next to where bins meet, in single precision: what comes of one is in the bin whose slope it has, and not, by
+// rounding, in the next.
+static void latents_next_to_edges_stay_in_their_bins(void **state) {
+    (void)state;
+    enum { BINS = 100, N = 7 * (BINS - 1) };
+    const double raw[6] = {0.4, -0.3, -0.5, 0.6, -1, -0.5};
+    double edge[BINS - 1], y[N], z[N], v[N], again[N], back[N], log_det[N];
+    flow_transformer *t = made(&(options){.bins = BINS, .components = 2, .scale_bound = 3});
+    for (int k = 0; k < BINS - 1; k++) edge[k] = -3 + (k + 1) * 6.0 / BINS;
+    transformers_run(t, AD_F32, true, raw, edge, BINS - 1, y, log_det);
+    for (int i = 0; i < N; i++) z[i] = y[i / 7] + (i % 7 - 3) * 0x1p-22;
+    transformers_run(t, AD_F32, false, raw, z, N, v, back);
+    transformers_run(t, AD_F32, true, raw, v, N, again, log_det);
+    for (int i = 0; i < N; i++) util_assert_close(log_det[i], -back[i], 1e-7);
+    flow_transformer_free(t);
+}
+
 // ---- values that condition others -----------------------------------------------------------------------------------
 
 enum { SIDE = 5, PAIRS = SIDE * SIDE };
@@ -412,6 +429,7 @@ int main(void) {
         cmocka_unit_test(likelihoods_are_exact_whatever_the_noise),
         cmocka_unit_test(edges_come_back),
         cmocka_unit_test(latents_come_to_the_value_that_holds_them),
+        cmocka_unit_test(latents_next_to_edges_stay_in_their_bins),
         cmocka_unit_test(joint_likelihoods_are_exact),
         cmocka_unit_test(samples_are_of_the_joint_distribution),
         cmocka_unit_test(a_table_is_learnt_to_its_entropy),
