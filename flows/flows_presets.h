@@ -1,7 +1,7 @@
 // flows_presets.h -- whole models: named ones of the field, by options or from one line of text.
 //
-// All start as the identity, or near it. options may be NULL; seed and type of their mlp are those of the whole model. A
-// standardising layer stands in front, whose numbers flow_init_from_data fits, unless raw.
+// All but flow_leapfrog_model start as the identity, or near it. options may be NULL; seed and type of their mlp are those
+// of the whole model. A standardising layer stands in front, whose numbers flow_init_from_data fits, unless raw.
 #ifndef PULLBACK_FLOWS_PRESETS_H
 #define PULLBACK_FLOWS_PRESETS_H
 
@@ -67,6 +67,33 @@ typedef struct flow_hint_model_options {
 // HINT (Kruse et al. 2021): flow_hint of affine maps, standard normal base.
 AD_API flow_model *flow_hint_model(int64_t D, int64_t C, const flow_hint_model_options *options, ad_error *error);
 
+typedef struct flow_ladder_model_options {
+    int layers;    // ladders; 0: 8
+    double bound;  // of the log-scales, as flow_affine_transformer_options
+    int parts;     // these as flow_ladder_options
+    int sees;
+    flow_mix mix;  // usual: reverse
+    bool raw;
+    flow_mlp_options mlp;  // of the nets
+} flow_ladder_model_options;
+// Ladders of couplings: flow_ladder of affine maps, standard normal base.
+AD_API flow_model *flow_ladder_model(int64_t D, int64_t C, const flow_ladder_model_options *options, ad_error *error);
+
+typedef struct flow_leapfrog_model_options {
+    int layers;    // 0: 4
+    flow_leapfrog_kind kind;  // these as flow_leapfrog_options
+    int steps;
+    bool free;
+    double step;   // h at the start; 0: 1, of Hamiltonian and free ones 0.4, which is no identity
+    flow_mix mix;  // usual: reverse, which turns time round from layer to layer
+    bool raw;
+    flow_mlp_options mlp;  // of the forces: width and activation (relu suits best), and layers of free ones
+} flow_leapfrog_model_options;
+// Reversible dynamics (Chang et al. 2018; Lensink et al. 2022): flow_leapfrog, which keeps volumes, with a learned scale
+// of each feature at the end; standard normal base.
+AD_API flow_model *flow_leapfrog_model(int64_t D, int64_t C, const flow_leapfrog_model_options *options,
+                                       ad_error *error);
+
 typedef struct flow_maf_options {
     int layers;    // autoregressive ones; 0: 5
     flow_mix mix;  // usual: reverse
@@ -100,10 +127,10 @@ typedef struct flow_nsf_options {
 AD_API flow_model *flow_nsf(int64_t D, int64_t C, const flow_nsf_options *options, ad_error *error);
 
 // A model from one line, "NAME" or "NAME:KEY=VALUE,KEY=VALUE,...", as "nsf-ar:layers=5,hidden=256x2,bins=8,base=student":
-// names nice, realnvp, gin, revnet, hint, maf, iaf, nsf-coupling, nsf-ar, triangular-spline, planar, radial, sylvester,
-// block-naf; keys and values as flow_text_help lists them, defaults those of the presets above. D features, C of context (0:
-// none). NULL with a message (AD_EARG) that names what is expected, when the name, a key or a value is not known or does not
-// fit. The model keeps the line, and so do its files: flow_describe shows it.
+// names nice, realnvp, gin, revnet, hint, ladder, leapfrog, maf, iaf, nsf-coupling, nsf-ar, triangular-spline, planar,
+// radial, sylvester, block-naf; keys and values as flow_text_help lists them, defaults those of the presets above. D
+// features, C of context (0: none). NULL with a message (AD_EARG) that names what is expected, when the name, a key or a
+// value is not known or does not fit. The model keeps the line, and so do its files: flow_describe shows it.
 AD_API flow_model *flow_from_text(const char *text, int64_t D, int64_t C, ad_error *error);
 // The line a model was made from, borrowed; NULL: none.
 AD_API const char *flow_model_text(const flow_model *model);

@@ -15,6 +15,7 @@ static const char *const scales[] = {"tanh", "exp", "softsign", "softplus", "sig
 static const char *const masks[] = {"usual", "halves", "alternate", "random"};
 static const char *const mixes[] = {"usual", "halves", "reverse", "random", "lu"};
 static const char *const kinds[] = {"householder", "orthogonal", "triangular"};
+static const char *const forms[] = {"symmetric", "free", "hamiltonian"};
 static const char *const types[] = {"f32", "f64"};
 
 typedef enum key_kind { WHOLE, NUMBER, CHOICE, SIZES /* 256x2: width and depth */, TRANSFORMER } key_kind;
@@ -45,6 +46,11 @@ static const key keys[] = {
     {"directions", TEXT_DIRECTIONS, WHOLE, 1, 65536, NULL, "columns of Q; at most the features"},
     {"levels", TEXT_LEVELS, WHOLE, 1, 64, NULL, "how often halves are halved; by default down to single features"},
     {"taper", TEXT_TAPER, CHOICE, 0, 2, no_yes, "hidden units halve from level to level"},
+    {"parts", TEXT_PARTS, WHOLE, 2, 4096, NULL, "of a ladder's features; at most the features; by default 4, or as many"},
+    {"sees", TEXT_SEES, WHOLE, 1, 4096, NULL, "so many parts before it; by default all"},
+    {"form", TEXT_FORM, CHOICE, 0, 3, forms, "of forces: K^T s(K y + b), nets, or the first on either half in turn"},
+    {"steps", TEXT_STEPS, WHOLE, 1, 2048, NULL, "of each layer; by default 8"},
+    {"step", TEXT_STEP, NUMBER, 1e-6, 100, NULL, "their size at the start; by default 1, of other forms than symmetric 0.4"},
     {"embed", TEXT_EMBED, SIZES, 1, 65536, NULL,
      "a net that the context passes first: width (of its outputs, too) x layers"},
     {"raw", TEXT_RAW, CHOICE, 0, 2, no_yes, "no standardising layer in front"},

@@ -24,6 +24,11 @@ typedef enum text_value {
     TEXT_DIRECTIONS,
     TEXT_LEVELS,
     TEXT_TAPER,
+    TEXT_PARTS,
+    TEXT_SEES,
+    TEXT_FORM,
+    TEXT_STEPS,
+    TEXT_STEP,
     TEXT_EMBED,
     TEXT_EMBED_DEPTH,  // behind the width, too
     TEXT_RAW,

@@ -158,6 +158,44 @@ flow_model *flow_hint_model(int64_t D, int64_t C, const flow_hint_model_options 
     return build(&p, 4, FLOW_MIX_REVERSE, D, C, error);
 }
 
+// ---- ladder, leapfrog -----------------------------------------------------------------------------------------------
+
+static flow_layer *ladder_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
+    (void)mix;
+    const flow_ladder_model_options *o = options;
+    flow_ladder_options l = {.parts = o->parts, .sees = o->sees, .couplings = {.mlp = o->mlp}};
+    l.couplings.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
+    const flow_affine_transformer_options affine = {.bound = o->bound};
+    return flow_ladder(D, C, flow_affine_transformer(&affine, error), &l, error);
+}
+
+flow_model *flow_ladder_model(int64_t D, int64_t C, const flow_ladder_model_options *options, ad_error *error) {
+    flow_ladder_model_options o = options ? *options : (flow_ladder_model_options){.layers = 0};
+    plan p = {"ladder", o.layers, o.mix, o.raw, false, o.mlp.seed, o.mlp.type, ladder_layer, &o, FLOW_MASK_USUAL};
+    return build(&p, 8, FLOW_MIX_REVERSE, D, C, error);
+}
+
+// Steps start large: from 0 layers take long to find that they may turn. Reversed features turn time round, so that a
+// layer starts by undoing about what the one before it did.
+static flow_layer *leapfrog_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
+    (void)mix;
+    const flow_leapfrog_model_options *o = options;
+    const double usual = o->kind == FLOW_LEAPFROG && !o->free ? 1 : 0.4;
+    flow_leapfrog_options l = {.kind = o->kind,
+                               .steps = o->steps,
+                               .step = o->step == 0 ? usual : o->step,
+                               .free = o->free,
+                               .couplings = {.mlp = o->mlp}};
+    l.couplings.mlp.seed = flow_subseed(o->mlp.seed, (uint64_t)i);
+    return flow_leapfrog(D, C, &l, error);
+}
+
+flow_model *flow_leapfrog_model(int64_t D, int64_t C, const flow_leapfrog_model_options *options, ad_error *error) {
+    flow_leapfrog_model_options o = options ? *options : (flow_leapfrog_model_options){.layers = 0};
+    plan p = {"leapfrog", o.layers, o.mix, o.raw, true, o.mlp.seed, o.mlp.type, leapfrog_layer, &o, FLOW_MASK_USUAL};
+    return build(&p, 4, FLOW_MIX_REVERSE, D, C, error);
+}
+
 // ---- maf, iaf -------------------------------------------------------------------------------------------------------
 
 static flow_layer *maf_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {

@@ -59,6 +59,30 @@ static flow_model *hint(const text_settings *s, int64_t D, int64_t C, ad_error *
     return flow_hint_model(D, C, &o, error);
 }
 
+static flow_model *ladder(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    flow_ladder_model_options o = {.layers = whole(s, TEXT_LAYERS),
+                                   .bound = s->value[TEXT_BOUND],
+                                   .parts = whole(s, TEXT_PARTS),
+                                   .sees = whole(s, TEXT_SEES),
+                                   .mix = (flow_mix)whole(s, TEXT_MIX),
+                                   .raw = yes(s, TEXT_RAW),
+                                   .mlp = mlp(s)};
+    return flow_ladder_model(D, C, &o, error);
+}
+
+static flow_model *leapfrog(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
+    const int form = whole(s, TEXT_FORM);
+    flow_leapfrog_model_options o = {.layers = whole(s, TEXT_LAYERS),
+                                     .kind = form == 2 ? FLOW_HAMILTONIAN : FLOW_LEAPFROG,
+                                     .steps = whole(s, TEXT_STEPS),
+                                     .step = s->value[TEXT_STEP],
+                                     .free = form == 1,
+                                     .mix = (flow_mix)whole(s, TEXT_MIX),
+                                     .raw = yes(s, TEXT_RAW),
+                                     .mlp = mlp(s)};
+    return flow_leapfrog_model(D, C, &o, error);
+}
+
 static flow_model *maf(const text_settings *s, int64_t D, int64_t C, ad_error *error) {
     flow_maf_options o = {
         .layers = whole(s, TEXT_LAYERS), .mix = (flow_mix)whole(s, TEXT_MIX), .raw = yes(s, TEXT_RAW)};
@@ -225,6 +249,9 @@ const text_preset flow_text_presets[] = {
      "affine couplings that keep volumes, and a scale (Sorrenson et al. 2020)", gin},
     {"revnet", "layers hidden activation mix", "pairs of shifts, and a scale (Gomez et al. 2017)", revnet},
     {"hint", "layers hidden activation bound mix levels taper", "recursive affine couplings (Kruse et al. 2021)", hint},
+    {"ladder", "layers hidden activation bound mix parts sees", "ladders of affine couplings (Prince 2023)", ladder},
+    {"leapfrog", "layers hidden activation mix form steps step",
+     "reversible dynamics that keep volumes, and a scale (Chang et al. 2018)", leapfrog},
     {"maf", "layers hidden activation scale bound mix",
      "affine autoregressive layers, one pass to normalize "
      "(Papamakarios et al. 2017)",

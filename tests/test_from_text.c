@@ -25,7 +25,7 @@ static void log_prob(const flow_model *model, const double *x, const double *con
 
 // ---- what comes of a line ------------------------------------------------------------------------------------------
 
-static const char *const names[] = {"nice", "realnvp",      "gin",    "revnet", "hint",   "maf",
+static const char *const names[] = {"nice", "realnvp",      "gin",    "revnet", "hint", "ladder", "leapfrog", "maf",
                                     "iaf",  "nsf-coupling", "nsf-ar", "triangular-spline",
                                     "planar", "radial", "sylvester", "block-naf"};
 enum { NAMES = sizeof names / sizeof *names };
@@ -114,6 +114,20 @@ static void keys_are_options(void **state) {
     flow_hint_model_options hint = {.layers = 2, .depth = 1, .taper = true, .mlp = {.width = 12}};
     assert_same("hint:layers=2,levels=1,taper=yes,hidden=12x2", flow_hint_model(4, 0, &hint, &error));
     assert_same("hint:mix=reverse", flow_hint_model(4, 0, NULL, &error));
+    flow_ladder_model_options ladder = {.layers = 2, .bound = 0.5, .parts = 3, .sees = 1, .mlp = {.width = 12}};
+    assert_same("ladder:layers=2,bound=0.5,parts=3,sees=1,hidden=12x2", flow_ladder_model(4, 0, &ladder, &error));
+    assert_same("ladder:mix=reverse,layers=8", flow_ladder_model(4, 0, NULL, &error));
+    flow_leapfrog_model_options leapfrog = {
+        .layers = 2, .steps = 3, .step = 0.25, .mlp = {.layers = 1, .width = 12, .activation = FLOW_TANH}};
+    assert_same("leapfrog:layers=2,steps=3,step=0.25,hidden=12x1,activation=tanh,form=symmetric",
+                flow_leapfrog_model(4, 0, &leapfrog, &error));
+    leapfrog.free = true;
+    assert_same("leapfrog:layers=2,steps=3,step=0.25,hidden=12x1,activation=tanh,form=free",
+                flow_leapfrog_model(4, 0, &leapfrog, &error));
+    leapfrog = (flow_leapfrog_model_options){.kind = FLOW_HAMILTONIAN, .step = 0.4};
+    assert_same("leapfrog:form=hamiltonian", flow_leapfrog_model(4, 0, &leapfrog, &error));
+    leapfrog = (flow_leapfrog_model_options){.mix = FLOW_MIX_REVERSE, .steps = 8, .step = 1};
+    assert_same("leapfrog:layers=4", flow_leapfrog_model(4, 0, &leapfrog, &error));
     assert_same("gin:mix=random", flow_gin(4, 0, NULL, &error));
     assert_same("revnet:mix=reverse", flow_revnet(4, 0, &(flow_nice_options){.mix = FLOW_MIX_REVERSE}, &error));
     assert_same("nice:mix=halves", flow_nice(4, 0, &(flow_nice_options){.mix = FLOW_MIX_HALVES}, &error));
@@ -287,7 +301,7 @@ static void names_are_listed(void **state) {
 static const struct refusal {
     const char *line, *words;
 } refusals[] = {
-    {"", "unknown model ''; known are nice, realnvp, gin, revnet, hint, maf, iaf, nsf-coupling, nsf-ar, triangular-spline, planar, radial, sylvester, block-naf"},
+    {"", "unknown model ''; known are nice, realnvp, gin, revnet, hint, ladder, leapfrog, maf, iaf, nsf-coupling, nsf-ar, triangular-spline, planar, radial, sylvester, block-naf"},
     {"nsf", "unknown model 'nsf'; known are nice"},
     {"nsf-ar :layers=2", "unknown model 'nsf-ar '"},
     {"maf:bin=3", "maf: unknown key 'bin'; it takes layers, hidden, activation, bound, scale, mix, embed, raw, base"},
@@ -333,6 +347,13 @@ static const struct refusal {
     {"maf:embed=4x1", "maf: embed, but the model takes no context"},
     {"maf:embed=4", "maf: embed is '4'; expected sizes as 256x2"},
     {"sylvester:directions=9", "directions"},
+    {"ladder:parts=1", "ladder: parts is '1'; expected a whole number from 2 to 4096"},
+    {"ladder:parts=9", "ladder: 9 parts of 4 features"},
+    {"ladder:steps=2", "ladder: unknown key 'steps'; it takes layers, hidden, activation, bound, mix, parts, sees, embed"},
+    {"leapfrog:form=chaotic", "leapfrog: form is 'chaotic'; expected symmetric, free or hamiltonian"},
+    {"leapfrog:steps=0", "leapfrog: steps is '0'; expected a whole number from 1 to 2048"},
+    {"leapfrog:step=0", "leapfrog: step is '0'; expected a number from 1e-06 to 100"},
+    {"leapfrog:bound=2", "leapfrog: unknown key 'bound'; it takes layers, hidden, activation, mix, form, steps, step, embed"},
 };
 
 static void bad_lines_are_refused(void **state) {
