@@ -113,11 +113,16 @@ static void the_spline_is_the_op(void **state) {
     flow_transformer_free(t);
 }
 
+// A bijector starts as the map that it is, a censored mixture as near as its components come: see its own test.
+static bool starts_elsewhere(const flow_transformer_type *type) {
+    return strcmp(type->name, "bijector") == 0 || strcmp(type->name, "censored mixture") == 0;
+}
+
 // Raw numbers that a type calls those of its identity.
 static void starts_are_near_the_identity(void **state) {
     (void)state;
     for (const flow_transformer_type *const *type = flow_transformer_types(); *type; type++) {
-        if (strcmp((*type)->name, "bijector") == 0) continue;  // starts as the map that it is
+        if (starts_elsewhere(*type)) continue;
         for (int i = 0; i < 20; i++) {
             flow_transformer *t = (*type)->example(*type, i, &layers_error);
             layers_assert_made(t);
