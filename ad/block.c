@@ -233,20 +233,31 @@ static void loop_begin(const block *b, const plan_instr *in) {
     memset(y + (size_t)n * line, 0, 2 * line);
 }
 
-// Takes the next state in lanes not done; true when all are done, or the iterations used up.
-#define LOOP_STEP(name, T)                                                                               \
+// Takes the next state in lanes not done; true when all are done, or the iterations used up. Few branches: which lanes
+// are done is hard to guess.
+#define LOOP_STEP(name, T)                                                                                \
     static bool name(T *y, const T *next, int64_t stride, int lane, const T *done, int done_lane,         \
                      const ad_loop_attr *attr, int R) {                                                   \
-        T *iterations = y + attr->n * R, *finished = iterations + R, all = 1;                             \
+        T *iterations = y + attr->n * R, *finished = iterations + R;                                      \
+        int searching = 0, idle = 0;                                                                      \
         for (int r = 0; r < R; r++) { /* 2: finishes now; done may be part of the state */                \
-            if (finished[r] == 0) iterations[r] += 1, finished[r] = done[r * done_lane] != 0 ? 2 : 0;     \
-            all = finished[r] == 0 && iterations[r] < (T)attr->max_iterations ? 0 : all;                  \
+            const int begun = finished[r] == 0, ends = begun & (done[r * done_lane] != 0);                \
+            iterations[r] += (T)begun;                                                                    \
+            finished[r] += (T)(2 * ends);                                                                 \
+            idle += 1 - begun;                                                                            \
+            searching += begun & !ends & (iterations[r] < (T)attr->max_iterations);                       \
         }                                                                                                 \
-        for (int64_t f = 0; f < attr->n; f++)                                                             \
-            for (int r = 0; r < R; r++)                                                                   \
-                if (finished[r] != 1) y[f * R + r] = next[f * stride + r * lane];                         \
-        for (int r = 0; r < R; r++) finished[r] = finished[r] != 0 ? 1 : 0;                               \
-        return all != 0;                                                                                  \
+        if (idle == 0 && lane) memcpy(y, next, (size_t)(attr->n * R) * sizeof(T));                        \
+        for (int64_t f = 0; f < attr->n && !(idle == 0 && lane); f++) {                                   \
+            T *restrict to = y + f * R;                                                                   \
+            const T *restrict from = next + f * stride;                                                   \
+            int r = 0;                                                                                    \
+            for (; lane && r + 8 <= R; r += 8) /* of fixed length: made into vectors */                   \
+                for (int i = r; i < r + 8; i++) to[i] = finished[i] == 1 ? to[i] : from[i];               \
+            for (; r < R; r++) to[r] = *(finished[r] == 1 ? to + r : from + r * lane);                    \
+        }                                                                                                 \
+        for (int r = 0; r < R; r++) finished[r] = (T)(finished[r] != 0);                                  \
+        return searching == 0;                                                                            \
     }
 LOOP_STEP(loop_step_f32, float)
 LOOP_STEP(loop_step_f64, double)
