@@ -2,12 +2,12 @@
 //
 // Ramasinghe et al. 2021, "Robust normalizing flows using Bernstein-type polynomials". Of degree n on the box: with t
 // from its left end and u = 1 - t, the slope is sum of s_k B_k, B_k = binomial(n - 1, k) t^k u^(n - 1 - k), where the
-// shares s_k >= floor have mean 1; and the map the sum of (u c_k + t c_(k+1)) B_k, c the sums of shares before. All are
-// sums of positive terms. Outside go the lines of the ends' slopes: as point and slope are those of the nearest point
-// of the box, one formula does for all.
+// shares s_k >= floor have mean 1; and the map the sum of c_k B_k, c the sums of shares before, and t times the slope.
+// All are sums of positive terms. Outside go the lines of the ends' slopes: as point and slope are those of the nearest
+// point of the box, one formula does for all.
 #include <math.h>
 
-#include "internal.h"
+#include "rising.h"
 
 typedef struct bernstein {
     flow_transformer transformer;
@@ -19,10 +19,10 @@ enum { MAX_DEGREE = 64 };
 
 // ---- the map --------------------------------------------------------------------------------------------------------
 
-// Of n features: shares and sums of those before and with each [n, degree], and where the map should come to.
+// Of n features: shares, and sums of those before, as parts of the box, [n, degree], and where the map should come to.
 typedef struct curve {
     const bernstein *b;
-    ad_var shares, before, with, z;
+    ad_var shares, before, z;
 } curve;
 
 static curve curve_of(const bernstein *b, flow_parameters p, ad_var z) {
@@ -30,8 +30,8 @@ static curve curve_of(const bernstein *b, flow_parameters p, ad_var z) {
     curve c = {.b = b, .z = z};
     ad_var parts = ad_softmax(flow_parameters_by_feature(p), -1);
     c.shares = ad_offset(ad_scale(parts, n * (1 - b->floor)), b->floor);
-    c.with = ad_scale(ad_cumsum(c.shares, -1), 1 / n);
-    c.before = b->degree > 1 ? ad_pad(ad_slice(c.with, -1, 0, b->degree - 1), -1, 1, 0, 0) : ad_zeros_like(c.with);
+    ad_var with = ad_scale(ad_cumsum(c.shares, -1), 1 / n);
+    c.before = b->degree > 1 ? ad_pad(ad_slice(with, -1, 0, b->degree - 1), -1, 1, 0, 0) : ad_zeros_like(with);
     return c;
 }
 
@@ -58,15 +58,15 @@ static flow_result at(const curve *c, ad_var v) {
     const double bound = c->b->bound;
     ad_var edge = ad_clamp(v, -bound, bound), over = ad_sub(v, edge);
     ad_var t = ad_scale(ad_offset(edge, bound), 0.5 / bound), u = ad_scale(ad_offset(ad_neg(edge), bound), 0.5 / bound);
-    ad_var B = basis(c->b, t, u), tt = ad_insert_axis(t, -1), uu = ad_insert_axis(u, -1);
-    ad_var slope = ad_sum_axis(ad_mul(B, c->shares), -1);
-    ad_var q = ad_sum_axis(ad_mul(B, ad_add(ad_mul(uu, c->before), ad_mul(tt, c->with))), -1);
+    ad_var B = basis(c->b, t, u), slope = ad_sum_axis(ad_mul(B, c->shares), -1);
+    ad_var q = ad_add(ad_sum_axis(ad_mul(B, c->before), -1), ad_scale(ad_mul(t, slope), 1 / (double)c->b->degree));
     return (flow_result){ad_add(ad_offset(ad_scale(q, 2 * bound), -bound), ad_mul(slope, over)), slope};
 }
 
-static ad_var residual(void *arg, ad_var v) {
+static flow_rise excess(void *arg, ad_var v) {
     const curve *c = arg;
-    return ad_sub(at(c, v).value, c->z);
+    flow_result r = at(c, v);
+    return (flow_rise){ad_sub(r.value, c->z), r.log_det};
 }
 
 static flow_result normalize(const flow_transformer *t, flow_parameters p, ad_var v) {
@@ -79,7 +79,7 @@ static flow_result generate(const flow_transformer *t, flow_parameters p, ad_var
     const bernstein *b = (const bernstein *)t;
     curve c = curve_of(b, p, z);
     const ad_solver_options o = {.low = -b->bound, .high = b->bound};
-    ad_var v = ad_root(z, residual, &c, &o).value;
+    ad_var v = flow_rising_root(z, excess, &c, &o);
     return (flow_result){v, ad_neg(ad_log(at(&c, v).log_det))};
 }
 

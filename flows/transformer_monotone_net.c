@@ -8,7 +8,7 @@
 // Beyond +-1e9 the map goes on as a line, and signals are held there: sums stay finite in f32.
 #include <stdlib.h>
 
-#include "internal.h"
+#include "rising.h"
 
 enum { MOST_SIGNAL = 4096, MOST_LAYERS = 16 };
 #define REACH 1e9
@@ -86,16 +86,17 @@ typedef struct equation {
     ad_var of_signal, y;
 } equation;
 
-static ad_var excess(void *arg, ad_var v) {
+static flow_rise excess(void *arg, ad_var v) {
     const equation *e = arg;
-    return ad_sub(forth(e->t, e->of_signal, v).value, e->y);
+    flow_result r = forth(e->t, e->of_signal, v);
+    return (flow_rise){ad_sub(r.value, e->y), ad_exp(r.log_det)};
 }
 
 static flow_result generate(const flow_transformer *transformer, flow_parameters p, ad_var v) {
     const monotone *t = (const monotone *)transformer;
     ad_var raw = flow_parameters_by_feature(p), s = ad_neg(log_scale(t, raw));
     equation e = {t, first_of_signal(t, raw), ad_mul(ad_sub(v, shift(t, raw)), ad_exp(s))};
-    ad_var x = ad_root(e.y, excess, &e, NULL).value;
+    ad_var x = flow_rising_root(e.y, excess, &e, NULL);
     return (flow_result){x, ad_sub(s, forth(t, e.of_signal, x).log_det)};
 }
 

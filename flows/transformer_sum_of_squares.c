@@ -6,7 +6,7 @@
 // lines of the slopes there outside: they would overflow, and their log-slopes have no bound.
 #include <math.h>
 
-#include "internal.h"
+#include "rising.h"
 
 enum { MAX_DEGREE = 16, MAX_POLYNOMIALS = 256 };
 
@@ -60,9 +60,10 @@ static flow_result at(const curve *c, ad_var v) {
     return (flow_result){ad_add(c->shift, ad_add(ad_mul(edge, mean), lines)), slope};
 }
 
-static ad_var residual(void *arg, ad_var v) {
+static flow_rise excess(void *arg, ad_var v) {
     const curve *c = arg;
-    return ad_sub(at(c, v).value, c->z);
+    flow_result r = at(c, v);
+    return (flow_rise){ad_sub(r.value, c->z), r.log_det};
 }
 
 static flow_result normalize(const flow_transformer *t, flow_parameters p, ad_var v) {
@@ -73,7 +74,7 @@ static flow_result normalize(const flow_transformer *t, flow_parameters p, ad_va
 
 static flow_result generate(const flow_transformer *t, flow_parameters p, ad_var z) {
     curve c = curve_of((const sum_of_squares *)t, p, z);
-    ad_var v = ad_root(z, residual, &c, NULL).value;
+    ad_var v = flow_rising_root(z, excess, &c, NULL);
     return (flow_result){v, ad_neg(ad_log(at(&c, v).log_det))};
 }
 

@@ -9,7 +9,7 @@
 // the net.
 #include <stdlib.h>
 
-#include "internal.h"
+#include "rising.h"
 
 enum { MOST_SIGNAL = 4096, MOST_NODES = 1024, MOST_LAYERS = 16 };
 
@@ -121,16 +121,17 @@ typedef struct equation {
     ad_var of_signal, y;
 } equation;
 
-static ad_var excess(void *arg, ad_var v) {
+static flow_rise excess(void *arg, ad_var v) {
     const equation *e = arg;
-    return ad_sub(forth(e->t, e->of_signal, v).value, e->y);
+    flow_result r = forth(e->t, e->of_signal, v);
+    return (flow_rise){ad_sub(r.value, e->y), ad_exp(r.log_det)};
 }
 
 static flow_result generate(const flow_transformer *transformer, flow_parameters p, ad_var v) {
     const umnn *t = (const umnn *)transformer;
     ad_var raw = flow_parameters_by_feature(p);
     equation e = {t, first_of_signal(t, raw), ad_sub(with_rows(v, raw), shift(t, raw))};
-    ad_var x = ad_root(e.y, excess, &e, NULL).value;
+    ad_var x = flow_rising_root(e.y, excess, &e, NULL);
     return (flow_result){x, ad_neg(forth(t, e.of_signal, x).log_det)};
 }
 
