@@ -175,8 +175,8 @@ flow_model *flow_ladder_model(int64_t D, int64_t C, const flow_ladder_model_opti
     return build(&p, 8, FLOW_MIX_REVERSE, D, C, error);
 }
 
-// Steps start large: from 0 layers take long to find that they may turn. Reversed features turn time round, so that a
-// layer starts by undoing about what the one before it did.
+// Steps start large: from 0 layers take long to find that they may turn. That and what stands between layers was chosen
+// by trying, on three densities of the plane.
 static flow_layer *leapfrog_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
     (void)mix;
     const flow_leapfrog_model_options *o = options;
