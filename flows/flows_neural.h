@@ -55,16 +55,17 @@ typedef struct flow_umnn_transformer_options {
     int nodes;            // of the quadrature, 2 to 1024; 0: 21
     bool gauss_legendre;  // nodes of Gauss and Legendre, else of Clenshaw and Curtis
     bool softsign;        // log-slopes are r / (1 + |r| / bound) (zuko's), else bound tanh(r / bound)
+    bool elu;             // hidden units are elu (zuko's): rules need many more nodes than for tanh
     double bound;         // 0.1 to 20; 0: 7
     double reach;         // 1e-3 to 1e6; 0: 10
     uint64_t seed;        // of the net's initial values
     ad_type type;         // of its parameters: AD_F32 (0) or AD_F64
 } flow_umnn_transformer_options;
 // normalize: shift + integral from 0 to v of exp(log-slope(u)) du, the log-slope a net of its own, all features', with
-// tanh units, of u and the feature's signal (Wehenkel and Louppe 2019, "Unconstrained monotonic neural networks"). P =
-// S + 1: signal, shift. log_det is the log-slope at v. Derivatives in v are those of the integral, to second order,
-// those in the rest the rule's. Outside of [-reach, reach] a line. Values are as exact as the rule is: nets that bend
-// much within [0, v] want more nodes.
+// tanh (or elu) units, of u and the feature's signal (Wehenkel and Louppe 2019, "Unconstrained monotonic neural
+// networks"). P = S + 1: signal, shift. log_det is the log-slope at v. Derivatives in v are those of the integral, to
+// second order, those in the rest the rule's. Outside of [-reach, reach] a line. Values are as exact as the rule is:
+// nets that bend much within [0, v] want more nodes.
 AD_API flow_transformer *flow_umnn_transformer(const flow_umnn_transformer_options *options, ad_error *error);
 
 typedef struct flow_monotone_net_transformer_options {

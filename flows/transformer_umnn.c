@@ -2,7 +2,7 @@
 //
 // Wehenkel and Louppe 2019, eq. 2: y = shift + integral from 0 to v of g(u) du, g(u) = exp(log-slope of a net at u and
 // the signal), so that log_det is log g(v). Quadrature by Clenshaw and Curtis (or Gauss and Legendre, as zuko has it).
-// Hidden units are tanh alone: kinks would cost the rules their convergence.
+// Hidden units are tanh, or elu, whose second derivative jumps, which costs the rules their convergence.
 //
 // The derivative in v is g(v) itself, as Leibniz has it, not that of the rule; so to second order, mixed with
 // parameters too. Outside of [-reach, reach] the map goes on as a line: there a rule for all of [0, v] sees little of
@@ -19,7 +19,7 @@ typedef struct umnn {
     int64_t S;
     int layers, nodes;
     int64_t width;
-    bool gauss_legendre, softsign;
+    bool gauss_legendre, softsign, elu;
     double bound, reach;
     ad_type type;
     double *node, *weight;  // [nodes] on [0, 1]
@@ -74,7 +74,7 @@ static ad_var first_of_signal(const umnn *t, ad_var raw) {
 static ad_var log_integrand(const umnn *t, ad_var of_signal, ad_var u) {
     ad_var W = ad_reshape(ad_slice(ad_use(u.tape, t->net->owner.params[0]), 1, 0, 1), ad_shape1(t->width));
     ad_var h = ad_add(ad_mul(ad_insert_axis(u, -1), W), of_signal);
-    for (int i = 1; i <= t->layers; i++) h = flow_linear(t->net, i, ad_tanh(h));
+    for (int i = 1; i <= t->layers; i++) h = flow_linear(t->net, i, t->elu ? ad_elu(h, 1) : ad_tanh(h));
     h = ad_squeeze(h, -1);
     return t->softsign ? ad_scale(ad_softsign(ad_scale(h, 1 / t->bound)), t->bound) : flow_bounded(h, t->bound);
 }
@@ -194,6 +194,7 @@ flow_transformer *flow_umnn_transformer(const flow_umnn_transformer_options *opt
     t->nodes = o.nodes;
     t->gauss_legendre = o.gauss_legendre;
     t->softsign = o.softsign;
+    t->elu = o.elu;
     t->bound = o.bound;
     t->reach = o.reach;
     t->type = o.type;
@@ -211,9 +212,10 @@ flow_transformer *flow_umnn_transformer(const flow_umnn_transformer_options *opt
 
 static json_t *describe(const flow_transformer *transformer) {
     const umnn *t = (const umnn *)transformer;
-    return json_pack("{s:I, s:i, s:I, s:i, s:b, s:b, s:f, s:f, s:s}", "signal", (json_int_t)t->S, "layers", t->layers,
-                     "width", (json_int_t)t->width, "nodes", t->nodes, "gauss_legendre", t->gauss_legendre, "softsign",
-                     t->softsign, "bound", t->bound, "reach", t->reach, "precision", flow_type_text(t->type));
+    return json_pack("{s:I, s:i, s:I, s:i, s:b, s:b, s:b, s:f, s:f, s:s}", "signal", (json_int_t)t->S, "layers",
+                     t->layers, "width", (json_int_t)t->width, "nodes", t->nodes, "gauss_legendre", t->gauss_legendre,
+                     "softsign", t->softsign, "elu", t->elu, "bound", t->bound, "reach", t->reach, "precision",
+                     flow_type_text(t->type));
 }
 
 static flow_transformer *make(const flow_transformer_type *type, const json_t *options, const flow_making *making,
@@ -226,7 +228,7 @@ static flow_transformer *make(const flow_transformer_type *type, const json_t *o
         !flow_json_int(options, "width", 1, FLOW_MAX_FEATURES, &o.width, error) ||
         !flow_json_int(options, "nodes", 2, MOST_NODES, &nodes, error) ||
         !flow_json_bool(options, "gauss_legendre", &o.gauss_legendre, error) ||
-        !flow_json_bool(options, "softsign", &o.softsign, error) ||
+        !flow_json_bool(options, "softsign", &o.softsign, error) || !flow_json_bool(options, "elu", &o.elu, error) ||
         !flow_json_number(options, "bound", &o.bound, error) || !flow_json_number(options, "reach", &o.reach, error) ||
         !flow_json_type(options, &o.type, error) ||
         !flow_take_elements(making, (o.signal + 2 + (layers - 1) * (o.width + 1) + 1) * o.width + 1, error)) {
@@ -247,11 +249,13 @@ static flow_transformer *usual(const flow_transformer_type *type, const flow_usu
 // With nodes enough for differences of values to be their derivatives.
 static flow_transformer *example(const flow_transformer_type *type, int i, ad_error *error) {
     (void)type;
+    const bool elu = i % 7 == 5;
     const flow_umnn_transformer_options o = {.signal = 1 + i % 3,
                                              .layers = 1 + i % 5 / 4,
                                              .width = 2 + i % 2,
-                                             .nodes = 17,
+                                             .nodes = elu ? 129 : 17,
                                              .gauss_legendre = i % 5 == 3,
+                                             .elu = elu,
                                              .bound = i % 2 ? 0 : 2,
                                              .reach = i % 4 == 3 ? 1.5 : 3,
                                              .seed = (uint64_t)i,

@@ -446,12 +446,17 @@ static void set_net(const npz *file, const flow_owner *net) {
 }
 
 // zuko's of 3 sets of a signal and a constant, N points each; its gradients are those of the rule in all but x.
-static void umnn_has_the_reference_values(void **state) {
-    (void)state;
+static void check_umnn(const char *name, bool elu) {
     enum { SETS = 3, N = 14, S = 4, POINTS = SETS * N };
-    npz file = npz_open("umnn_tanh_s4.npz");
-    const flow_umnn_transformer_options o = {
-        .signal = S, .layers = 2, .width = 12, .nodes = 32, .gauss_legendre = true, .softsign = true, .type = AD_F64};
+    npz file = npz_open(name);
+    const flow_umnn_transformer_options o = {.signal = S,
+                                             .layers = 2,
+                                             .width = 12,
+                                             .nodes = 32,
+                                             .gauss_legendre = true,
+                                             .softsign = true,
+                                             .elu = elu,
+                                             .type = AD_F64};
     flow_transformer *t = flow_umnn_transformer(&o, &layers_error);
     layers_assert_made(t);
     const flow_owner *net = t->owner.parts[0].owner;
@@ -490,6 +495,12 @@ static void umnn_has_the_reference_values(void **state) {
     free(signal), free(constant), free(x), free(y), free(log_det), free(cot_y), free(cot_log_det), free(grad_x);
     free((void *)(uintptr_t)want[4]);
     npz_close(&file);
+}
+
+static void umnn_has_the_reference_values(void **state) {
+    (void)state;
+    check_umnn("umnn_tanh_s4.npz", false);
+    check_umnn("umnn_elu_s4.npz", true);
 }
 
 // zuko's of 3 sets of a signal, N points each.

@@ -139,6 +139,64 @@ static void gradients_have_the_reference_values(void **state) {
     }
 }
 
+// ---- a box of other sides -------------------------------------------------------------------------------------------
+//
+// From [-1, 4] to [0.5, 3], by lines before and after ours from [-2.5, 2.5] to itself. Its slopes at the ends are not
+// what ours has there, so that the outer bins are others; the three between are the same.
+
+static reference open_box(void) {
+    enum { KNOTS = 5 + 1, WIDTH_OF_ONE = 3 * 5 - 1 };
+    reference r = {.z = npz_open("rqs_box_k5.npz"), .K = 5, .bound = 2.5, .tape = ad_tape_new(NULL, AD_F64)};
+    int64_t n;
+    const double *w = array(&r, "raw_widths", &n), *h = array(&r, "raw_heights", &n), *d = array(&r, "derivs", &n);
+    assert_int_equal(n, SETS * KNOTS);
+    r.raw = r.memory[r.n++] = malloc(SETS * WIDTH_OF_ONE * sizeof(double));
+    for (int p = 0; p < SETS; p++) {
+        double *raw = r.raw + p * WIDTH_OF_ONE;
+        memcpy(raw, w + p * 5, 5 * sizeof(double));
+        memcpy(raw + 5, h + p * 5, 5 * sizeof(double));
+        for (int k = 1; k < 5; k++) raw[9 + k] = log(expm1(2 * d[p * KNOTS + k] - 1e-3));
+    }
+    return r;
+}
+
+// Values and logarithms of slopes at the points between the first inner knot and the last.
+static void check_box(reference *r, bool inverse, const char *points, const char *value, const char *log_slope,
+                      double tolerance, double log_tolerance) {
+    ad_tape_reset(r->tape);
+    int64_t n;
+    double *in = array(r, points, &n);
+    const int64_t N = n / SETS;
+    const double *ends = array(r, inverse ? "knots_y" : "knots_x", &n), *want = array(r, value, &n);
+    const double *slopes = array(r, log_slope, &n), scale = inverse ? 2 : 1, shift = inverse ? -3.5 : -1.5;
+    const ad_source sources[2] = {util_source(in, SETS), util_source(r->raw, SETS)};
+    ad_rows rows = util_rows(r->tape, "sets", SETS);
+    ad_var x = ad_offset(ad_scale(ad_input(rows, ad_shape1(N), &sources[0]), scale), shift);
+    ad_var raw = ad_reshape(ad_input(rows, ad_shape1(14), &sources[1]), ad_shape2(1, 14));
+    const ad_spline_options o = {.bound = 2.5};
+    ad_var y = ad_keep(ad_rational_quadratic(x, ad_expand(raw, ad_shape2(N, 14)), &o, inverse));
+    util_run(r->tape);
+    double *got = r->memory[r->n++] = malloc((size_t)(2 * n) * sizeof(double));
+    util_read(y, got, 2 * n);
+    int64_t inner = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double *knots = ends + i / N * 6, *at = got + i / N * 2 * N + i % N;
+        if (!(in[i] >= knots[1] && in[i] <= knots[4])) continue;
+        inner++;
+        util_assert_close(inverse ? at[0] + 1.5 : 0.5 * at[0] + 1.75, want[i], tolerance);
+        util_assert_close(at[N] + (inverse ? 1 : -1) * log(2), slopes[i], log_tolerance);
+    }
+    assert_true(inner > n / 3);
+}
+
+static void inner_bins_of_a_box_have_the_reference_values(void **state) {
+    (void)state;
+    reference r = open_box();
+    check_box(&r, false, "x", "z", "log_det", 1e-10, 5e-9);
+    check_box(&r, true, "y_query", "x_query", "log_det_query", 1e-9, 2e-8);
+    close_reference(&r);
+}
+
 // ---- any parameters, any points -------------------------------------------------------------------------------------
 
 enum { B = 512, D = 24, K = 8, WIDTH = 3 * K - 1, N = B * D };
@@ -415,6 +473,7 @@ int main(void) {
         cmocka_unit_test(y_has_the_reference_values),
         cmocka_unit_test(x_has_the_reference_values),
         cmocka_unit_test(gradients_have_the_reference_values),
+        cmocka_unit_test(inner_bins_of_a_box_have_the_reference_values),
         cmocka_unit_test(f32_keeps_the_laws),
         cmocka_unit_test(f64_keeps_the_laws),
         cmocka_unit_test(nan_and_infinities_give_themselves),
