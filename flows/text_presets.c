@@ -211,13 +211,14 @@ static flow_model *block_naf(const text_settings *s, int64_t D, int64_t C, ad_er
     return stack(s, block_naf_layer, 4, D, C, error);
 }
 
-// Linear and elementwise in turn: what a context says enters at the elementwise maps, shifted and scaled first, as a
-// spline's box stays where it is.
+// Linear and elementwise in turn. Linear layers start at random: from the identity features of a grid's symmetry, as
+// checkerboard's, do not find that they may mix. What a context says enters at the elementwise maps, shifted and scaled
+// first, as a spline's box stays where it is.
 static flow_layer *triangular_spline_layer(const text_settings *s, int i, uint64_t seed, int64_t D, int64_t C,
                                            ad_error *error) {
     const ad_type type = (ad_type)whole(s, TEXT_TYPE);
     const flow_elementwise_options o = {.type = type, .mlp = conditioner(s, seed)};
-    const flow_triangular_options triangular = {.upper = i % 2, .linear = {.type = type}};
+    const flow_triangular_options triangular = {.upper = i % 2, .linear = {.type = type, .random = true, .seed = seed}};
     const flow_usual_transformer_options map = {
         .bins = (int64_t)s->value[TEXT_BINS], .bound = s->value[TEXT_BOUND], .seed = seed, .type = type};
     char name[64];
