@@ -304,6 +304,25 @@ static void it_starts_as_the_identity(void **state) {
     flow_layer_free(learned);
 }
 
+// Many features and few units, with the step that the preset starts from: forces that grow with the features would make
+// numbers of some millions.
+static void wide_layers_do_not_start_by_exploding(void **state) {
+    (void)state;
+    enum { D = 64 };
+    for (int kind = 0; kind < 2; kind++) {
+        const flow_leapfrog_options o = {
+            .kind = (flow_leapfrog_kind)kind, .step = 1, .couplings = {.mlp = {.width = 5, .seed = 3}}};
+        flow_layer *layer = leapfrog(D, &o);
+        double x[ROWS * D], z[ROWS * D], log_det[ROWS];
+        util_fill(x, ROWS * D, 5, -2, 2);
+        layers_run(layer, AD_F64, true, x, ROWS, z, log_det);
+        double most = 0;
+        for (int i = 0; i < ROWS * D; i++) most = fmax(most, fabs(z[i]));
+        assert_true(most < 100);
+        flow_layer_free(layer);
+    }
+}
+
 static flow_layer *refused(flow_leapfrog_options o) {
     return flow_leapfrog(4, 0, &o, &layers_error);
 }
@@ -361,6 +380,7 @@ int main(void) {
         cmocka_unit_test(the_inverse_is_exact),
         cmocka_unit_test(inverse_swaps_directions),
         cmocka_unit_test(it_starts_as_the_identity),
+        cmocka_unit_test(wide_layers_do_not_start_by_exploding),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(nets_are_owned_also_on_failure),
     };
