@@ -104,7 +104,8 @@ const char *canvas_tick_text(canvas_ticks t, int i, char text[32]) {
     double value = t.first + i * t.step, unit = pow(10, t.exponent), between = t.step * t.every;
     if (fabs(remainder(value, between)) > t.step / 2) return "";
     if (fabs(value) < t.step / 2) return "0";
-    int decimals = (int)fmin(fmax(0, ceil(-log10(between / unit) - 1e-9)), 7);
+    int decimals = 0;
+    while (decimals < 7 && fabs(remainder(between / unit * pow(10, decimals), 1)) > 1e-6) decimals++;
     snprintf(text, 32, "%s%.*f", value < 0 ? "−" : "", decimals, fabs(value / unit));
     return text;
 }

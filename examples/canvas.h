@@ -26,7 +26,7 @@ typedef struct canvas_ticks {
 canvas_ticks canvas_ticks_of(plot_range range, int most);
 // With labels as often as they keep clear of each other along an axis of this width.
 canvas_ticks canvas_ticks_that_fit(cairo_t *cr, plot_range range, double width);
-// Label of tick i, with as many decimals as the step has; or "".
+// Label of tick i, with as many decimals as the steps between labels have; or "".
 const char *canvas_tick_text(canvas_ticks t, int i, char text[32]);
 double canvas_widest_label(cairo_t *cr, canvas_ticks t);
 // "name", or "name (10⁴)" when tick labels leave a factor out.
