@@ -38,10 +38,12 @@ AD_INLINE REAL REAL_NAME(middle)(REAL low, REAL high) {
     return wide ? (b >= a ? order : -order) : half;
 }
 
-// The bracket after f and its slope at y. NaN teaches nothing.
+// The bracket after f and its slope at y. NaN teaches nothing. Conditions are chained through numbers: compilers do not
+// make vectors of all that is joined by &.
 AD_INLINE void REAL_NAME(learn)(ELEMENT *s, REAL f, REAL slope, const LIMITS *a) {
-    REAL rise = f == f ? slope : 0, seen = rise < 0 ? -1 : rise > 0 ? 1 : 0, y = s->y;
-    bool turned = (s->sign == 0) & (seen < 0);  // points seen until then say nothing: f was flat there
+    REAL rise = f == f ? slope : 0, seen = (REAL)(rise > 0) - (REAL)(rise < 0), y = s->y;
+    REAL turn = s->sign == 0 ? seen : 0;
+    bool turned = turn < 0;  // points seen until then say nothing: f was flat there
     s->sign = s->sign != 0 ? s->sign : seen;
     s->low = turned ? y - a->half : s->low;
     s->high = turned ? y + a->half : s->high;
@@ -57,8 +59,10 @@ AD_INLINE void REAL_NAME(learn)(ELEMENT *s, REAL f, REAL slope, const LIMITS *a)
     REAL far = REAL_NAME(larger)(REAL_NAME(size)(y - a->middle), a->half);
     REAL tolerance = a->tolerance * REAL_NAME(larger)(1, REAL_NAME(size)(y));
     REAL reach = REAL_NAME(larger)(4 * far * (far / a->half), tolerance);
-    bool beyond_high = (f < 0) & (s->f_high == 0) & (s->high - y <= tolerance);
-    bool beyond_low = (f > 0) & (s->f_low == 0) & (y - s->low <= tolerance);
+    REAL to_high = s->f_high == 0 ? s->high - y : (REAL)INFINITY, to_low = s->f_low == 0 ? y - s->low : (REAL)INFINITY;
+    to_high = f < 0 ? to_high : (REAL)INFINITY;
+    to_low = f > 0 ? to_low : (REAL)INFINITY;
+    bool beyond_high = to_high <= tolerance, beyond_low = to_low <= tolerance;
     s->high = beyond_high ? REAL_NAME(smaller)(y + reach, MOST) : s->high;
     s->low = beyond_low ? REAL_NAME(larger)(y - reach, -MOST) : s->low;
 }
@@ -116,6 +120,7 @@ AD_INLINE void REAL_NAME(move)(ELEMENT *s, REAL f, REAL slope, REAL count, const
 AD_INLINE void REAL_NAME(search)(const REAL *p, REAL *q, int64_t plane, int64_t R, const REAL *f, const REAL *slope,
                                  const REAL *count, const LIMITS *a) {
     int nans = 0;
+    const LIMITS limits = *a;
     AD_IVDEP for (int64_t r = 0; r < R; r++) {
         const ELEMENT s = {.y = p[ROOT_Y * plane + r],
                            .low = p[ROOT_LOW * plane + r],
@@ -123,16 +128,17 @@ AD_INLINE void REAL_NAME(search)(const REAL *p, REAL *q, int64_t plane, int64_t 
                            .f_low = p[ROOT_F_LOW * plane + r],
                            .f_high = p[ROOT_F_HIGH * plane + r],
                            .sign = p[ROOT_SIGN * plane + r]};
+        const REAL status = p[ROOT_STATUS * plane + r];
         ELEMENT t = s;
-        REAL_NAME(learn)(&t, f[r], slope[r], a);
-        bool stays = p[ROOT_STATUS * plane + r] != ROOT_SEARCHING;
+        REAL_NAME(learn)(&t, f[r], slope[r], &limits);
+        bool stays = status != ROOT_SEARCHING;
         q[ROOT_LOW * plane + r] = stays ? s.low : t.low;
         q[ROOT_HIGH * plane + r] = stays ? s.high : t.high;
         q[ROOT_F_LOW * plane + r] = stays ? s.f_low : t.f_low;
         q[ROOT_F_HIGH * plane + r] = stays ? s.f_high : t.f_high;
         q[ROOT_SIGN * plane + r] = stays ? s.sign : t.sign;
-        nans += f[r] != f[r] ? 1 : 0;
     }
+    for (int64_t r = 0; r < R; r++) nans += f[r] != f[r] ? 1 : 0;
     for (int64_t r = 0; r < R && nans > 0; r++) {
         if (f[r] == f[r] || p[ROOT_STATUS * plane + r] != ROOT_SEARCHING) continue;
         ELEMENT s = {.y = p[ROOT_Y * plane + r],
