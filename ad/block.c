@@ -235,6 +235,7 @@ static void loop_begin(const block *b, const plan_instr *in) {
 
 // Takes the next state in lanes not done; true when all are done, or the iterations used up. Few branches: which lanes
 // are done is hard to guess.
+enum { LANES = 64 };  // listed at once
 #define LOOP_STEP(name, T)                                                                                \
     static bool name(T *y, const T *next, int64_t stride, int lane, const T *done, int done_lane,         \
                      const ad_loop_attr *attr, int R) {                                                   \
@@ -248,13 +249,11 @@ static void loop_begin(const block *b, const plan_instr *in) {
             searching += begun & !ends & (iterations[r] < (T)attr->max_iterations);                       \
         }                                                                                                 \
         if (idle == 0 && lane) memcpy(y, next, (size_t)(attr->n * R) * sizeof(T));                        \
-        for (int64_t f = 0; f < attr->n && !(idle == 0 && lane); f++) {                                   \
-            T *restrict to = y + f * R;                                                                   \
-            const T *restrict from = next + f * stride;                                                   \
-            int r = 0;                                                                                    \
-            for (; lane && r + 8 <= R; r += 8) /* of fixed length: made into vectors */                   \
-                for (int i = r; i < r + 8; i++) to[i] = finished[i] == 1 ? to[i] : from[i];               \
-            for (; r < R; r++) to[r] = *(finished[r] == 1 ? to + r : from + r * lane);                    \
+        for (int first = 0; first < R && !(idle == 0 && lane); first += LANES) {                          \
+            int taking[LANES], n = 0;                                                                     \
+            for (int r = first; r < R && r < first + LANES; r++) taking[n] = r, n += finished[r] != 1;    \
+            for (int64_t f = 0; f < attr->n; f++)                                                         \
+                for (int i = 0; i < n; i++) y[f * R + taking[i]] = next[f * stride + taking[i] * lane];   \
         }                                                                                                 \
         for (int r = 0; r < R; r++) finished[r] = (T)(finished[r] != 0);                                  \
         return searching == 0;                                                                            \
