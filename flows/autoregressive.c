@@ -129,9 +129,10 @@ static bool settle(const flow_transformer *t, const flow_autoregressive_options 
         ad_fail(error, AD_EARG,
                 "autoregressive: scale, bound and floor are flow_affine_autoregressive's; a transformer has "
                 "its own");
-    } else if ((unsigned)o->solve >= SOLVES || o->passes < 0 || o->passes > MOST_PASSES || !(o->tolerance >= 0)) {
+    } else if ((unsigned)o->solve >= SOLVES || o->passes < 0 || o->passes > MOST_PASSES ||
+               !(o->tolerance >= 0 && o->tolerance < 1)) {
         ad_fail(error, AD_EARG, "autoregressive: solve is %d, %d passes, tolerance %g: out of range", (int)o->solve,
-                o->passes, o->tolerance);
+                o->passes, flow_said(o->tolerance));
     } else {
         return true;
     }

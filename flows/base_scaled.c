@@ -11,8 +11,8 @@ static const char *const place_names[] = {"fixed", "learned", "classes", "net"};
 
 double flow_scale_bound(const char *who, double bound, ad_error *error) {
     if (bound == 0) return 10;
-    if (bound > 0 && bound <= 50) return bound;
-    ad_fail(error, AD_EARG, "%s: bound %g of the log-scale; expected above 0 and at most 50, or 0 for 10", who, bound);
+    if (bound >= 1e-3 && bound <= 50) return bound;
+    ad_fail(error, AD_EARG, "%s: bound %g of the log-scale; expected 0.001 to 50, or 0 for 10", who, bound);
     return NAN;
 }
 

@@ -16,7 +16,7 @@ AD_API flow_base *flow_standard_normal(int64_t D, ad_error *error);
 typedef struct flow_scaled_options {
     bool fixed;            // location 0 and scale 1, nothing learned; C is 0
     bool classes;          // the context is a class, one-hot: a location and a scale of each, "values" [2 D,C]
-    double bound;          // the log-scale is bound tanh(raw / bound); 0: 10; at most 50
+    double bound;          // the log-scale is bound tanh(raw / bound), 0.001 to 50; 0: 10
     flow_mlp_options mlp;  // of the net (zero_last is set, so that it starts at 0 and 1; type is this type)
     flow_net *net;         // instead: a net [C] -> [2 D], owned by the base, also on failure
     ad_type type;          // of the parameters: AD_F32 (0) or AD_F64

@@ -91,7 +91,7 @@ AD_API flow_transformer *flow_sum_of_squares_transformer(const flow_sum_of_squar
                                                          ad_error *error);
 
 typedef struct flow_nonlinear_squared_transformer_options {
-    double bound;  // of log b and log d, at most 20; 0: 2
+    double bound;  // of log b and log d, 0.001 to 20; 0: 2
     double most;   // how much of its slope the bump may take away, at most 0.99; 0: 0.95
 } flow_nonlinear_squared_transformer_options;
 // normalize: a + b v + c / (1 + (d v + g)^2) (Ziegler and Rush 2019). P = 5: a, raw log b, raw c, raw log d, g, with log b and

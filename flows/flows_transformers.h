@@ -56,7 +56,7 @@ typedef enum flow_scale {
 } flow_scale;
 typedef struct flow_affine_transformer_options {
     flow_scale scale;
-    double bound, floor;  // see there; 0: 2 and 1e-3. bound INFINITY: exp(r)
+    double bound, floor;  // see there; 0: 2 and 1e-3. 1e-3 to 1e6, or INFINITY: exp(r); and 1e-30 to 1e30
     bool no_shift;        // the scale alone: P = 1
 } flow_affine_transformer_options;
 // normalize: v scale + shift; parameters (raw scale, shift). options may be NULL.

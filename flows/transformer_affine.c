@@ -79,9 +79,10 @@ flow_transformer *flow_affine_transformer(const flow_affine_transformer_options 
         options ? *options : (flow_affine_transformer_options){.scale = FLOW_SCALE_TANH};
     if (o.bound == 0) o.bound = 2;
     if (o.floor == 0) o.floor = 1e-3;
-    if (!(o.bound > 0) || !(o.floor > 0) || !isfinite(o.floor)) {
-        ad_fail(error, AD_EARG, "affine: bound %g, floor %g; both must be positive, and the floor finite", o.bound,
-                o.floor);
+    if (!((o.bound >= 1e-3 && o.bound <= 1e6) || o.bound == (double)INFINITY) ||
+        !(o.floor >= 1e-30 && o.floor <= 1e30)) {
+        ad_fail(error, AD_EARG, "affine: bound %g, floor %g; expected 1e-3 to 1e6 (or inf: none), and 1e-30 to 1e30",
+                flow_said(o.bound), flow_said(o.floor));
         return NULL;
     }
     if ((unsigned)o.scale >= SCALES) {

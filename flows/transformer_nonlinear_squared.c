@@ -92,8 +92,8 @@ flow_transformer *flow_nonlinear_squared_transformer(const flow_nonlinear_square
         options ? *options : (flow_nonlinear_squared_transformer_options){.bound = 0};
     if (o.bound == 0) o.bound = 2;
     if (o.most == 0) o.most = 0.95;
-    if (!(o.bound > 0 && o.bound <= 20) || !(o.most > 0 && o.most <= 0.99)) {
-        ad_fail(error, AD_EARG, "nonlinear squared: bound %g, most %g; expected above 0 to 20, and above 0 to 0.99",
+    if (!(o.bound >= 1e-3 && o.bound <= 20) || !(o.most > 0 && o.most <= 0.99)) {
+        ad_fail(error, AD_EARG, "nonlinear squared: bound %g, most %g; expected 0.001 to 20, and above 0 to 0.99",
                 o.bound, o.most);
         return NULL;
     }

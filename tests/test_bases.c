@@ -752,6 +752,8 @@ static void bad_options_are_refused(void **state) {
     assert_refused(flow_base_normal(0, 0, NULL, &error), AD_EARG, "normal: 0 features");
     assert_refused(flow_base_normal(2, -1, NULL, &error), AD_EARG, "-1 of context");
     assert_refused(flow_base_normal(2, 0, &bound, &error), AD_EARG, "normal: bound -1");
+    bound.bound = 1e-300;  // its reciprocal is no number in f32
+    assert_refused(flow_base_normal(2, 0, &bound, &error), AD_EARG, "normal: bound 1e-300");
     assert_refused(flow_base_laplace(2, 1, &fixed, &error), AD_EARG, "laplace: fixed, so it takes no context");
     assert_refused(flow_base_logistic(2, 0, &classes, &error), AD_EARG, "logistic: classes without a context");
     assert_refused(flow_base_normal(2, 2, &net, &error), AD_ESHAPE, "the net is [2] -> [5], expected [2] -> [4]");

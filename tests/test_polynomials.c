@@ -246,6 +246,8 @@ static void bad_options_are_refused(void **state) {
     refused(flow_sum_of_squares_transformer(&(flow_sum_of_squares_transformer_options){.scale = INFINITY}, E),
             "scale inf");
     refused(flow_nonlinear_squared_transformer(&(flow_nonlinear_squared_transformer_options){.most = 1}, E), "most 1");
+    refused(flow_nonlinear_squared_transformer(&(flow_nonlinear_squared_transformer_options){.bound = 1e-300}, E),
+            "bound 1e-300");
     refused(flow_nonlinear_squared_transformer(&(flow_nonlinear_squared_transformer_options){.bound = -2}, E),
             "bound -2");
 }

@@ -604,6 +604,7 @@ static void bad_options_are_refused(void **state) {
     refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.solve = (flow_solve)3}, E),
             "solve is 3");
     refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.passes = -1}, E), "-1 passes");
+    refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.tolerance = 1}, E), "tolerance 1:");
     refused(flow_autoregressive(3, 0, additive(), &(flow_autoregressive_options){.net = flow_mlp(3, 3, NULL, E)}, E),
             "not a made of 3 features, context 0 and 1 outputs");
     refused(flow_elementwise(3, 0, additive(), &(flow_elementwise_options){.net = flow_mlp(3, 3, NULL, E)}, E),
@@ -613,6 +614,13 @@ static void bad_options_are_refused(void **state) {
     refused(flow_elementwise(0, 0, additive(), NULL, E), "elementwise: 0 features");
     assert_null(flow_affine_transformer(&(flow_affine_transformer_options){.floor = -1}, E));
     util_assert_contains(layers_error.message, "floor -1");
+    // Whose reciprocals are no numbers in f32: such a scale is NaN.
+    assert_null(flow_affine_transformer(&(flow_affine_transformer_options){.bound = 1e-300}, E));
+    util_assert_contains(layers_error.message, "bound 1e-300");
+    assert_null(flow_affine_transformer(&(flow_affine_transformer_options){.bound = 1e300}, E));
+    util_assert_contains(layers_error.message, "bound 1e+300");
+    assert_null(flow_affine_transformer(&(flow_affine_transformer_options){.floor = 1e300}, E));
+    util_assert_contains(layers_error.message, "floor 1e+300");
     assert_null(flow_spline_transformer(&(flow_spline_transformer_options){.bins = 5000}, E));
     util_assert_contains(layers_error.message, "5000 bins");
     assert_null(flow_transformer_new(&cube_type, sizeof(flow_transformer), 0, E));
