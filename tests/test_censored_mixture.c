@@ -32,6 +32,24 @@ static void huge_parameters_make_no_nan(void **state) {
     transformers_check_huge(&maker, 1);
 }
 
+// What flow_report is told: outside of the box, whose ends belong to it.
+static void points_outside_are_told(void **state) {
+    (void)state;
+    const double v[6] = {-3.001, -3, 0, 3, 3.5, 1e30}, want[6] = {1, 0, 0, 0, 1, 1};
+    double got[6];
+    flow_layer *layer = flow_elementwise(1, 0, four_bins(&layers_error), NULL, &layers_error);
+    layers_assert_made(layer);
+    ad_tape *tape = ad_tape_new(NULL, AD_F32);
+    ad_source source = util_source(v, 6);
+    ad_var x = ad_input(util_rows(tape, "data", 6), ad_shape1(1), &source);
+    ad_var tails = ad_keep(layer->type->gauge(layer, x, x, AD_NONE).tails);
+    util_run(tape);
+    util_read(tails, got, 6);
+    assert_memory_equal(got, want, sizeof want);
+    ad_tape_free(tape);
+    flow_layer_free(layer);
+}
+
 static void gradients_are_right_to_second_order(void **state) {
     (void)state;
     transformers_check_gradients(&maker, 1);
@@ -423,6 +441,7 @@ int main(void) {
         cmocka_unit_test(many_bins_start_near_the_identity),
         cmocka_unit_test(wild_parameters_come_back),
         cmocka_unit_test(huge_parameters_make_no_nan),
+        cmocka_unit_test(points_outside_are_told),
         cmocka_unit_test(gradients_are_right_to_second_order),
         cmocka_unit_test(probabilities_are_the_formula),
         cmocka_unit_test(differences_do_not_cancel),

@@ -68,8 +68,13 @@ static bool checks(ad_error *error) {
 
 static void lines_of_text(void **state) {
     (void)state;
-    static const char *const lines[] = {"realnvp:layers=1,hidden=2x1,base=conditional", "planar:layers=1,base=mixture"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const lines[] = {"realnvp:layers=1,hidden=2x1,base=conditional",
+                                        "planar:layers=1,base=mixture",
+                                        "leapfrog:layers=1,steps=2,hidden=2x1",
+                                        "leapfrog:layers=1,steps=1,hidden=2x1,form=free,mix=lu",
+                                        "triangular-spline:layers=1,hidden=2x1,transformer=umnn",
+                                        "nsf-coupling:layers=1,hidden=2x1,transformer=censored-mixture,map-kept=yes"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         line = lines[i];
         failing_each(makes_a_line);
     }

@@ -125,6 +125,9 @@ static void a_box_is_folded_within_its_ends(void **state) {
     double got[4], gradient[4];
     flow_base *base = folded(flow_base_uniform(1, -1, 3, &layers_error), NULL, 0);
     assert_true(base->low == 0 && base->high == 3);
+    flow_base *half = folded(flow_base_uniform(2, -1, 3, &layers_error), (const int64_t[]){1}, 1);
+    assert_true(half->low == -1 && half->high == 3);
+    flow_base_free(half);
     ad_tape *tape = ad_tape_new(NULL, AD_F64);
     ad_source source = util_source(z, 4);
     ad_var v = ad_input(util_rows(tape, "z", 4), base->shape, &source), p = flow_base_log_prob(base, v, AD_NONE), g;
