@@ -84,8 +84,8 @@ typedef struct flow_leapfrog_model_options {
     flow_leapfrog_kind kind;  // these as flow_leapfrog_options
     int steps;
     bool free;
-    double step;   // h at the start; 0: 1, of Hamiltonian and free ones 0.4, which is no identity
-    flow_mix mix;  // usual: reverse, which turns time round from layer to layer
+    double step;   // h at the start; 0: 1, of Hamiltonian ones 0.4, of free ones 0.2: not the identity
+    flow_mix mix;  // usual: reverse
     bool raw;
     flow_mlp_options mlp;  // of the forces: width and activation (relu suits best), and layers of free ones
 } flow_leapfrog_model_options;

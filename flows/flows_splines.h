@@ -59,10 +59,11 @@ typedef struct flow_censored_mixture_transformer_options {
 // K logistic distributions at the bin's left edge, but F_0 = 0 and F_n = 1. So where features are values 0 .. n - 1 with uniform
 // noise, scaled to the box (flow_dequantise does all that for a box from 0 to 1), and the base density is uniform on the box,
 // log_prob of one elementwise, coupling or autoregressive layer of it is the log-probability of the values, whatever the noise:
-// the nets of these see features as the middles of their bins. (Of several layers the first alone knows values.) P = 3 K, however
-// many values: raw weights, locations (held within +-1e6), raw log-scales, both in units in which the box is [-1, 1]; log-scales
-// are scale_bound tanh(raw / scale_bound). Features lie in the box; outside it is the identity. Back by halving, exactly. It starts
-// with slopes from 0.4 to 3, within 0.007 of the box of the identity (of 8 components and 256 bins; of more components nearer).
+// the nets of these see features as the middles of their bins. (Of several layers the first alone knows values: in texts say
+// layers=1.) P = 3 K, however many values: raw weights, locations (held within +-1e6), raw log-scales, both in units in which
+// the box is [-1, 1]; log-scales are scale_bound tanh(raw / scale_bound). Features lie in the box; outside it is the identity.
+// Back by halving, exactly. It starts with slopes from 0.4 to 3, within 0.007 of the box of the identity (of 8 components and
+// 256 bins; of more components nearer).
 AD_API flow_transformer *flow_censored_mixture_transformer(const flow_censored_mixture_transformer_options *options,
                                                            ad_error *error);
 

@@ -180,7 +180,7 @@ flow_model *flow_ladder_model(int64_t D, int64_t C, const flow_ladder_model_opti
 static flow_layer *leapfrog_layer(const void *options, flow_mix mix, int i, int64_t D, int64_t C, ad_error *error) {
     (void)mix;
     const flow_leapfrog_model_options *o = options;
-    const double usual = o->kind == FLOW_LEAPFROG && !o->free ? 1 : 0.4;
+    const double usual = o->free ? 0.2 : o->kind == FLOW_LEAPFROG ? 1 : 0.4;
     flow_leapfrog_options l = {.kind = o->kind,
                                .steps = o->steps,
                                .step = o->step == 0 ? usual : o->step,
