@@ -128,9 +128,10 @@ AD_API flow_model *flow_nsf(int64_t D, int64_t C, const flow_nsf_options *option
 
 // A model from one line, "NAME" or "NAME:KEY=VALUE,KEY=VALUE,...", as "nsf-ar:layers=5,hidden=256x2,bins=8,base=student":
 // names nice, realnvp, gin, revnet, hint, ladder, leapfrog, maf, iaf, nsf-coupling, nsf-ar, triangular-spline, planar,
-// radial, sylvester, block-naf; keys and values as flow_text_help lists them, defaults those of the presets above
-// (triangular-spline starts with random linear layers, others as the identity or near it). D features, C of context (0: none). NULL with a message (AD_EARG) that names what is expected, when the name, a key or a
-// value is not known or does not fit. The model keeps the line, and so do its files: flow_describe shows it.
+// radial, sylvester, block-naf; keys and values as flow_text_help lists them, defaults those of the presets above. All but
+// leapfrog and triangular-spline, whose linear layers are random, start as the identity or near it. D features, C of context
+// (0: none). NULL with a message (AD_EARG) that names what is expected, when the name, a key or a value is not known or does
+// not fit. The model keeps the line, and so do its files: flow_describe shows it.
 AD_API flow_model *flow_from_text(const char *text, int64_t D, int64_t C, ad_error *error);
 // The line a model was made from, borrowed; NULL: none.
 AD_API const char *flow_model_text(const flow_model *model);

@@ -27,7 +27,8 @@ AD_API ad_var flow_parameters_by_feature(flow_parameters parameters);
 
 // What is said of a transformer whose kind is a matter of choice.
 typedef struct flow_usual_transformer_options {
-    int64_t bins;  // of splines; components of mixtures; of polynomials the degree; others have none. 0: the transformer's default
+    int64_t bins;  // of splines; values of discrete data; components of mixtures; of polynomials the degree; others have none.
+                   // 0: the transformer's default
     double bound;  // of the box outside of which a map is simple, or of log-scales; 0: the default
     double width;  // of the net that gives raw numbers: splines divide those of widths and heights by its root; 0: not
     uint64_t seed;  // of initial values, and

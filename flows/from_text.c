@@ -34,7 +34,8 @@ static const key keys[] = {
     {"activation", TEXT_ACTIVATION, CHOICE, 0, 3, activations, "of conditioners"},
     {"net", TEXT_NET, CHOICE, 0, 2, nets, "the conditioner's kind"},
     {"transformer", TEXT_TRANSFORMER, TRANSFORMER, 0, 0, NULL, "in the spline's place"},
-    {"bins", TEXT_BINS, WHOLE, 2, 4096, NULL, "of splines; of polynomials the degree"},
+    {"bins", TEXT_BINS, WHOLE, 2, 4096, NULL,
+     "of splines; of discrete data the values, of mixtures the components, of polynomials the degree"},
     {"bound", TEXT_BOUND, NUMBER, 1e-3, 1e6, NULL, "of log-scales, or of the splines' box"},
     {"scale", TEXT_SCALE, CHOICE, 0, 5, scales, "how a scale comes from a raw number"},
     {"mix", TEXT_MIX, CHOICE, 0, 5, mixes, "what stands between layers"},
@@ -46,11 +47,13 @@ static const key keys[] = {
     {"directions", TEXT_DIRECTIONS, WHOLE, 1, 65536, NULL, "columns of Q; at most the features"},
     {"levels", TEXT_LEVELS, WHOLE, 1, 64, NULL, "how often halves are halved; by default down to single features"},
     {"taper", TEXT_TAPER, CHOICE, 0, 2, no_yes, "hidden units halve from level to level"},
-    {"parts", TEXT_PARTS, WHOLE, 2, 4096, NULL, "of a ladder's features; at most the features; by default 4, or as many"},
+    {"parts", TEXT_PARTS, WHOLE, 2, 4096, NULL,
+     "of a ladder's features; at most the features; by default 4, or as many"},
     {"sees", TEXT_SEES, WHOLE, 1, 4096, NULL, "so many parts before it; by default all"},
     {"form", TEXT_FORM, CHOICE, 0, 3, forms, "of forces: K^T s(K y + b), nets, or the first on either half in turn"},
     {"steps", TEXT_STEPS, WHOLE, 1, 2048, NULL, "of each layer; by default 8"},
-    {"step", TEXT_STEP, NUMBER, 1e-6, 100, NULL, "their size at the start; by default 1, of other forms than symmetric 0.4"},
+    {"step", TEXT_STEP, NUMBER, 1e-6, 100, NULL,
+     "their size at the start; by default 1, of free forms 0.2, of Hamiltonian ones 0.4"},
     {"embed", TEXT_EMBED, SIZES, 1, 65536, NULL,
      "a net that the context passes first: width (of its outputs, too) x layers"},
     {"raw", TEXT_RAW, CHOICE, 0, 2, no_yes, "no standardising layer in front"},
@@ -68,8 +71,7 @@ static const key keys[] = {
     {"type", TEXT_TYPE, CHOICE, 0, 2, types, "of the parameters"},
 };
 enum { KEYS = sizeof keys / sizeof *keys };
-static const char common[] =
-    "embed raw base components df learn-df rank box fixed follow temperature seed type";
+static const char common[] = "embed raw base components df learn-df rank box fixed follow temperature seed type";
 
 // Whether the word is in the list of words.
 static bool is_in(const char *list, const char *word, size_t length) {
